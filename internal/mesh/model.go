@@ -1,0 +1,124 @@
+// Package mesh decides what holds: which routes attach to which listeners, where
+// their requests go, and what each object's status must say of it.
+//
+//	cluster tables → attachment → model (this file) → internal/envoy
+//	                            → conditions        → status
+//
+// Everything here is a function of Kubernetes objects, remembered by internal/incr.
+package mesh
+
+import (
+	"cmp"
+	"time"
+
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// Listener is one port of one proxy: every Gateway listener on that port together.
+type Listener struct {
+	Name   string // the resource's name: gateway/<namespace>/<gateway>/<port>
+	Port   uint32
+	Chains []Chain // ordered by Hostname; one with an empty Hostname is the default
+}
+
+// Chain is how one kind of connection to a Listener is served.
+type Chain struct {
+	Name     string   // the Gateway listener's name; "http" where several share a plaintext chain
+	Hostname string   // SNI to match: exact, "*.example.com", or "" for any
+	Routes   string   // name of the RouteConfiguration, itself served by RDS
+	Secrets  []string // SDS names of the certificates; none: plaintext
+}
+
+// VirtualHost is one domain of one RouteConfiguration, a resource of its own (VHDS).
+type VirtualHost struct {
+	Routes string // name of the RouteConfiguration
+	Domain string // "*", "*.example.com" or "shop.example.com"
+	Port   uint32 // the listener's port, which redirects keep
+	TLS    bool   // whether the listener ends TLS: the scheme that redirects keep
+	Rules  []Rule // in no particular order
+}
+
+// Name is the wire name: Envoy takes what precedes the last slash as the RouteConfiguration.
+func (v VirtualHost) Name() string { return v.Routes + "/" + v.Domain }
+
+// Origin says which rule of which route something came from, and carries what breaks a tie.
+type Origin struct {
+	Namespace, Name string // of the HTTPRoute
+	Created         time.Time
+	Index           int    // of the rule within the route
+	RuleName        string // empty when unnamed
+}
+
+// Compare orders by age, then name, then position: the tie-break that Gateway API prescribes
+// between routes whose matches are equally specific.
+func (o Origin) Compare(p Origin) int {
+	return cmp.Or(o.Created.Compare(p.Created), cmp.Compare(o.Namespace, p.Namespace),
+		cmp.Compare(o.Name, p.Name), cmp.Compare(o.Index, p.Index))
+}
+
+// Rule is one HTTPRoute rule with its references resolved.
+type Rule struct {
+	Origin
+	Matches  []gwv1.HTTPRouteMatch // never empty: the default "/" is filled in
+	Filters  []gwv1.HTTPRouteFilter
+	Backends []Backend // weights of zero are kept out
+	// Unresolved is the share, in weight, of backends that cannot be resolved; requests that
+	// fall to it are answered 500. A rule without backends and without a redirect answers 500 too
+	// when its reference is invalid (Fail).
+	Unresolved uint32
+	Mirrors    []Mirror
+	Timeouts   *gwv1.HTTPRouteTimeouts
+	Retry      *gwv1.HTTPRouteRetry
+	// Fail, when not zero, answers every request of the rule with this HTTP status.
+	Fail uint32
+}
+
+// Backend is one weighted destination.
+type Backend struct {
+	Cluster string // name of the Cluster
+	Weight  uint32 // > 0
+	Filters []gwv1.HTTPRouteFilter
+}
+
+// Mirror is a destination that receives a copy of requests, whose answers are ignored.
+type Mirror struct {
+	Cluster     string
+	Numerator   uint32 // of Denominator
+	Denominator uint32
+}
+
+// Protocol is what a backend's port speaks.
+type Protocol string
+
+const (
+	HTTP1 Protocol = "http1"
+	HTTP2 Protocol = "http2" // cleartext, prior knowledge (h2c)
+)
+
+// Cluster is one port of one Service.
+type Cluster struct {
+	Name     string // service/<namespace>/<service>/<port>
+	Protocol Protocol
+}
+
+// Endpoints are the addresses of one Cluster that may receive requests.
+type Endpoints struct {
+	Cluster   string
+	Addresses []Endpoint // ordered
+}
+
+// Endpoint is one pod's address and port.
+type Endpoint struct {
+	Address string // an IPv4 or IPv6 address
+	Port    uint32
+	Zone    string // topology.kubernetes.io/zone of its node; empty when unknown
+	// Draining endpoints finish what they have and get nothing new, unless nothing else is left.
+	Draining bool
+}
+
+// Secret is a certificate and its private key, in PEM.
+type Secret struct {
+	Name  string // secret/<namespace>/<name>
+	Chain []byte
+	Key   []byte
+}
