@@ -1,0 +1,98 @@
+// Package cluster holds the Kubernetes objects that Weft reads, as tables and indexes.
+//
+//	informers → feeds → Inbox (the latest of each object) → Tables, one commit
+//
+// Objects are shared with the informers' caches: nobody alters them.
+package cluster
+
+import (
+	certv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// Tables are the inputs. A key is "namespace/name", or "name" where a kind has no namespace.
+type Tables struct {
+	Graph *incr.Graph
+
+	GatewayClasses  *incr.Table[string, *gwv1.GatewayClass]
+	Gateways        *incr.Table[string, *gwv1.Gateway]
+	HTTPRoutes      *incr.Table[string, *gwv1.HTTPRoute]
+	ReferenceGrants *incr.Table[string, *gwv1.ReferenceGrant]
+	Services        *incr.Table[string, *corev1.Service]
+	EndpointSlices  *incr.Table[string, *discoveryv1.EndpointSlice]
+	Pods            *incr.Table[string, *corev1.Pod]
+	Namespaces      *incr.Table[string, *corev1.Namespace]
+	Secrets         *incr.Table[string, *corev1.Secret]
+	ConfigMaps      *incr.Table[string, *corev1.ConfigMap]
+	Certificates    *incr.Table[string, *certv1.Certificate]
+
+	// Quarantines are the routes that a proxy refused, by their key: a fact learned from NACKs,
+	// not an object.
+	Quarantines *incr.Table[string, Quarantine]
+
+	// SlicesOf are the EndpointSlices of a Service, GrantsIn the ReferenceGrants of a namespace.
+	SlicesOf *incr.Index[string, string]
+	GrantsIn *incr.Index[string, string]
+}
+
+// Quarantine says that a proxy refused what one generation of a route was translated to.
+type Quarantine struct {
+	Generation int64
+	Proxy      string // namespace/pod
+	Detail     string // Envoy's own words
+}
+
+// NewTables makes empty tables on a graph of their own.
+func NewTables() *Tables {
+	g := &incr.Graph{}
+	t := &Tables{
+		Graph:           g,
+		GatewayClasses:  incr.NewTable[string](g, sameSpec[*gwv1.GatewayClass]),
+		Gateways:        incr.NewTable[string](g, sameSpec[*gwv1.Gateway]),
+		HTTPRoutes:      incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
+		ReferenceGrants: incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
+		Services:        incr.NewTable[string](g, sameVersion[*corev1.Service]),
+		EndpointSlices:  incr.NewTable[string](g, sameVersion[*discoveryv1.EndpointSlice]),
+		Pods:            incr.NewTable[string](g, samePod),
+		Namespaces:      incr.NewTable[string](g, sameLabels[*corev1.Namespace]),
+		Secrets:         incr.NewTable[string](g, sameVersion[*corev1.Secret]),
+		ConfigMaps:      incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
+		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
+		Quarantines:     incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
+	}
+	t.SlicesOf = incr.NewIndex(t.EndpointSlices, func(_ string, s *discoveryv1.EndpointSlice) []string {
+		return []string{s.Namespace + "/" + s.Labels[discoveryv1.LabelServiceName]}
+	})
+	t.GrantsIn = incr.NewIndex(t.ReferenceGrants, func(_ string, r *gwv1.ReferenceGrant) []string {
+		return []string{r.Namespace}
+	})
+	return t
+}
+
+// sameVersion holds for two readings of one state of one object.
+func sameVersion[T metav1.Object](a, b T) bool {
+	return a.GetUID() == b.GetUID() && a.GetResourceVersion() == b.GetResourceVersion() && a.GetResourceVersion() != ""
+}
+
+// sameSpec overlooks status: Weft's own writes of it must not wake the graph.
+func sameSpec[T metav1.Object](a, b T) bool {
+	return a.GetUID() == b.GetUID() && a.GetGeneration() == b.GetGeneration() && a.GetGeneration() != 0 &&
+		equality.Semantic.DeepEqual(a.GetAnnotations(), b.GetAnnotations()) &&
+		sameLabels(a, b) && a.GetDeletionTimestamp().IsZero() == b.GetDeletionTimestamp().IsZero()
+}
+
+func sameLabels[T metav1.Object](a, b T) bool {
+	return equality.Semantic.DeepEqual(a.GetLabels(), b.GetLabels())
+}
+
+// samePod looks at what Weft reads of a pod: whether it is going, and where it runs.
+func samePod(a, b *corev1.Pod) bool {
+	return a.UID == b.UID && a.DeletionTimestamp.IsZero() == b.DeletionTimestamp.IsZero() &&
+		a.Spec.NodeName == b.Spec.NodeName
+}
