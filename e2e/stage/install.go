@@ -1,0 +1,183 @@
+package stage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/gateway-api/pkg/consts"
+)
+
+// Names of what dist/install.yaml makes.
+const (
+	System       = "weft-system"
+	Operator     = "weft-operator"
+	GatewayClass = "weft"
+)
+
+// ShopImage is the image of e2e/apps/shop.
+const ShopImage = "ghcr.io/weft-mesh/shop:v0.1.0"
+
+// Prepare makes the cluster ready for tests: Gateway API, Weft and the shop's image.
+func (s *Stage) Prepare(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{s.InstallGatewayAPI, s.InstallWeft, s.LoadShop} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// InstallGatewayAPI applies the standard channel of the Gateway API version in go.mod. A cluster
+// that already has this version keeps its channel.
+func (s *Stage) InstallGatewayAPI(ctx context.Context) error {
+	var crd apiextensionsv1.CustomResourceDefinition
+	err := s.Get(ctx, client.ObjectKey{Name: "httproutes.gateway.networking.k8s.io"}, &crd)
+	if err == nil && crd.Annotations[consts.BundleVersionAnnotation] == consts.BundleVersion {
+		return nil
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	pattern, err := s.GatewayAPIFiles(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.ApplyFiles(ctx, pattern); err != nil {
+		return err
+	}
+	return s.waitCRDs(ctx, "gateway.networking.k8s.io")
+}
+
+// GatewayAPIFiles is a pattern that matches the standard channel's manifests.
+func (s *Stage) GatewayAPIFiles(ctx context.Context) (string, error) {
+	dir, err := s.module(ctx, "sigs.k8s.io/gateway-api")
+	return filepath.Join(dir, "config", "crd", "standard", "gateway*.yaml"), err
+}
+
+// module is the folder of a Go module that go.mod requires.
+func (s *Stage) module(ctx context.Context, path string) (string, error) {
+	command := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", path)
+	command.Dir = s.Root
+	out, err := output(command)
+	return strings.TrimSpace(out), err
+}
+
+// waitCRDs waits until the API server serves every kind of a group.
+func (s *Stage) waitCRDs(ctx context.Context, group string) error {
+	return wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		var all apiextensionsv1.CustomResourceDefinitionList
+		if err := s.List(ctx, &all); err != nil {
+			return false, err
+		}
+		for _, crd := range all.Items {
+			if crd.Spec.Group == group && !established(crd) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+func established(crd apiextensionsv1.CustomResourceDefinition) bool {
+	for _, c := range crd.Status.Conditions {
+		if c.Type == apiextensionsv1.Established {
+			return c.Status == apiextensionsv1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// InstallWeft loads the image that `make image` made, applies dist/install.yaml and waits for the
+// operator. An operator that runs an older image of the same name is rolled.
+func (s *Stage) InstallWeft(ctx context.Context) error {
+	digest, err := s.loadWeft(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.ApplyFiles(ctx, filepath.Join(s.Root, "dist", "install.yaml")); err != nil {
+		return err
+	}
+	if digest != "" {
+		patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"e2e.weft.dev/image":%q}}}}}`, digest)
+		operator := &appsv1.Deployment{}
+		operator.Namespace, operator.Name = System, Operator
+		if err := s.Patch(ctx, operator, client.RawPatch(types.MergePatchType, []byte(patch)), owner); err != nil {
+			return fmt.Errorf("roll the operator: %w", err)
+		}
+	}
+	return s.WaitDeployment(ctx, System, Operator, 3*time.Minute)
+}
+
+// loadWeft loads Weft's image into the local cluster and returns the digest of its archive.
+func (s *Stage) loadWeft(ctx context.Context) (string, error) {
+	if !s.Local {
+		return "", nil
+	}
+	archive := filepath.Join(s.Root, "bin", "weft-image.tar")
+	content, err := os.ReadFile(archive)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("%s is missing: run `make image`", archive)
+	}
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	_, err = s.Cluster(ctx, "load", archive)
+	return hex.EncodeToString(sum[:8]), err
+}
+
+// LoadShop builds the shop and loads its image into the local cluster. Another cluster must be able
+// to pull ShopImage.
+func (s *Stage) LoadShop(ctx context.Context) error {
+	return s.LoadProgram(ctx, "./e2e/apps/shop", ShopImage)
+}
+
+// LoadProgram builds a Go program of this module's build list as a static binary and loads it into
+// the local cluster as an image under the names given.
+func (s *Stage) LoadProgram(ctx context.Context, program string, names ...string) error {
+	if !s.Local {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "weft-image-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, filepath.Base(program))
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, program)
+	build.Dir, build.Env = s.Root, append(os.Environ(), "CGO_ENABLED=0")
+	if _, err := output(build); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := s.loadBinary(ctx, binary, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stage) loadBinary(ctx context.Context, binary, name string) error {
+	archive := binary + ".tar"
+	pack := exec.CommandContext(ctx, "go", "run", "./hack/image", "-binary", binary, "-name", name, "-out", archive)
+	pack.Dir = s.Root
+	if _, err := output(pack); err != nil {
+		return err
+	}
+	_, err := s.Cluster(ctx, "load", archive)
+	return err
+}
