@@ -112,8 +112,6 @@ type Endpoint struct {
 	Address string // an IPv4 or IPv6 address
 	Port    uint32
 	Zone    string // topology.kubernetes.io/zone of its node; empty when unknown
-	// Draining endpoints finish what they have and get nothing new, unless nothing else is left.
-	Draining bool
 }
 
 // Secret is a certificate and its private key, in PEM.

@@ -1,0 +1,75 @@
+package mesh
+
+import (
+	"slices"
+
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/gateway-api/pkg/features"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// SupportedFeatures are the features of Gateway API that Weft's gateways have, by the
+// names of the conformance suite.
+var SupportedFeatures = []features.FeatureName{
+	features.SupportGateway,
+	features.SupportGatewayInfrastructure,
+	features.SupportGatewayPort8080,
+	features.SupportGatewayHTTPListenerIsolation,
+	features.SupportHTTPRoute,
+	features.SupportHTTPRouteBackendProtocolH2C,
+	features.SupportHTTPRouteBackendProtocolWebSocket,
+	features.SupportHTTPRouteBackendRequestHeaderModification,
+	features.SupportHTTPRouteBackendTimeout,
+	features.SupportHTTPRouteCORS,
+	features.SupportHTTPRouteHostRewrite,
+	features.SupportHTTPRouteMethodMatching,
+	features.SupportHTTPRouteNamedRouteRule,
+	features.SupportHTTPRouteParentRefPort,
+	features.SupportHTTPRoutePathRedirect,
+	features.SupportHTTPRoutePathRewrite,
+	features.SupportHTTPRoutePortRedirect,
+	features.SupportHTTPRouteQueryParamMatching,
+	features.SupportHTTPRouteRequestMirror,
+	features.SupportHTTPRouteRequestMultipleMirrors,
+	features.SupportHTTPRouteRequestPercentageMirror,
+	features.SupportHTTPRouteRequestTimeout,
+	features.SupportHTTPRouteResponseHeaderModification,
+	features.SupportHTTPRouteSchemeRedirect,
+	features.SupportHTTPRoute303RedirectStatusCode,
+	features.SupportHTTPRoute307RedirectStatusCode,
+	features.SupportHTTPRoute308RedirectStatusCode,
+	features.SupportReferenceGrant,
+}
+
+// ClassStatus is the status of a GatewayClass; nil when its controller is another.
+func (m *Mesh) ClassStatus(q *incr.Query, name string) *gwv1.GatewayClassStatus {
+	c, ok := m.GatewayClasses.Get(q, name)
+	if !ok || c.Spec.ControllerName != ControllerName {
+		return nil
+	}
+	st := &gwv1.GatewayClassStatus{}
+	st.Conditions = append(st.Conditions,
+		holds(gwv1.GatewayClassConditionStatusAccepted, c.Generation, m.classProblem(q, c), gwv1.GatewayClassReasonAccepted, "Weft serves the Gateways of this class."))
+	for _, f := range slices.Sorted(slices.Values(SupportedFeatures)) {
+		st.SupportedFeatures = append(st.SupportedFeatures, gwv1.SupportedFeature{Name: gwv1.FeatureName(f)})
+	}
+	return st
+}
+
+// served says whether Weft serves the Gateways of a class.
+func (m *Mesh) served(q *incr.Query, class string) bool {
+	c, ok := m.GatewayClasses.Get(q, class)
+	return ok && c.Spec.ControllerName == ControllerName && m.classProblem(q, c).OK()
+}
+
+func (m *Mesh) classProblem(q *incr.Query, c *gwv1.GatewayClass) Verdict {
+	ref := c.Spec.ParametersRef
+	if ref == nil {
+		return Verdict{}
+	}
+	if ref.Namespace == nil {
+		return wrong(gwv1.GatewayClassReasonInvalidParameters, "spec.parametersRef.namespace is missing: name the namespace of ConfigMap %q", ref.Name)
+	}
+	return m.parameters(q, "spec.parametersRef", string(ref.Group), string(ref.Kind), string(*ref.Namespace), ref.Name)
+}

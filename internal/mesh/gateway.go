@@ -1,0 +1,152 @@
+package mesh
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// gateway is a Gateway that Weft serves, and what became of its listeners.
+type gateway struct {
+	*gwv1.Gateway // nil: not Weft's
+	Problem       Verdict
+	Listeners     []listener
+}
+
+// gateway resolves the listeners of a Gateway.
+func (m *Mesh) gateway(q *incr.Query, k string) gateway {
+	gw, ok := m.Gateways.Get(q, k)
+	if !ok || !m.served(q, string(gw.Spec.GatewayClassName)) {
+		return gateway{}
+	}
+	g := gateway{Gateway: gw, Problem: m.gatewayProblem(q, gw)}
+	for i := range gw.Spec.Listeners {
+		g.Listeners = append(g.Listeners, m.listener(q, gw, &gw.Spec.Listeners[i]))
+	}
+	markConflicts(g.Listeners)
+	return g
+}
+
+// gatewayProblem is what makes a Gateway as a whole unacceptable.
+func (m *Mesh) gatewayProblem(q *incr.Query, gw *gwv1.Gateway) Verdict {
+	for i, a := range gw.Spec.Addresses {
+		if a.Type != nil && *a.Type != gwv1.IPAddressType {
+			return wrong(gwv1.GatewayReasonUnsupportedAddress, "spec.addresses[%d].type %q is not supported: use IPAddress, or leave addresses out", i, *a.Type)
+		}
+	}
+	if gw.Spec.Infrastructure == nil || gw.Spec.Infrastructure.ParametersRef == nil {
+		return Verdict{}
+	}
+	ref := gw.Spec.Infrastructure.ParametersRef
+	return m.parameters(q, "spec.infrastructure.parametersRef", string(ref.Group), string(ref.Kind), gw.Namespace, ref.Name)
+}
+
+// parameters checks what a parametersRef names.
+func (m *Mesh) parameters(q *incr.Query, field, group, kind, namespace, name string) Verdict {
+	const reason = gwv1.GatewayReasonInvalidParameters
+	if group != "" || kind != "ConfigMap" {
+		return wrong(reason, "%s names a %s of group %q: only a ConfigMap of the core group is read", field, kind, group)
+	}
+	cm, ok := m.ConfigMaps.Get(q, key(namespace, name))
+	if !ok {
+		return wrong(reason, "%s: ConfigMap %s/%s does not exist: create it or remove the reference", field, namespace, name)
+	}
+	if problem := m.checkParameters(cm); problem != "" {
+		return wrong(reason, "%s: ConfigMap %s/%s: %s", field, namespace, name, problem)
+	}
+	return Verdict{}
+}
+
+// GatewayStatus is the status of a Gateway; nil when Weft does not serve its class.
+func (m *Mesh) GatewayStatus(q *incr.Query, k string) *gwv1.GatewayStatus {
+	g := m.gateways.Get(q, k)
+	if g.Gateway == nil {
+		return nil
+	}
+	st := &gwv1.GatewayStatus{}
+	usable := false
+	for _, l := range g.Listeners {
+		usable = usable || l.served()
+		st.Listeners = append(st.Listeners, l.status(g.Generation, int32(len(m.takenBy.Get(q, takerKey(k, l.Name))))))
+	}
+	addresses, pending := m.addresses(q, g.Gateway)
+	st.Addresses = addresses
+	accepted := g.accepted()
+	st.Conditions = append(st.Conditions,
+		accepted,
+		holds(gwv1.GatewayConditionProgrammed, g.Generation, first(g.Problem.as(gwv1.GatewayReasonInvalid), unusable(usable), pending), gwv1.GatewayReasonProgrammed, "The proxies serve this Gateway."))
+	if c := issuance(g); c != nil {
+		st.Conditions = append(st.Conditions, *c)
+	}
+	slices.SortFunc(st.Conditions, byType)
+	return st
+}
+
+// as keeps the message and changes the reason, where two conditions tell of one thing.
+func (v Verdict) as(reason gwv1.GatewayConditionReason) Verdict {
+	if !v.OK() {
+		v.Reason = string(reason)
+	}
+	return v
+}
+
+func unusable(usable bool) Verdict {
+	if usable {
+		return Verdict{}
+	}
+	return wrong(gwv1.GatewayReasonInvalid, "No listener can be served: see the conditions of status.listeners.")
+}
+
+// accepted is the Accepted condition: of a Gateway some of whose listeners are not valid it is
+// still True, with the reason ListenersNotValid, as Gateway API asks.
+func (g gateway) accepted() (c metav1.Condition) {
+	valid, total := 0, len(g.Listeners)
+	var bad []Verdict
+	for _, l := range g.Listeners {
+		if v := l.invalid(); v.OK() {
+			valid++
+		} else {
+			bad = append(bad, v)
+		}
+	}
+	c = holds(gwv1.GatewayConditionAccepted, g.Generation, g.Problem, gwv1.GatewayReasonAccepted, "Weft serves this Gateway.")
+	if !g.Problem.OK() || valid == total {
+		return c
+	}
+	c.Reason, c.Message = string(gwv1.GatewayReasonListenersNotValid), join(bad).Message
+	if valid == 0 {
+		c.Status = "False"
+	}
+	return c
+}
+
+// addresses are those that the Gateway's Service was given, and what is wrong while some are missing.
+func (m *Mesh) addresses(q *incr.Query, gw *gwv1.Gateway) ([]gwv1.GatewayStatusAddress, Verdict) {
+	var out []gwv1.GatewayStatusAddress
+	svc, ok := m.Services.Get(q, key(gw.Namespace, ProxyName(gw)))
+	if ok {
+		for _, in := range svc.Status.LoadBalancer.Ingress {
+			if in.IP != "" {
+				out = append(out, statusAddress(gwv1.IPAddressType, in.IP))
+			} else if in.Hostname != "" {
+				out = append(out, statusAddress(gwv1.HostnameAddressType, in.Hostname))
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, wrong(gwv1.GatewayReasonAddressNotAssigned, "Service %s/%s has no load balancer address yet.", gw.Namespace, ProxyName(gw))
+	}
+	for i, want := range gw.Spec.Addresses {
+		if want.Value != "" && !slices.ContainsFunc(out, func(a gwv1.GatewayStatusAddress) bool { return a.Value == want.Value }) {
+			return out, wrong(gwv1.GatewayReasonAddressNotUsable, "spec.addresses[%d]: %s was not given to Service %s/%s: ask for one that its load balancer owns", i, want.Value, gw.Namespace, ProxyName(gw))
+		}
+	}
+	return out, Verdict{}
+}
+
+func statusAddress(t gwv1.AddressType, value string) gwv1.GatewayStatusAddress {
+	return gwv1.GatewayStatusAddress{Type: &t, Value: value}
+}

@@ -1,0 +1,162 @@
+package mesh
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// listener is one of a Gateway's listeners, and what is wrong with it.
+type listener struct {
+	gwv1.Listener
+	Kinds    []gwv1.RouteGroupKind // of the routes that may attach
+	Refused  Verdict               // Accepted=False
+	Conflict Verdict               // Conflicted=True
+	Broken   Verdict               // ResolvedRefs=False
+	Secrets  []string              // names of the certificates
+}
+
+// served says whether traffic reaches the listener.
+func (l listener) served() bool {
+	return l.Refused.OK() && l.Conflict.OK() && (l.Protocol != gwv1.HTTPSProtocolType || len(l.Secrets) > 0)
+}
+
+// invalid is what keeps a listener from counting as valid.
+func (l listener) invalid() Verdict { return first(l.Refused, l.Conflict, l.Broken) }
+
+func (l listener) host() string {
+	if l.Hostname == nil {
+		return ""
+	}
+	return string(*l.Hostname)
+}
+
+func (l listener) tls() bool { return l.Protocol == gwv1.HTTPSProtocolType }
+
+// routes is the name of the RouteConfiguration that serves the listener. Plaintext listeners of
+// one port share one: there the Host header alone tells them apart.
+func (l listener) routes(gateway string) string {
+	if l.tls() {
+		return listenerName(gateway, int32(l.Port)) + "/" + string(l.Name)
+	}
+	return listenerName(gateway, int32(l.Port))
+}
+
+// reserved are the ports that the proxy itself listens on.
+var reserved = []gwv1.PortNumber{15000, 15021, 15090}
+
+// listener resolves one listener by itself; conflicts with its siblings come later.
+func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) listener {
+	l := listener{Listener: *spec, Kinds: []gwv1.RouteGroupKind{}}
+	switch {
+	case spec.Protocol != gwv1.HTTPProtocolType && spec.Protocol != gwv1.HTTPSProtocolType:
+		l.Refused = wrong(gwv1.ListenerReasonUnsupportedProtocol, "listener %s: protocol %q is not supported: use HTTP or HTTPS", spec.Name, spec.Protocol)
+		return l
+	case slices.Contains(reserved, spec.Port):
+		l.Refused = wrong(gwv1.ListenerReasonPortUnavailable, "listener %s: port %d is the proxy's own: choose another than 15000, 15021 and 15090", spec.Name, spec.Port)
+		return l
+	}
+	l.Kinds, l.Broken = routeKinds(spec)
+	if l.tls() {
+		secrets, problem := m.certificates(q, gw, spec)
+		l.Secrets, l.Broken = secrets, first(problem, l.Broken)
+	}
+	return l
+}
+
+// routeKinds are the kinds of routes that may attach to a listener.
+func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
+	group := gwv1.Group(gwv1.GroupName)
+	supported := gwv1.RouteGroupKind{Group: &group, Kind: "HTTPRoute"}
+	if l.AllowedRoutes == nil || len(l.AllowedRoutes.Kinds) == 0 {
+		return []gwv1.RouteGroupKind{supported}, Verdict{}
+	}
+	kinds, problem := []gwv1.RouteGroupKind{}, Verdict{}
+	for i, k := range l.AllowedRoutes.Kinds {
+		if k.Kind == supported.Kind && (k.Group == nil || *k.Group == group) {
+			kinds = []gwv1.RouteGroupKind{supported}
+		} else {
+			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only HTTPRoute can", l.Name, i, k.Kind, l.Protocol)
+		}
+	}
+	return kinds, problem
+}
+
+// certificates resolves the certificateRefs of a listener that ends TLS.
+func (m *Mesh) certificates(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener) ([]string, Verdict) {
+	if l.TLS == nil || (l.TLS.Mode != nil && *l.TLS.Mode != gwv1.TLSModeTerminate) {
+		return nil, wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.mode must be Terminate for protocol HTTPS", l.Name)
+	}
+	var names []string
+	var problems []Verdict
+	for i, ref := range l.TLS.CertificateRefs {
+		name, problem := m.certificate(q, gw, l, i, ref)
+		if problem.OK() {
+			names = append(names, name)
+		}
+		problems = append(problems, problem)
+	}
+	if len(l.TLS.CertificateRefs) == 0 {
+		problems = append(problems, wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.certificateRefs is empty: name a Secret of type kubernetes.io/tls", l.Name))
+	}
+	return names, join(problems)
+}
+
+func (m *Mesh) certificate(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener, i int, ref gwv1.SecretObjectReference) (string, Verdict) {
+	if (ref.Group != nil && *ref.Group != "") || (ref.Kind != nil && *ref.Kind != "Secret") {
+		return "", wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.certificateRefs[%d]: only a Secret of the core group can be named", l.Name, i)
+	}
+	namespace := gw.Namespace
+	if ref.Namespace != nil {
+		namespace = string(*ref.Namespace)
+	}
+	if namespace != gw.Namespace && !m.granted(q, "Gateway", gw.Namespace, "Secret", namespace, string(ref.Name)) {
+		return "", wrong(gwv1.ListenerReasonRefNotPermitted, "listener %s: tls.certificateRefs[%d]: no ReferenceGrant in namespace %s lets Gateways of %s use Secret %s", l.Name, i, namespace, gw.Namespace, ref.Name)
+	}
+	k := key(namespace, string(ref.Name))
+	if pair := m.secrets.Get(q, k); !pair.problem.OK() {
+		return "", wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.certificateRefs[%d]: %s", l.Name, i, pair.problem.Message)
+	}
+	return secretName(k), Verdict{}
+}
+
+// markConflicts finds the listeners that cannot be told apart. None of them wins, as Gateway API
+// asks; the others are served.
+func markConflicts(ls []listener) {
+	for i := range ls {
+		for j := range ls {
+			if i == j || ls[i].Port != ls[j].Port || !ls[i].Refused.OK() || !ls[j].Refused.OK() {
+				continue
+			}
+			switch {
+			case ls[i].Protocol != ls[j].Protocol:
+				ls[i].Conflict = wrong(gwv1.ListenerReasonProtocolConflict, "listener %s: port %d is also listener %s's, with protocol %s: use another port", ls[i].Name, ls[i].Port, ls[j].Name, ls[j].Protocol)
+			case ls[i].host() == ls[j].host():
+				ls[i].Conflict = first(ls[i].Conflict, wrong(gwv1.ListenerReasonHostnameConflict, "listener %s: port %d and hostname %q are also listener %s's: change one of them", ls[i].Name, ls[i].Port, ls[i].host(), ls[j].Name))
+			}
+		}
+	}
+}
+
+// status is a listener's status with n routes attached.
+func (l listener) status(generation int64, n int32) gwv1.ListenerStatus {
+	programmed := first(l.Refused, l.Conflict)
+	if programmed.OK() && !l.served() {
+		programmed = l.Broken
+	}
+	if !programmed.OK() {
+		programmed.Reason = string(gwv1.ListenerReasonInvalid)
+	}
+	st := gwv1.ListenerStatus{Name: l.Name, SupportedKinds: l.Kinds, AttachedRoutes: n}
+	conflicted := holds(gwv1.ListenerConditionConflicted, generation, l.Conflict, gwv1.ListenerReasonNoConflicts, "")
+	conflicted.Status = map[bool]metav1.ConditionStatus{true: metav1.ConditionFalse, false: metav1.ConditionTrue}[l.Conflict.OK()]
+	st.Conditions = append(st.Conditions,
+		holds(gwv1.ListenerConditionAccepted, generation, first(l.Refused, l.Conflict), gwv1.ListenerReasonAccepted, ""),
+		conflicted,
+		holds(gwv1.ListenerConditionProgrammed, generation, programmed, gwv1.ListenerReasonProgrammed, ""),
+		holds(gwv1.ListenerConditionResolvedRefs, generation, l.Broken, gwv1.ListenerReasonResolvedRefs, ""))
+	return st
+}

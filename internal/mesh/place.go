@@ -1,0 +1,205 @@
+package mesh
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// Kind is a kind of resource that proxies are given.
+type Kind string
+
+// The kinds, by what they become in Envoy.
+const (
+	KindListener    Kind = "listener"
+	KindRoutes      Kind = "routes"
+	KindVirtualHost Kind = "virtualhost"
+	KindCluster     Kind = "cluster"
+	KindEndpoints   Kind = "endpoints"
+	KindSecret      Kind = "secret"
+)
+
+// Want says that the proxies of Scope see the resource Name of kind Kind.
+type Want struct {
+	Scope string
+	Kind  Kind
+	Name  string
+}
+
+// Key is the Want as a key of the core.
+func (w Want) Key() string { return w.Scope + "\x00" + string(w.Kind) + "\x00" + w.Name }
+
+// ParseWant is the inverse of Want.Key.
+func ParseWant(key string) Want {
+	p := strings.SplitN(key, "\x00", 3)
+	return Want{p[0], Kind(p[1]), p[2]}
+}
+
+func takerKey(gateway string, listener gwv1.SectionName) string {
+	return gateway + "|" + string(listener)
+}
+
+// takers are the listeners that took a route: what their attachedRoutes counts.
+func (m *Mesh) takers(q *incr.Query, k string) []string {
+	var out []string
+	for _, a := range m.attached.Get(q, k) {
+		for _, p := range a.Places {
+			if t := takerKey(a.Gateway, gwv1.SectionName(p.Listener)); !slices.Contains(out, t) {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+// placements are the virtual hosts that hold a route, by name.
+func (m *Mesh) placements(q *incr.Query, k string) []string {
+	var out []string
+	for _, a := range m.attached.Get(q, k) {
+		g := m.gateways.Get(q, a.Gateway)
+		for _, p := range a.Places {
+			name := VirtualHost{Routes: p.Routes, Domain: p.Domain}.Name()
+			if l, ok := g.find(p.Listener); ok && l.served() && g.Problem.OK() && !g.hidden(l, p.Domain) && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+func (g gateway) find(name string) (listener, bool) {
+	i := slices.IndexFunc(g.Listeners, func(l listener) bool { return string(l.Name) == name })
+	if i < 0 {
+		return listener{}, false
+	}
+	return g.Listeners[i], true
+}
+
+// routeWants are the virtual hosts that hold a route and the clusters that it sends to.
+func (m *Mesh) routeWants(q *incr.Query, k string) []string {
+	var out []string
+	for _, a := range m.attached.Get(q, k) {
+		g := m.gateways.Get(q, a.Gateway)
+		if g.Gateway == nil || len(a.Places) == 0 {
+			continue
+		}
+		scope := ProxyScope(g.Gateway)
+		for _, name := range m.placements(q, k) {
+			if owner, _ := parseListener(name); owner == a.Gateway {
+				out = append(out, Want{scope, KindVirtualHost, name}.Key())
+			}
+		}
+		for _, c := range m.rules.Get(q, k).clusters() {
+			out = append(out, Want{scope, KindCluster, c}.Key(), Want{scope, KindEndpoints, c}.Key())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// gatewayWants are a Gateway's listeners, with a virtual host for each one's own hostname: a
+// listener without routes answers 404 for it rather than leave it to a less specific one.
+func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
+	g := m.gateways.Get(q, k)
+	if g.Gateway == nil || !g.Problem.OK() {
+		return nil
+	}
+	scope := ProxyScope(g.Gateway)
+	var out []string
+	want := func(kind Kind, name string) { out = append(out, Want{scope, kind, name}.Key()) }
+	for _, l := range g.Listeners {
+		if !l.served() {
+			continue
+		}
+		want(KindListener, listenerName(k, int32(l.Port)))
+		want(KindRoutes, l.routes(k))
+		want(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: domains(l.host(), nil)[0]}.Name())
+		for _, s := range l.Secrets {
+			want(KindSecret, s)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Listener is a listener by its name.
+func (m *Mesh) Listener(q *incr.Query, name string) Listener {
+	gk, port := parseListener(name)
+	g := m.gateways.Get(q, gk)
+	out := Listener{Name: name, Port: uint32(port)}
+	for _, l := range g.Listeners {
+		if int32(l.Port) != port || !l.served() {
+			continue
+		}
+		if !l.tls() {
+			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk)}}
+			continue
+		}
+		out.Chains = append(out.Chains, Chain{Name: string(l.Name), Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets})
+	}
+	slices.SortFunc(out.Chains, func(a, b Chain) int { return strings.Compare(a.Hostname, b.Hostname) })
+	return out
+}
+
+// VirtualHost is a virtual host by its name, with the rules of every route placed on it.
+func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
+	routes, domain := parseVirtualHost(name)
+	gk, port := parseListener(routes)
+	out := VirtualHost{Routes: routes, Domain: domain, Port: uint32(port)}
+	for _, l := range m.gateways.Get(q, gk).Listeners {
+		out.TLS = out.TLS || (l.tls() && l.routes(gk) == routes)
+	}
+	for _, k := range m.placedOn.Get(q, name) {
+		if m.quarantined(q, k).OK() {
+			out.Rules = append(out.Rules, m.rules.Get(q, k).Rules...)
+		}
+	}
+	return out
+}
+
+// Contributors are the routes that a virtual host is made of, each with the generation that was
+// used: who may be to blame when a proxy refuses it.
+func (m *Mesh) Contributors(q *incr.Query, name string) map[string]int64 {
+	out := map[string]int64{}
+	for _, k := range m.placedOn.Get(q, name) {
+		if r, ok := m.HTTPRoutes.Get(q, k); ok && m.quarantined(q, k).OK() {
+			out[k] = r.Generation
+		}
+	}
+	return out
+}
+
+// quarantined says why a route is kept from the proxies: one of them refused this generation of it.
+func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
+	r, ok := m.HTTPRoutes.Get(q, k)
+	bad, is := m.Quarantines.Get(q, k)
+	if !ok || !is || bad.Generation != r.Generation {
+		return Verdict{}
+	}
+	return wrong(gwv1.RouteReasonUnsupportedValue, "proxy %s refused generation %d of this route, which is therefore not served: %s", bad.Proxy, bad.Generation, bounded(bad.Detail))
+}
+
+// Endpoints are the addresses of a cluster by its name: ready ones or, where none is, those that
+// still serve while they terminate (Kubernetes' own rule for a Service whose pods all go).
+func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
+	service, port := parseCluster(name)
+	out := Endpoints{Cluster: name}
+	svc, ok := m.Services.Get(q, service)
+	if !ok {
+		return out
+	}
+	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
+	if i < 0 {
+		return out
+	}
+	ready, terminating := m.addressesOf(q, svc, svc.Spec.Ports[i].Name)
+	if out.Addresses = ready; len(ready) == 0 {
+		out.Addresses = terminating
+	}
+	return out
+}
