@@ -1,0 +1,88 @@
+package envoy
+
+import (
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+const (
+	httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+	connectTimeout = 5 * time.Second
+	// Servers close idle HTTP/1.1 connections after as little as 5 s (Node.js, uvicorn, Apache). A
+	// request that meets such a close cannot be repeated safely, so Envoy closes first.
+	idleHTTP1 = 4 * time.Second
+
+	streamWindow     = 64 << 10 // bytes
+	connectionWindow = 1 << 20  // bytes
+	bufferLimit      = 256 << 10
+	breakerLimit     = 100_000 // per cluster and proxy: a guard against runaways, not a policy
+)
+
+// Cluster is one Service port: its endpoints come by EDS, under the same name.
+func Cluster(c mesh.Cluster) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                          c.Name,
+		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig:              &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
+		ConnectTimeout:                durationpb.New(connectTimeout),
+		LbPolicy:                      clusterv3.Cluster_LEAST_REQUEST,
+		CircuitBreakers:               breakers(),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: typed(protocolOptions(c.Protocol))},
+	}
+}
+
+// keepalive finds a dead peer in 60 + 3 × 10 s. HTTP/2 pings would find it sooner, but gRPC servers
+// end connections that ping more often than every 5 minutes.
+func keepalive() *corev3.TcpKeepalive {
+	return &corev3.TcpKeepalive{
+		KeepaliveTime:     wrapperspb.UInt32(60),
+		KeepaliveInterval: wrapperspb.UInt32(10),
+		KeepaliveProbes:   wrapperspb.UInt32(3),
+	}
+}
+
+func breakers() *clusterv3.CircuitBreakers {
+	limit := wrapperspb.UInt32(breakerLimit)
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections:     limit,
+		MaxPendingRequests: limit,
+		MaxRequests:        limit,
+		RetryBudget: &clusterv3.CircuitBreakers_Thresholds_RetryBudget{
+			BudgetPercent:       &typev3.Percent{Value: 20},
+			MinRetryConcurrency: wrapperspb.UInt32(10),
+		},
+	}}}
+}
+
+func protocolOptions(p mesh.Protocol) *upstreamhttpv3.HttpProtocolOptions {
+	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{}
+	options := &upstreamhttpv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+	}
+	if p == mesh.HTTP2 {
+		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+				InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
+				InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
+			},
+		}
+		return options
+	}
+	explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+		HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+	}
+	options.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(idleHTTP1)}
+	return options
+}

@@ -1,0 +1,75 @@
+package envoy
+
+import (
+	"fmt"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// The limits of one client's connection.
+const (
+	headersTimeout    = 10 * time.Second // from a request's first byte to its last header
+	streamIdleTimeout = 5 * time.Minute
+	connectionIdle    = time.Hour
+	delayedClose      = time.Second // for the client to read the last answer
+	maxStreams        = 100
+	maxHeadersKB      = 60
+)
+
+// connectionManager serves HTTP to clients that are not trusted.
+func connectionManager(port uint32, routes string) *hcmv3.HttpConnectionManager {
+	m := hardened(fmt.Sprintf("port_%d", port))
+	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+		ConfigSource:    adsUntilAnswered(),
+		RouteConfigName: routes,
+	}}
+	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), router()}
+	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
+	m.AccessLog = failureLog()
+	return m
+}
+
+// hardened is what every HTTP port refuses and bounds. A client's X-Forwarded-For is kept as a claim
+// but not believed, and none counts as internal, so that x-envoy-* request headers have no effect.
+func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix:                   statPrefix,
+		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
+		UseRemoteAddress:             wrapperspb.Bool(true),
+		InternalAddressConfig:        &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		NormalizePath:                wrapperspb.Bool(true),
+		MergeSlashes:                 true,
+		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
+		StripPortMode:                &hcmv3.HttpConnectionManager_StripAnyHostPort{StripAnyHostPort: true},
+		StripTrailingHostDot:         true,
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout:                  durationpb.New(connectionIdle),
+			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
+		},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams:        wrapperspb.UInt32(maxStreams),
+			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
+			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
+		},
+		MaxRequestHeadersKb:   wrapperspb.UInt32(maxHeadersKB),
+		RequestHeadersTimeout: durationpb.New(headersTimeout),
+		StreamIdleTimeout:     durationpb.New(streamIdleTimeout),
+		DelayedCloseTimeout:   durationpb.New(delayedClose),
+	}
+}
+
+func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(config)}}
+}
+
+// router adds no x-envoy-* headers of its own to requests or answers.
+func router() *hcmv3.HttpFilter {
+	return httpFilter("envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: true})
+}

@@ -1,0 +1,99 @@
+package envoy
+
+import (
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+const handshakeTimeout = 10 * time.Second
+
+// Listener is one port with its chains, of which it needs at least one. Only a port that ends TLS
+// looks for it, for looking delays connections on which the client is silent.
+func Listener(l mesh.Listener) *listenerv3.Listener {
+	listener := &listenerv3.Listener{
+		Name:                          l.Name,
+		Address:                       anyAddress(l.Port),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		TrafficDirection:              corev3.TrafficDirection_INBOUND,
+	}
+	for _, c := range l.Chains {
+		if len(c.Secrets) > 0 {
+			listener.ListenerFilters = []*listenerv3.ListenerFilter{tlsInspector()}
+		}
+	}
+	inspected := len(listener.ListenerFilters) > 0
+	for _, c := range l.Chains {
+		listener.FilterChains = append(listener.FilterChains, filterChain(l.Port, c, inspected))
+	}
+	return listener
+}
+
+func tlsInspector() *listenerv3.ListenerFilter {
+	return &listenerv3.ListenerFilter{
+		Name:       "envoy.filters.listener.tls_inspector",
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed(&inspectorv3.TlsInspector{})},
+	}
+}
+
+func filterChain(port uint32, c mesh.Chain, inspected bool) *listenerv3.FilterChain {
+	chain := &listenerv3.FilterChain{
+		Name:    c.Name,
+		Filters: []*listenerv3.Filter{networkFilter(connectionManager(port, c.Routes))},
+	}
+	if inspected {
+		chain.FilterChainMatch = chainMatch(c)
+	}
+	if len(c.Secrets) > 0 {
+		chain.TransportSocket = tlsSocket(downstreamTLS(c.Secrets))
+		chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
+	}
+	return chain
+}
+
+func chainMatch(c mesh.Chain) *listenerv3.FilterChainMatch {
+	if len(c.Secrets) == 0 {
+		return &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}
+	}
+	match := &listenerv3.FilterChainMatch{TransportProtocol: "tls"}
+	if c.Hostname != "" {
+		match.ServerNames = []string{c.Hostname}
+	}
+	return match
+}
+
+func networkFilter(manager *hcmv3.HttpConnectionManager) *listenerv3.Filter {
+	return &listenerv3.Filter{
+		Name:       "envoy.filters.network.http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(manager)},
+	}
+}
+
+func tlsSocket(context *tlsv3.DownstreamTlsContext) *corev3.TransportSocket {
+	return &corev3.TransportSocket{
+		Name:       "envoy.transport_sockets.tls",
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(context)},
+	}
+}
+
+// downstreamTLS waits 15 s at most for a certificate: after that its chain refuses handshakes, and
+// the listener's others serve.
+func downstreamTLS(secrets []string) *tlsv3.DownstreamTlsContext {
+	common := &tlsv3.CommonTlsContext{
+		TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+		AlpnProtocols: []string{"h2", "http/1.1"},
+	}
+	for _, name := range secrets {
+		common.TlsCertificateSdsSecretConfigs = append(common.TlsCertificateSdsSecretConfigs,
+			&tlsv3.SdsSecretConfig{Name: name, SdsConfig: ads()})
+	}
+	return &tlsv3.DownstreamTlsContext{CommonTlsContext: common}
+}
