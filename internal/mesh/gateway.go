@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
@@ -54,7 +55,7 @@ func (m *Mesh) parameters(q *incr.Query, field, group, kind, namespace, name str
 	if !ok {
 		return wrong(reason, "%s: ConfigMap %s/%s does not exist: create it or remove the reference", field, namespace, name)
 	}
-	if problem := m.checkParameters(cm); problem != "" {
+	if problem := proxies.Check(cm); problem != "" {
 		return wrong(reason, "%s: ConfigMap %s/%s: %s", field, namespace, name, problem)
 	}
 	return Verdict{}
@@ -126,7 +127,7 @@ func (g gateway) accepted() (c metav1.Condition) {
 // addresses are those that the Gateway's Service was given, and what is wrong while some are missing.
 func (m *Mesh) addresses(q *incr.Query, gw *gwv1.Gateway) ([]gwv1.GatewayStatusAddress, Verdict) {
 	var out []gwv1.GatewayStatusAddress
-	svc, ok := m.Services.Get(q, key(gw.Namespace, ProxyName(gw)))
+	svc, ok := m.Services.Get(q, key(gw.Namespace, proxies.Name(gw)))
 	if ok {
 		for _, in := range svc.Status.LoadBalancer.Ingress {
 			if in.IP != "" {
@@ -137,11 +138,11 @@ func (m *Mesh) addresses(q *incr.Query, gw *gwv1.Gateway) ([]gwv1.GatewayStatusA
 		}
 	}
 	if len(out) == 0 {
-		return nil, wrong(gwv1.GatewayReasonAddressNotAssigned, "Service %s/%s has no load balancer address yet.", gw.Namespace, ProxyName(gw))
+		return nil, wrong(gwv1.GatewayReasonAddressNotAssigned, "Service %s/%s has no load balancer address yet.", gw.Namespace, proxies.Name(gw))
 	}
 	for i, want := range gw.Spec.Addresses {
 		if want.Value != "" && !slices.ContainsFunc(out, func(a gwv1.GatewayStatusAddress) bool { return a.Value == want.Value }) {
-			return out, wrong(gwv1.GatewayReasonAddressNotUsable, "spec.addresses[%d]: %s was not given to Service %s/%s: ask for one that its load balancer owns", i, want.Value, gw.Namespace, ProxyName(gw))
+			return out, wrong(gwv1.GatewayReasonAddressNotUsable, "spec.addresses[%d]: %s was not given to Service %s/%s: ask for one that its load balancer owns", i, want.Value, gw.Namespace, proxies.Name(gw))
 		}
 	}
 	return out, Verdict{}
@@ -149,4 +150,12 @@ func (m *Mesh) addresses(q *incr.Query, gw *gwv1.Gateway) ([]gwv1.GatewayStatusA
 
 func statusAddress(t gwv1.AddressType, value string) gwv1.GatewayStatusAddress {
 	return gwv1.GatewayStatusAddress{Type: &t, Value: value}
+}
+
+// Scope is the scope of a Gateway's proxies; "" when Weft does not serve its class.
+func (m *Mesh) Scope(q *incr.Query, k string) string {
+	if g := m.gateways.Get(q, k); g.Gateway != nil {
+		return ProxyScope(g.Gateway)
+	}
+	return ""
 }

@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
@@ -45,9 +46,6 @@ func (l listener) routes(gateway string) string {
 	return listenerName(gateway, int32(l.Port))
 }
 
-// reserved are the ports that the proxy itself listens on.
-var reserved = []gwv1.PortNumber{15000, 15021, 15090}
-
 // listener resolves one listener by itself; conflicts with its siblings come later.
 func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) listener {
 	l := listener{Listener: *spec, Kinds: []gwv1.RouteGroupKind{}}
@@ -55,7 +53,7 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) li
 	case spec.Protocol != gwv1.HTTPProtocolType && spec.Protocol != gwv1.HTTPSProtocolType:
 		l.Refused = wrong(gwv1.ListenerReasonUnsupportedProtocol, "listener %s: protocol %q is not supported: use HTTP or HTTPS", spec.Name, spec.Protocol)
 		return l
-	case slices.Contains(reserved, spec.Port):
+	case slices.Contains(proxies.ReservedPorts, spec.Port):
 		l.Refused = wrong(gwv1.ListenerReasonPortUnavailable, "listener %s: port %d is the proxy's own: choose another than 15000, 15021 and 15090", spec.Name, spec.Port)
 		return l
 	}

@@ -3,7 +3,6 @@ package mesh
 import (
 	"reflect"
 
-	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/cluster"
@@ -14,7 +13,6 @@ import (
 // something that it read has changed.
 type Mesh struct {
 	*cluster.Tables
-	checkParameters func(*corev1.ConfigMap) string
 
 	gateways *incr.Memo[string, gateway]    // by Gateway key
 	secrets  *incr.Memo[string, keyPair]    // by Secret key
@@ -33,10 +31,9 @@ type Mesh struct {
 	GatewayWants *incr.View[string, string]
 }
 
-// New lays the functions over the tables, which must still be empty. checkParameters says what is
-// wrong with a ConfigMap that a parametersRef names; "" is nothing.
-func New(t *cluster.Tables, checkParameters func(*corev1.ConfigMap) string) *Mesh {
-	m := &Mesh{Tables: t, checkParameters: checkParameters}
+// New lays the functions over the tables, which must still be empty.
+func New(t *cluster.Tables) *Mesh {
+	m := &Mesh{Tables: t}
 	m.RoutesOf = incr.NewIndex(t.HTTPRoutes, func(_ string, r *gwv1.HTTPRoute) []string { return parents(r) })
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
 	m.gateways = incr.NewMemo(t.Graph, "gateway", same[gateway], m.gateway)

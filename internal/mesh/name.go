@@ -1,34 +1,20 @@
 package mesh
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	proxies "github.com/weft-mesh/weft/internal/gateway"
 )
 
 // ControllerName is the one that GatewayClasses name to be served by Weft.
 const ControllerName gwv1.GatewayController = "mesh.weft.dev/gateway-controller"
 
-// maxName is what a Service's name may hold.
-const maxName = 63
-
-// ProxyName is the name of everything that is made for a Gateway: <gateway>-<class>, as GEP-1762
-// recommends, cut and closed by a hash where that is longer than a Service's name may be.
-func ProxyName(gw *gwv1.Gateway) string {
-	name := gw.Name + "-" + string(gw.Spec.GatewayClassName)
-	if len(name) <= maxName {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return strings.TrimRight(name[:maxName-9], "-.") + "-" + hex.EncodeToString(sum[:4])
-}
-
 // ProxyScope is the scope of a Gateway's proxies: their ServiceAccount, which their token names.
-func ProxyScope(gw *gwv1.Gateway) string { return gw.Namespace + "/" + ProxyName(gw) }
+func ProxyScope(gw *gwv1.Gateway) string { return gw.Namespace + "/" + proxies.Name(gw) }
 
 func listenerName(gateway string, port int32) string {
 	return fmt.Sprintf("gateway/%s/%d", gateway, port)

@@ -1,0 +1,145 @@
+// Package core runs the computation: it takes what changed, commits it as one consistent world and
+// publishes what differs.
+//
+//	Inbox → commit → mesh → envoy → xds.Store
+//	          │        └──→ Statuses, Certificates
+//	Facts ────┘  (what proxies acknowledged or refused)
+//
+// One goroutine, that of Run, owns the graph.
+package core
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+// Core is the running computation.
+type Core struct {
+	// Statuses are the statuses wanted, Certificates the cert-manager Certificates wanted of each
+	// Gateway.
+	Statuses     *cluster.Outbox[mesh.Status]
+	Certificates *cluster.Outbox[Certificates]
+	// OnCommit, if set before Run, is told of every commit.
+	OnCommit func(Commit)
+
+	tables     *cluster.Tables
+	mesh       *mesh.Mesh
+	inbox      *cluster.Inbox
+	facts      *facts
+	store      *xds.Store
+	change     xds.Change // what the commit under way does
+	quarantine *quarantine
+
+	mu     sync.RWMutex
+	scopes map[string]struct{}
+}
+
+// Certificates are those wanted for one Gateway.
+type Certificates struct {
+	Gateway string // its key
+	Wanted  []mesh.Certificate
+}
+
+// Commit tells what one commit did.
+type Commit struct {
+	Revision  uint64
+	Inputs    int // objects and facts that changed
+	Resources int // resources that differ
+	Duration  time.Duration
+}
+
+// New makes a Core that publishes to store.
+func New(store *xds.Store) *Core {
+	t := cluster.NewTables()
+	c := &Core{
+		Statuses:     cluster.NewOutbox[mesh.Status](),
+		Certificates: cluster.NewOutbox[Certificates](),
+		tables:       t,
+		mesh:         mesh.New(t),
+		inbox:        cluster.NewInbox(),
+		facts:        newFacts(),
+		store:        store,
+		scopes:       map[string]struct{}{},
+	}
+	c.quarantine = newQuarantine(c.hold, c.release)
+	c.clear()
+	c.publishResources()
+	c.publishStatuses()
+	return c
+}
+
+// Tables are the inputs, to be changed through the Inbox alone.
+func (c *Core) Tables() *cluster.Tables { return c.tables }
+
+// Inbox is where changes wait for the next commit.
+func (c *Core) Inbox() *cluster.Inbox { return c.inbox }
+
+// Run commits whatever waits, until ctx ends. There is no delay before the first change after
+// quiet; what arrives during a commit is taken together by the next.
+func (c *Core) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.inbox.Ready():
+		case <-c.facts.ready:
+		}
+		c.Commit()
+	}
+}
+
+// Commit takes what waits and publishes what it makes differ. Run calls it; before Run it may be
+// called once, with everything that was listed: nothing is served from a world half read.
+func (c *Core) Commit() {
+	start := time.Now()
+	changes, facts := c.inbox.Take(), c.facts.take()
+	revision := c.tables.Graph.Commit(func() {
+		for _, change := range changes {
+			change()
+		}
+		for _, fact := range facts {
+			c.learn(fact)
+		}
+	})
+	resources := len(c.change.Resources)
+	if resources+len(c.change.Scopes) > 0 {
+		c.store.Commit(c.change)
+		c.clear()
+	}
+	if c.OnCommit != nil {
+		c.OnCommit(Commit{revision, len(changes) + len(facts), resources, time.Since(start)})
+	}
+}
+
+func (c *Core) clear() {
+	c.change = xds.Change{
+		Resources: map[xds.Resource]*discovery.Resource{},
+		Scopes:    map[string]map[xds.Name]*xds.Variant{},
+	}
+}
+
+// ScopeOf is the scope of a proxy with that ServiceAccount; false: it is none of ours.
+func (c *Core) ScopeOf(namespace, serviceAccount string) (string, bool) {
+	scope := namespace + "/" + serviceAccount
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	_, ok := c.scopes[scope]
+	return scope, ok
+}
+
+func (c *Core) setScope(scope string, is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if is {
+		c.scopes[scope] = struct{}{}
+	} else {
+		delete(c.scopes, scope)
+	}
+}

@@ -1,0 +1,157 @@
+package core
+
+import (
+	"maps"
+	"slices"
+)
+
+// history is how many versions of a virtual host are remembered: those that proxies may still
+// answer for.
+const history = 8
+
+// quarantine finds out which route a proxy refuses when it refuses a virtual host that several
+// share. Envoy names a resource at most, never an object: those routes that the last accepted
+// version did not have are suspected and kept from the proxies, then let back in half at a time.
+// A route that is refused alone stays out until its next generation.
+type quarantine struct {
+	hosts   map[string]*suspicion
+	guilty  map[string]int64 // route → the generation that was refused alone
+	hold    func(route string, generation int64, why refusal)
+	release func(route string)
+}
+
+// suspicion is what is known of one virtual host.
+type suspicion struct {
+	versions []version // newest last
+	held     []group   // to be let back in, one group per acceptance
+	why      refusal
+}
+
+type version struct {
+	id       string
+	from     map[string]int64
+	accepted bool
+	refused  bool
+}
+
+// group is routes with the generation under suspicion.
+type group map[string]int64
+
+// refusal is one proxy's answer.
+type refusal struct{ proxy, detail string }
+
+func newQuarantine(hold func(string, int64, refusal), release func(string)) *quarantine {
+	return &quarantine{hosts: map[string]*suspicion{}, guilty: map[string]int64{}, hold: hold, release: release}
+}
+
+// rendered notes what a virtual host is now made of.
+func (u *quarantine) rendered(name string, r rendered, has bool) {
+	if !has {
+		delete(u.hosts, name)
+		return
+	}
+	s := u.hosts[name]
+	if s == nil {
+		s = &suspicion{}
+		u.hosts[name] = s
+	}
+	now := version{id: r.version()}
+	if was := s.find(now.id); was != nil {
+		now = *was
+	}
+	now.from = r.from
+	s.versions = slices.DeleteFunc(s.versions, func(v version) bool { return v.id == now.id })
+	s.versions = append(s.versions, now)
+	s.versions = s.versions[max(0, len(s.versions)-history):]
+	if now.accepted { // nothing new will be sent, so no proxy will answer
+		u.acknowledged(name, now.id)
+	}
+}
+
+func (s *suspicion) find(id string) *version {
+	if i := slices.IndexFunc(s.versions, func(v version) bool { return v.id == id }); i >= 0 {
+		return &s.versions[i]
+	}
+	return nil
+}
+
+// acknowledged lets the next group of suspects back in once the newest version is accepted.
+func (u *quarantine) acknowledged(name, id string) {
+	s := u.hosts[name]
+	if s == nil {
+		return
+	}
+	v := s.find(id)
+	if v == nil || v.refused {
+		return
+	}
+	v.accepted = true
+	if id != s.versions[len(s.versions)-1].id || len(s.held) == 0 {
+		return
+	}
+	next := s.held[0]
+	s.held = s.held[1:]
+	for route, generation := range next {
+		if u.guilty[route] != generation {
+			u.release(route)
+		}
+	}
+}
+
+// refused holds back the routes that may be to blame.
+func (u *quarantine) refused(name, id string, why refusal) {
+	s := u.hosts[name]
+	if s == nil {
+		return
+	}
+	v := s.find(id)
+	if v == nil || v.refused {
+		return
+	}
+	v.refused, v.accepted, s.why = true, false, why
+	suspects := s.suspects(*v)
+	for route, generation := range suspects {
+		u.hold(route, generation, why)
+	}
+	if len(suspects) == 1 {
+		maps.Copy(u.guilty, suspects)
+		return
+	}
+	s.held = append(halves(suspects), s.held...)
+}
+
+// suspects are the routes of a refused version that no accepted one had.
+func (s *suspicion) suspects(bad version) group {
+	out := group(maps.Clone(bad.from))
+	for _, v := range s.versions {
+		if !v.accepted {
+			continue
+		}
+		for route, generation := range v.from {
+			if out[route] == generation {
+				delete(out, route)
+			}
+		}
+	}
+	if len(out) == 0 { // accepted together with others, refused in this company: suspect them all
+		return maps.Clone(bad.from)
+	}
+	return out
+}
+
+// halves splits suspects in two, in the order of their names.
+func halves(g group) []group {
+	names := slices.Sorted(maps.Keys(g))
+	if len(names) == 0 {
+		return nil
+	}
+	first, second := group{}, group{}
+	for i, name := range names {
+		if i < len(names)/2 {
+			first[name] = g[name]
+		} else {
+			second[name] = g[name]
+		}
+	}
+	return []group{first, second}
+}
