@@ -164,18 +164,20 @@ func (s *Stage) LoadProgram(ctx context.Context, program string, names ...string
 		return err
 	}
 	for _, name := range names {
-		if err := s.loadBinary(ctx, binary, name); err != nil {
+		if err := s.LoadBinary(ctx, name, binary); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Stage) loadBinary(ctx context.Context, binary, name string) error {
-	archive := binary + ".tar"
-	pack := exec.CommandContext(ctx, "go", "run", "./hack/image", "-binary", binary, "-name", name, "-out", archive)
-	pack.Dir = s.Root
-	if _, err := output(pack); err != nil {
+// LoadBinary loads a static binary into the local cluster as an image that holds nothing else.
+// Options are those of the cluster tool's image command.
+func (s *Stage) LoadBinary(ctx context.Context, name, binary string, options ...string) error {
+	archive := filepath.Join(os.TempDir(), fmt.Sprintf("weft-image-%d.tar", os.Getpid()))
+	defer os.Remove(archive)
+	command := append([]string{"image", "--name", name, "--binary", binary, "-o", archive}, options...)
+	if _, err := s.Cluster(ctx, command...); err != nil {
 		return err
 	}
 	_, err := s.Cluster(ctx, "load", archive)

@@ -1,0 +1,105 @@
+// Package conformance runs the official Gateway API conformance suite, unmodified, against Weft.
+//
+// The short form runs every core test of the profile GATEWAY-HTTP; WEFT_LONG=1 runs also the extended
+// ones of every feature that the GatewayClass claims in its status, and writes the report below
+// docs/conformance. Flags of the suite work too: go test ./e2e/conformance -args -run-test=NAME
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	upstream "sigs.k8s.io/gateway-api/conformance"
+	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
+	"sigs.k8s.io/gateway-api/conformance/utils/suite"
+	"sigs.k8s.io/gateway-api/pkg/consts"
+
+	"github.com/weft-mesh/weft/e2e/stage"
+)
+
+// mostTimeToConsistency is the cap that the suite's rules put on a conformant implementation.
+const mostTimeToConsistency = 30 * time.Second
+
+func TestGatewayHTTP(t *testing.T) {
+	s := prepare(t)
+	t.Setenv("KUBECONFIG", s.Kubeconfig)
+	options := upstream.DefaultOptions(t)
+	options.GatewayClassName = stage.GatewayClass
+	options.ConformanceProfiles = []suite.ConformanceProfileName{suite.GatewayHTTPConformanceProfileName}
+	options.Implementation = confv1.Implementation{
+		Organization: "weft-mesh", Project: "weft", URL: "https://github.com/weft-mesh/weft",
+		Version: "v0.1.0", Contact: []string{"https://github.com/weft-mesh/weft/issues"},
+	}
+	if options.TimeoutConfig.MaxTimeToConsistency > mostTimeToConsistency {
+		t.Fatalf("MaxTimeToConsistency is %s: at most %s is conformant", options.TimeoutConfig.MaxTimeToConsistency, mostTimeToConsistency)
+	}
+	if len(options.SkipTests) > 0 || len(options.ExemptFeatures) > 0 || options.AllowCRDsMismatch {
+		t.Fatal("tests or features are left out: conformance is shown by the whole suite only")
+	}
+	whole := options.RunTest == ""
+	if !stage.Long() && len(options.SupportedFeatures) == 0 {
+		options.SupportedFeatures = suite.GatewayHTTPConformanceProfile.CoreFeatures.UnsortedList()
+	}
+	folder := folder(t, s)
+	if whole {
+		options.ReportOutputPath = filepath.Join(folder, "standard-"+consts.BundleVersion+"-default-report.yaml")
+	}
+	results := &results{began: time.Now()}
+	options.Hook = results.add
+	t.Cleanup(func() {
+		if whole {
+			results.write(t, filepath.Join(folder, "standard-"+consts.BundleVersion+"-default-tests.txt"))
+		}
+	})
+	upstream.RunConformanceWithOptions(t, options)
+}
+
+// folder is where the report goes: the repository's own for the whole suite, otherwise bin/.
+func folder(t *testing.T, s *stage.Stage) string {
+	t.Helper()
+	path := filepath.Join(s.Root, "bin", "conformance")
+	if stage.Long() {
+		path = filepath.Join(s.Root, "docs", "conformance")
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// prepare makes the cluster ready and, for the local one, the images that the suite's manifests name.
+func prepare(t *testing.T) *stage.Stage {
+	t.Helper()
+	ctx := t.Context()
+	s, err := stage.Open(ctx)
+	if err == nil {
+		err = s.Prepare(ctx)
+	}
+	if err == nil && s.Local {
+		err = loadImages(ctx, s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// loadImages builds the suite's echo server from the source in its module, and gives the local
+// cluster's own CoreDNS the name that the manifests want.
+func loadImages(ctx context.Context, s *stage.Stage) error {
+	echo := "registry.k8s.io/gateway-api/echo-basic:"
+	err := s.LoadProgram(ctx, "sigs.k8s.io/gateway-api/conformance/echo-basic",
+		echo+"v1.5.1", echo+"v1.6.0-dev.2", echo+"v1.6.0-dev.3")
+	if err != nil {
+		return err
+	}
+	coredns, err := s.Cluster(ctx, "tool", "coredns")
+	if err != nil {
+		return fmt.Errorf("find CoreDNS: %w", err)
+	}
+	return s.LoadBinary(ctx, "registry.k8s.io/coredns/coredns:v1.12.2", coredns, "--user", "0:0")
+}
