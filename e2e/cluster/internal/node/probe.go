@@ -1,0 +1,72 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/weft-mesh/weft/e2e/cluster/internal/layout"
+)
+
+const (
+	probeInterval = 100 * time.Millisecond
+	probeTimeout  = 90 * time.Second
+)
+
+// wait probes until the probe succeeds. It fails early when the process ends.
+func (n Node) wait(ctx context.Context, name string, probe func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	for {
+		err := probe(ctx)
+		if err == nil {
+			return nil
+		}
+		if _, running, findErr := n.Processes.Find(name); findErr != nil || !running {
+			return fmt.Errorf("%s ended: see %s", name, n.Layout.Path("logs", name+".log"))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready (see %s): %w", name, n.Layout.Path("logs", name+".log"), err)
+		case <-time.After(probeInterval):
+		}
+	}
+}
+
+// Healthy waits until the API server is ready.
+func (n Node) Healthy(ctx context.Context) error {
+	ca, err := os.ReadFile(n.pki("ca.crt"))
+	if err != nil {
+		return fmt.Errorf("read the CA: %w", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}}
+	defer client.CloseIdleConnections()
+	return n.wait(ctx, "kube-apiserver", probeHTTP(client, "https://"+layout.NodeIPv4+":"+layout.APIServerPort+"/readyz"))
+}
+
+// probeHTTP succeeds when the server answers 200.
+func probeHTTP(client *http.Client, url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			body, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+			return fmt.Errorf("%s: %s: %s", url, response.Status, body)
+		}
+		return nil
+	}
+}
