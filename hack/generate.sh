@@ -3,10 +3,17 @@
 # Needs CONTROLLER_GEN, KUSTOMIZE, IMAGE, VERSION and GO, which `make generate` sets.
 set -eu
 cd "$1"
+
+# controller-gen passes over RBAC markers in the comment of a type without a word.
+find . -name '*.go' -exec awk '
+	marker && !/^\/\/ \+kubebuilder/ && !/^$/ { print FILENAME ":" FNR ": leave a blank line after RBAC markers"; bad = 1 }
+	{ marker = /^\/\/ \+kubebuilder:rbac/ }
+	END { exit bad }' {} +
+
 "$CONTROLLER_GEN" object paths=./api/...
 rm -rf config/crd/bases
 "$CONTROLLER_GEN" crd paths=./api/... output:crd:dir=config/crd/bases
-"$CONTROLLER_GEN" rbac:roleName=weft-operator,fileName=role.yaml paths=./controllers/... paths=./webhooks/... paths=./internal/xds/... output:rbac:dir=config/rbac
+"$CONTROLLER_GEN" rbac:roleName=weft-operator,fileName=role.yaml paths=./... output:rbac:dir=config/rbac
 mkdir -p dist
 "$KUSTOMIZE" build config/default >dist/install.yaml
 "$GO" run ./hack/bundle -kustomize "$KUSTOMIZE" -version "$VERSION"

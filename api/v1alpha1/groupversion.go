@@ -14,6 +14,9 @@ import (
 // GroupVersion is the group and version of every kind in this package.
 var GroupVersion = schema.GroupVersion{Group: "mesh.weft.dev", Version: "v1alpha1"}
 
+// SystemNamespace is where Weft itself runs and keeps its certificates.
+const SystemNamespace = "weft-system"
+
 // AddToScheme registers this package's kinds. It never fails.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion, &Mesh{}, &MeshList{})

@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+)
+
+// What Mesh.spec.gateways leaves out.
+const (
+	DefaultImage    = "envoyproxy/envoy:distroless-v1.40.0"
+	DefaultReplicas = 2
+)
+
+// nonRoot is the user of the stock distroless images.
+const nonRoot int64 = 65532
+
+// afterDrain is the time that Envoy is left with, in seconds, to stop when draining is over.
+const afterDrain = 15
+
+func deployment(in Input) *appsv1.Deployment {
+	g := in.Gateway
+	replicas := int32(DefaultReplicas)
+	if in.Defaults.Replicas != nil {
+		replicas = *in.Defaults.Replicas
+	}
+	none, one := intstr.FromInt32(0), intstr.FromInt32(1)
+	m := meta(g)
+	return &appsv1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
+		ObjectMeta: m,
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas,
+			Selector: &metav1.LabelSelector{MatchLabels: Selector(g)},
+			Strategy: appsv1.DeploymentStrategy{
+				Type:          appsv1.RollingUpdateDeploymentStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &none, MaxSurge: &one},
+			},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: m.Labels, Annotations: m.Annotations},
+				Spec:       pod(in),
+			},
+		},
+	}
+}
+
+func pod(in Input) corev1.PodSpec {
+	g := in.Gateway
+	return corev1.PodSpec{
+		ServiceAccountName:            Name(g),
+		AutomountServiceAccountToken:  new(false),
+		EnableServiceLinks:            new(false),
+		TerminationGracePeriodSeconds: new(in.Envoy.DrainSeconds + afterDrain),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot:   new(true),
+			RunAsUser:      new(nonRoot),
+			RunAsGroup:     new(nonRoot),
+			FSGroup:        new(nonRoot),
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			// Lets Envoy listen on ports 80 and 443 without a capability.
+			Sysctls: []corev1.Sysctl{{Name: "net.ipv4.ip_unprivileged_port_start", Value: "0"}},
+		},
+		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{
+			spread(g, corev1.LabelTopologyZone), spread(g, corev1.LabelHostname),
+		},
+		Containers: []corev1.Container{envoyContainer(in)},
+		Volumes:    volumes(in),
+	}
+}
+
+func spread(g *gwv1.Gateway, topology string) corev1.TopologySpreadConstraint {
+	return corev1.TopologySpreadConstraint{
+		MaxSkew:           1,
+		TopologyKey:       topology,
+		WhenUnsatisfiable: corev1.ScheduleAnyway,
+		LabelSelector:     &metav1.LabelSelector{MatchLabels: Selector(g)},
+	}
+}
+
+func envoyContainer(in Input) corev1.Container {
+	return corev1.Container{
+		Name:            "envoy",
+		Image:           image(in.Defaults),
+		ImagePullPolicy: corev1.PullIfNotPresent,
+		Args:            arguments(in.Gateway, in.Envoy),
+		Env:             []corev1.EnvVar{fieldEnv("POD_NAMESPACE", "metadata.namespace"), fieldEnv("POD_NAME", "metadata.name")},
+		Ports:           containerPorts(in),
+		Resources:       resources(in.Defaults),
+		VolumeMounts:    mounts(in.Envoy),
+		StartupProbe:    probe(in.Envoy, 1, 120),
+		ReadinessProbe:  probe(in.Envoy, 3, 2),
+		Lifecycle:       &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: drainRequest(in.Envoy)}},
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: new(false),
+			ReadOnlyRootFilesystem:   new(true),
+			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+	}
+}
+
+// arguments of Envoy. A "$(" in the bootstrap is doubled, since the kubelet expands variables.
+func arguments(g *gwv1.Gateway, e Envoy) []string {
+	return []string{
+		"--config-yaml", strings.ReplaceAll(e.Bootstrap, "$(", "$$("),
+		"--service-node", "$(POD_NAMESPACE)/$(POD_NAME)",
+		"--service-cluster", g.Namespace + "/" + Name(g),
+		"--drain-time-s", fmt.Sprint(e.DrainSeconds),
+		"--drain-strategy", "immediate",
+		"--concurrency", "2",
+		"--disable-hot-restart",
+		"-l", "warning",
+	}
+}
+
+func fieldEnv(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
+		FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path},
+	}}
+}
+
+func containerPorts(in Input) (ports []corev1.ContainerPort) {
+	for _, p := range servicePorts(in.Gateway) {
+		ports = append(ports, corev1.ContainerPort{ContainerPort: p.Port, Protocol: p.Protocol})
+	}
+	return append(ports, corev1.ContainerPort{Name: "health", ContainerPort: in.Envoy.HealthPort, Protocol: corev1.ProtocolTCP})
+}
+
+func image(d v1alpha1.GatewayDefaults) string {
+	if d.Image != "" {
+		return d.Image
+	}
+	return DefaultImage
+}
+
+func resources(d v1alpha1.GatewayDefaults) corev1.ResourceRequirements {
+	if d.Resources != nil {
+		return *d.Resources
+	}
+	return corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{
+			corev1.ResourceCPU:    resource.MustParse("100m"),
+			corev1.ResourceMemory: resource.MustParse("128Mi"),
+		},
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
+	}
+}
+
+func probe(e Envoy, period, failures int32) *corev1.Probe {
+	return &corev1.Probe{
+		PeriodSeconds:    period,
+		FailureThreshold: failures,
+		TimeoutSeconds:   2,
+		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+			Path: "/ready", Port: intstr.FromInt32(e.HealthPort), Scheme: corev1.URISchemeHTTP,
+		}},
+	}
+}
+
+func drainRequest(e Envoy) *corev1.HTTPGetAction {
+	return &corev1.HTTPGetAction{
+		Path: e.DrainPath, Port: intstr.FromInt32(e.HealthPort), Scheme: corev1.URISchemeHTTP,
+		HTTPHeaders: []corev1.HTTPHeader{e.DrainHeader},
+	}
+}

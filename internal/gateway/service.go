@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+func serviceAccount(g *gwv1.Gateway) *corev1.ServiceAccount {
+	return &corev1.ServiceAccount{
+		TypeMeta:                     metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
+		ObjectMeta:                   meta(g),
+		AutomountServiceAccountToken: new(false),
+	}
+}
+
+// service asks for a load balancer. Envoy listens on the Gateway's own ports, so that each port of
+// the Service leads to the same one of the pods.
+func service(g *gwv1.Gateway, ports []corev1.ServicePort) *corev1.Service {
+	policy := corev1.IPFamilyPolicyPreferDualStack
+	return &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: meta(g),
+		Spec: corev1.ServiceSpec{
+			Type:           corev1.ServiceTypeLoadBalancer,
+			IPFamilyPolicy: &policy,
+			LoadBalancerIP: requestedIP(g),
+			Selector:       Selector(g),
+			Ports:          ports,
+		},
+	}
+}
+
+// ReservedPorts are those that the proxy itself listens on: no listener of a Gateway can have one.
+var ReservedPorts = []gwv1.PortNumber{15000, 15021, 15090}
+
+// servicePorts are the distinct ports of the listeners that Weft serves, each named after the
+// protocol of the first listener on it.
+func servicePorts(g *gwv1.Gateway) (ports []corev1.ServicePort) {
+	seen := map[int32]bool{}
+	for _, l := range g.Spec.Listeners {
+		port := int32(l.Port)
+		served := l.Protocol == gwv1.HTTPProtocolType || l.Protocol == gwv1.HTTPSProtocolType
+		if !served || seen[port] || slices.Contains(ReservedPorts, l.Port) {
+			continue
+		}
+		seen[port] = true
+		ports = append(ports, corev1.ServicePort{
+			Name:       fmt.Sprintf("%s-%d", strings.ToLower(string(l.Protocol)), port),
+			Protocol:   corev1.ProtocolTCP,
+			Port:       port,
+			TargetPort: intstr.FromInt32(port),
+		})
+	}
+	return ports
+}
+
+// requestedIP is the address to ask for: the API of Services has room for one.
+func requestedIP(g *gwv1.Gateway) string {
+	for _, a := range g.Spec.Addresses {
+		if a.Type == nil || *a.Type == gwv1.IPAddressType {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+func disruptionBudget(g *gwv1.Gateway) *policyv1.PodDisruptionBudget {
+	one := intstr.FromInt32(1)
+	always := policyv1.AlwaysAllow
+	return &policyv1.PodDisruptionBudget{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "policy/v1", Kind: "PodDisruptionBudget"},
+		ObjectMeta: meta(g),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable:             &one,
+			UnhealthyPodEvictionPolicy: &always,
+			Selector:                   &metav1.LabelSelector{MatchLabels: Selector(g)},
+		},
+	}
+}
