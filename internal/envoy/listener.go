@@ -14,7 +14,10 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
-const handshakeTimeout = 10 * time.Second
+const (
+	tlsSocketName    = "envoy.transport_sockets.tls"
+	handshakeTimeout = 10 * time.Second
+)
 
 // Listener is one port with its chains, of which it needs at least one. Only a port that ends TLS
 // looks for it, for looking delays connections on which the client is silent.
@@ -79,7 +82,7 @@ func networkFilter(manager *hcmv3.HttpConnectionManager) *listenerv3.Filter {
 
 func tlsSocket(context *tlsv3.DownstreamTlsContext) *corev3.TransportSocket {
 	return &corev3.TransportSocket{
-		Name:       "envoy.transport_sockets.tls",
+		Name:       tlsSocketName,
 		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(context)},
 	}
 }

@@ -1,0 +1,151 @@
+package envoy
+
+import (
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	commonfaultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/fault/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// What the ports of a proxy's own answer to GET.
+const (
+	ReadyPath = "/ready" // 200 while the proxy serves; 503 before, and from the start of draining
+	DrainPath = "/drain" // with the right header: starts draining, and answers when it is over
+	StatsPath = "/stats/prometheus"
+)
+
+const (
+	adminClusterName = "admin"
+	adminTimeout     = 10 * time.Second
+	luaFilter        = "envoy.filters.http.lua"
+	faultFilter      = "envoy.filters.http.fault"
+)
+
+// startDrain asks Envoy's admin interface, which takes no GET, to report not ready, to end each
+// connection with its next answer, and to keep accepting new ones for the time of --drain-time-s.
+const startDrain = `
+function envoy_on_request(handle)
+  for _, path in ipairs({"/healthcheck/fail", "/drain_listeners?graceful&skip_exit"}) do
+    handle:httpCall("admin", {[":method"] = "POST", [":path"] = path, [":authority"] = "admin"}, nil, 5000)
+  end
+end
+`
+
+// adminCluster is Envoy's admin interface. It runs on the main thread, so few may use it at a time;
+// probes do not queue behind readers of statistics.
+func adminCluster(port uint32) *clusterv3.Cluster {
+	few := func(p corev3.RoutingPriority) *clusterv3.CircuitBreakers_Thresholds {
+		return &clusterv3.CircuitBreakers_Thresholds{
+			Priority:           p,
+			MaxPendingRequests: wrapperspb.UInt32(8),
+			MaxRequests:        wrapperspb.UInt32(8),
+		}
+	}
+	return &clusterv3.Cluster{
+		Name:                 adminClusterName,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(time.Second),
+		LoadAssignment:       oneEndpoint(adminClusterName, tcp("127.0.0.1", port)),
+		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
+			few(corev3.RoutingPriority_DEFAULT), few(corev3.RoutingPriority_HIGH),
+		}},
+	}
+}
+
+// readyListener is for the kubelet. Any pod can reach it, hence the header without which nobody
+// drains a Gateway. It stays open when the proxy refuses clients for want of memory: to take the
+// proxy out of service would only move its load to the others.
+func readyListener(p Proxy) *listenerv3.Listener {
+	routes := []*routev3.Route{adminRoute(ReadyPath, corev3.RoutingPriority_HIGH)}
+	if p.DrainKey != "" {
+		routes = append(routes, drainRoute(p))
+	}
+	manager := ownManager("ready", routes)
+	manager.StreamIdleTimeout = durationpb.New(p.Drain + time.Minute)
+	manager.HttpFilters = []*hcmv3.HttpFilter{
+		httpFilter(luaFilter, &luav3.Lua{}), httpFilter(faultFilter, &faultv3.HTTPFault{}), router(),
+	}
+	listener := ownListener("ready", p.ReadyPort, manager)
+	listener.BypassOverloadManager = true
+	return listener
+}
+
+func statsListener(p Proxy) *listenerv3.Listener {
+	manager := ownManager("stats", []*routev3.Route{adminRoute(StatsPath, corev3.RoutingPriority_DEFAULT)})
+	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	return ownListener("stats", p.StatsPort, manager)
+}
+
+func ownListener(name string, port uint32, manager *hcmv3.HttpConnectionManager) *listenerv3.Listener {
+	return &listenerv3.Listener{
+		Name:                          name,
+		Address:                       anyAddress(port),
+		IgnoreGlobalConnLimit:         true,
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(32 << 10),
+		FilterChains: []*listenerv3.FilterChain{{
+			Filters: []*listenerv3.Filter{networkFilter(manager)},
+		}},
+	}
+}
+
+func ownManager(name string, routes []*routev3.Route) *hcmv3.HttpConnectionManager {
+	manager := hardened(name)
+	manager.CommonHttpProtocolOptions.IdleTimeout = durationpb.New(time.Minute)
+	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
+		Name:         name,
+		VirtualHosts: []*routev3.VirtualHost{{Name: name, Domains: []string{"*"}, Routes: routes}},
+	}}
+	return manager
+}
+
+func get(path string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{
+		PathSpecifier: &routev3.RouteMatch_Path{Path: path},
+		Headers:       []*routev3.HeaderMatcher{header(":method", exactly("GET"))},
+	}
+}
+
+func adminRoute(path string, priority corev3.RoutingPriority) *routev3.Route {
+	return &routev3.Route{
+		Match: get(path),
+		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: adminClusterName},
+			Priority:         priority,
+			Timeout:          durationpb.New(adminTimeout),
+		}},
+	}
+}
+
+// drainRoute starts draining, then keeps the kubelet from stopping the proxy until it is over.
+func drainRoute(p Proxy) *routev3.Route {
+	match := get(DrainPath)
+	match.Headers = append(match.Headers, header(p.DrainHeader, exactly(p.DrainKey)))
+	script := &luav3.LuaPerRoute{Override: &luav3.LuaPerRoute_SourceCode{SourceCode: &corev3.DataSource{
+		Specifier: &corev3.DataSource_InlineString{InlineString: startDrain},
+	}}}
+	return &routev3.Route{
+		Match:  match,
+		Action: answer(200),
+		TypedPerFilterConfig: map[string]*anypb.Any{
+			luaFilter:   typed(script),
+			faultFilter: typed(delay(p.Drain)),
+		},
+	}
+}
+
+func delay(d time.Duration) *faultv3.HTTPFault {
+	return &faultv3.HTTPFault{Delay: &commonfaultv3.FaultDelay{
+		FaultDelaySecifier: &commonfaultv3.FaultDelay_FixedDelay{FixedDelay: durationpb.New(max(d, time.Millisecond))},
+		Percentage:         &typev3.FractionalPercent{Numerator: 100},
+	}}
+}
