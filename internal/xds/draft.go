@@ -1,0 +1,140 @@
+package xds
+
+// draft is what a pass tells of one kind.
+type draft struct {
+	kind    kind
+	add     []*item
+	alone   []*item // each in a response of its own: one of them was refused with others
+	missing []string
+	empty   bool                // send it even if it says nothing: the proxy waits for a first answer
+	told    map[string]struct{} // names spoken of; nil while none can come twice
+}
+
+// first reports whether the draft does not speak of that name yet: Envoy refuses a
+// response that does so twice.
+func (d *draft) first(name string) bool {
+	if d.told == nil {
+		return true
+	}
+	_, ok := d.told[name]
+	d.told[name] = struct{}{}
+	return !ok
+}
+
+// everything answers a first request for the whole scope, against what the proxy already has.
+func (s *pass) everything(d *draft) {
+	sub, seen := s.subs[d.kind], s.scope.seen[d.kind]
+	d.empty, d.told = true, make(map[string]struct{}, len(seen))
+	for name := range seen {
+		s.say(d, change{name: name, was: sub.has[name]}, false)
+	}
+	for name, version := range sub.has {
+		if s.scope.item(d.kind, name) == nil {
+			s.say(d, change{name: name, was: version}, false)
+		}
+	}
+	if d.kind == clusters && len(sub.has) > 0 {
+		s.greeting = s.nonce + 1
+	}
+	if d.kind == virtualHosts {
+		s.reopened = s.openedRoutes()
+	}
+}
+
+// answers says what was asked for by name, and what Envoy waits for without asking:
+// the endpoints of a cluster that was sent changed, and the virtual hosts of a new
+// RouteConfiguration.
+func (s *pass) answers(d *draft) {
+	sub := s.subs[d.kind]
+	for name := range sub.answer {
+		_, warm := s.warm[name]
+		has := sub.has[name]
+		s.say(d, change{name: name, was: has}, has == "" || warm && d.kind == endpoints)
+	}
+	switch d.kind {
+	case endpoints:
+		s.warmed(d)
+	case virtualHosts:
+		for _, route := range s.reopened {
+			s.hosts(d, route)
+		}
+	}
+}
+
+func (s *pass) warmed(d *draft) {
+	for name := range s.warm {
+		if s.covers(endpoints, name) {
+			s.say(d, change{name: name}, true)
+		}
+	}
+	s.warm = nil
+}
+
+// openedRoutes are the RouteConfigurations of the scope that the proxy subscribes to.
+func (s *pass) openedRoutes() []string {
+	var opened []string
+	for name := range s.scope.seen[routes] {
+		if s.scope.item(routes, name) != nil && s.opened(name) {
+			opened = append(opened, name)
+		}
+	}
+	return opened
+}
+
+// hosts says all virtual hosts of a RouteConfiguration. Envoy waits for an answer; where
+// there are none, it gets one by the removal of a virtual host that does not exist.
+func (s *pass) hosts(d *draft, route string) {
+	found := false
+	for name := range s.scope.hosts[route] {
+		found = found || s.scope.item(virtualHosts, name) != nil
+		s.say(d, change{name: name}, true)
+	}
+	if !found {
+		d.missing = append(d.missing, route+"/")
+	}
+}
+
+// say adds one name to the draft. Asked says that the proxy waits for an answer, even if
+// nothing changed or there is no such resource.
+func (s *pass) say(d *draft, c change, asked bool) {
+	if !s.covers(d.kind, c.name) || !d.first(c.name) {
+		return
+	}
+	it := s.scope.item(d.kind, c.name)
+	switch {
+	case it == nil && asked:
+		s.accept(id{d.kind, c.name})
+		d.missing = append(d.missing, c.name)
+	case it == nil && c.was != "":
+		s.accept(id{d.kind, c.name})
+		s.gone[d.kind] = append(s.gone[d.kind], c)
+	case it == nil, !asked && it.version == c.was, s.refused[id{d.kind, c.name}] == it.version:
+	default:
+		s.add(d, it, c.was)
+	}
+}
+
+func (s *pass) add(d *draft, it *item, was string) {
+	if _, alone := s.alone[id{d.kind, it.name}]; alone {
+		d.alone = append(d.alone, it)
+	} else {
+		d.add = append(d.add, it)
+	}
+	if d.kind == clusters {
+		s.fresh = s.fresh || was == ""
+		s.warms(it.endpoints)
+	}
+	if d.kind == routes && was == "" {
+		s.reopened = append(s.reopened, it.name)
+	}
+}
+
+// queue turns a draft into responses.
+func (s *pass) queue(d *draft) {
+	if len(d.add)+len(d.missing) > 0 || d.empty && len(d.alone) == 0 {
+		s.respond(d.kind, d.add, d.missing)
+	}
+	for _, it := range d.alone {
+		s.respond(d.kind, []*item{it}, nil)
+	}
+}

@@ -1,0 +1,145 @@
+package xds
+
+import "strconv"
+
+// window is how many responses may be unanswered before a proxy is told more: one that
+// is slow is told less often, and each time of everything since.
+const window = 32
+
+func isClusters(k kind) bool { return k == clusters }
+
+func hasEndpointsOrSecret(k kind) bool { return k == endpoints || k == secrets }
+
+// flying reports whether a response of such a kind, up to that nonce, is unanswered.
+func (p *proxy) flying(such func(kind) bool, upTo uint64) bool {
+	for _, r := range p.flight {
+		if r.nonce <= upTo && such(r.kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// gated reports whether listeners, routes and virtual hosts have to wait for clusters
+// that were sent before, and whether this is the pass that such a wait ends with.
+func (p *proxy) gated() (closed, opened bool) {
+	if p.gate == 0 {
+		return false, false
+	}
+	if !p.settled {
+		if p.flying(isClusters, p.gate) {
+			return true, false
+		}
+		// Envoy asks for a new cluster's endpoints and secrets before it acknowledges the
+		// cluster: the answers are in flight.
+		p.gate, p.settled = p.nonce, true
+	}
+	if p.flying(hasEndpointsOrSecret, p.gate) {
+		return true, false
+	}
+	p.gate, p.settled = 0, false
+	return false, true
+}
+
+// warms notes that Envoy will wait for those endpoints: it warms a changed cluster anew
+// but does not ask again for what it subscribes to already.
+func (p *proxy) warms(endpoints string) {
+	if endpoints == "" {
+		return
+	}
+	if p.warm == nil {
+		p.warm = map[string]struct{}{}
+	}
+	p.warm[endpoints] = struct{}{}
+}
+
+// answered takes a response out of flight. It returns nil for a nonce that is not in flight.
+func (p *proxy) answered(nonce string) *response {
+	n, err := strconv.ParseUint(nonce, 10, 64)
+	if err != nil {
+		return nil
+	}
+	for i, r := range p.flight {
+		if r.nonce == n {
+			p.flight = append(p.flight[:i], p.flight[i+1:]...)
+			return r
+		}
+	}
+	return nil
+}
+
+// acked takes in that the proxy applied a response.
+func (p *proxy) acked(r *response) {
+	if r.kind == clusters {
+		p.warm = nil // what it subscribed to before this stream, it has asked for by now
+	}
+	p.listening = p.listening || r.kind == listeners
+	for _, it := range r.add {
+		if len(p.alone)+len(p.refused) == 0 {
+			return
+		}
+		n := id{r.kind, it.name}
+		delete(p.alone, n)
+		if v := p.refused[n]; v != "" && v != it.version {
+			p.accept(n)
+		}
+	}
+}
+
+// nacked takes in that the proxy refused a response. Envoy may have applied any part of
+// it, so all of it counts as undelivered and its resources go again, each alone. What is
+// refused alone is not sent to this proxy again until it changes.
+func (p *proxy) nacked(r *response, detail string) {
+	if len(r.add) == 1 && len(r.gone) == 0 {
+		p.refuse(id{r.kind, r.add[0].name}, r.add[0].version, detail)
+		return
+	}
+	if len(r.add) == 0 || p.subs[r.kind] == nil {
+		return
+	}
+	for _, n := range r.gone {
+		p.subs[r.kind].ask(n)
+	}
+	for _, it := range r.add {
+		p.subs[r.kind].ask(it.name)
+		if p.alone == nil {
+			p.alone = map[id]struct{}{}
+		}
+		p.alone[id{r.kind, it.name}] = struct{}{}
+	}
+}
+
+func (p *proxy) refuse(n id, version, detail string) {
+	delete(p.alone, n)
+	if p.refused == nil {
+		p.refused = map[id]string{}
+	}
+	p.refused[n] = version
+	p.fact.refuse(Refusal{n.wire(), version, detail})
+}
+
+// accept ends a refusal: the proxy took a newer version, or the resource is gone.
+func (p *proxy) accept(n id) {
+	if _, ok := p.refused[n]; ok {
+		delete(p.refused, n)
+		p.fact.accept(n.wire())
+	}
+}
+
+// acknowledge states the revision up to which the proxy has applied all that its scope
+// shows, except what it refused. Before its listeners are applied it has applied nothing.
+func (p *proxy) acknowledge() {
+	if !p.listening {
+		return
+	}
+	rev := p.read.told
+	if len(p.flight) > 0 {
+		rev = min(rev, p.flight[0].rev-1)
+	}
+	if len(p.held) > 0 || p.gate != 0 {
+		rev = min(rev, p.whole)
+	} else {
+		p.whole = rev
+	}
+	p.fact.acknowledge(rev)
+}

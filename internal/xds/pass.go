@@ -1,0 +1,154 @@
+package xds
+
+// pass is one frozen view of the scope: all that one proxy is to be told of it now.
+// It is drawn up under the Store's lock and sent outside it.
+type pass struct {
+	*proxy
+	scope    *scope
+	rev      uint64
+	changed  [kinds][]change
+	gone     [kinds][]change
+	reopened []string // RouteConfigurations that the proxy gets anew: their virtual hosts follow
+	fresh    bool     // it sends clusters that the proxy did not have
+	out      []*response
+}
+
+// change is a name that may have to be told, and the version that the proxy has of it.
+type change struct {
+	name, was string
+	after     uint64 // of a removal: it waits until responses up to this nonce are answered
+}
+
+// plan draws up the responses that bring the proxy to the Store's present revision,
+// and the channel that closes when there is more.
+//
+// Additions go in the order of kinds. When clusters are new to the proxy, listeners,
+// routes and virtual hosts wait until it has taken in those clusters and the endpoints
+// and secrets that it asked for with them, so that no request meets a cluster that is
+// not there yet; the pass after such a wait does not wait again, so that nothing starves.
+func (p *proxy) plan() ([]*response, <-chan struct{}) {
+	p.store.mu.RLock()
+	defer p.store.mu.RUnlock()
+	s := p.newPass()
+	s.collect()
+	closed, opened := p.gated()
+	for k := range kinds {
+		if k == listeners && s.fresh && !closed && !opened {
+			p.gate, p.settled, closed = p.nonce, false, true
+		}
+		if p.subs[k] != nil {
+			s.tell(k, closed && k.refers())
+		}
+	}
+	s.withdraw(closed || p.flying(isClusters, p.greeting))
+	return s.out, s.scope.changed
+}
+
+func (p *proxy) newPass() *pass {
+	s := &pass{proxy: p, scope: p.read.scope, rev: p.store.rev, changed: p.changed, gone: p.gone}
+	for k := range kinds {
+		s.changed[k], s.gone[k] = s.changed[k][:0], s.gone[k][:0]
+	}
+	return s
+}
+
+// collect gathers the names that changed since the last pass, each with the version it had then.
+func (s *pass) collect() {
+	log := after(s.scope.log, s.read.told)
+	var seen map[id]struct{}
+	if len(log)+len(s.held)+len(s.read.owed) > 1 {
+		seen = map[id]struct{}{}
+	}
+	for n, c := range s.held {
+		s.note(seen, n, c)
+	}
+	for n, was := range s.read.owed {
+		s.note(seen, n, change{name: n.name, was: was})
+	}
+	for _, r := range log {
+		s.note(seen, r.id, change{name: r.name, was: r.was})
+	}
+	s.held, s.read.owed, s.read.told = nil, nil, s.rev
+	s.proxy.changed, s.proxy.gone = s.changed, s.gone
+}
+
+// note keeps the oldest that is known of a name: that is what the proxy was told.
+func (s *pass) note(seen map[id]struct{}, n id, c change) {
+	if seen != nil {
+		if _, ok := seen[n]; ok {
+			return
+		}
+		seen[n] = struct{}{}
+	}
+	if s.subs[n.kind] != nil {
+		s.changed[n.kind] = append(s.changed[n.kind], c)
+	}
+}
+
+// tell drafts what there is to say of one kind and queues it, or keeps it for later.
+func (s *pass) tell(k kind, later bool) {
+	if later {
+		for _, c := range s.changed[k] {
+			s.hold(k, c)
+		}
+		return
+	}
+	sub, d := s.subs[k], draft{kind: k}
+	switch {
+	case !sub.started && sub.all:
+		s.everything(&d)
+	case len(sub.answer)+len(s.warm)+len(s.reopened) > 0:
+		d.told = map[string]struct{}{}
+	}
+	s.answers(&d)
+	for _, c := range s.changed[k] {
+		s.say(&d, c, false)
+	}
+	sub.has, sub.answer, sub.started = nil, nil, true
+	s.queue(&d)
+}
+
+// withdraw queues the removals, in reverse order. Clusters, endpoints and secrets are
+// kept until the proxy has answered all that may have stopped others referring to them.
+// On a new stream that is: until it has answered the first clusters, since by then it has
+// asked for its listeners and routes too.
+func (s *pass) withdraw(later bool) {
+	for k := kinds - 1; k >= 0; k-- {
+		var gone []string
+		for _, c := range s.gone[k] {
+			if s.waits(k, &c, later) {
+				s.hold(k, c)
+			} else {
+				gone = append(gone, c.name)
+			}
+		}
+		if len(gone) > 0 {
+			s.respond(k, nil, gone)
+		}
+	}
+}
+
+// waits reports whether a removal has to wait, and settles for which answers.
+func (s *pass) waits(k kind, c *change, later bool) bool {
+	if k.refers() {
+		return false
+	}
+	if c.after == 0 && !later {
+		c.after = s.nonce
+	}
+	return later || s.flying(kind.refers, c.after)
+}
+
+func (s *pass) respond(k kind, add []*item, gone []string) {
+	s.nonce++
+	r := &response{kind: k, nonce: s.nonce, rev: s.rev, add: add, gone: gone}
+	s.out = append(s.out, r)
+	s.flight = append(s.flight, r)
+}
+
+func (s *pass) hold(k kind, c change) {
+	if s.held == nil {
+		s.held = map[id]change{}
+	}
+	s.held[id{k, c.name}] = c
+}

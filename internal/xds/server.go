@@ -1,0 +1,201 @@
+package xds
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// Options say how a Server serves. All but Limits and Log are required.
+type Options struct {
+	Store *Store
+	Facts *Facts
+	// Certificate is asked at each handshake, so that it rotates without a restart.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Authenticator says whose a stream's bearer token is.
+	Authenticator Authenticator
+	// ScopeOf returns the scope of a proxy; false refuses it. What the proxy's
+	// Node message says of itself is never read.
+	ScopeOf func(Identity) (string, bool)
+	Limits  Limits
+	Log     logr.Logger
+}
+
+// Server is the ADS server of one replica. It serves the delta protocol only, by TLS 1.3
+// only, to proxies that prove who they are only.
+type Server struct {
+	Options
+	grpc    *grpc.Server
+	gate    *gatekeeper
+	serving context.Context // ends when the server stops
+	stop    context.CancelFunc
+
+	mu      sync.Mutex
+	streams map[*session]struct{}
+	perPod  map[string]int
+}
+
+// session is one stream of a Server.
+type session struct {
+	who   Identity
+	scope string
+	stop  chan error
+}
+
+var (
+	errExpired  = status.Error(codes.Unavailable, "token expired; reconnect")
+	errOld      = status.Error(codes.Unavailable, "the stream has reached its age limit; reconnect")
+	errStopping = status.Error(codes.Unavailable, "the server is stopping; reconnect")
+	errRescoped = status.Error(codes.Unavailable, "this proxy's scope has changed; reconnect")
+)
+
+// NewServer returns a Server that does not listen yet.
+func NewServer(o Options) *Server {
+	o.Limits = o.Limits.orDefaults()
+	s := &Server{Options: o, gate: newGatekeeper(o.Authenticator), streams: map[*session]struct{}{}, perPod: map[string]int{}}
+	s.serving, s.stop = context.WithCancel(context.Background())
+	s.grpc = grpc.NewServer(s.options()...)
+	s.grpc.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "envoy.service.discovery.v3.AggregatedDiscoveryService",
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{{StreamName: "DeltaAggregatedResources", ClientStreams: true, ServerStreams: true,
+			Handler: func(_ any, st grpc.ServerStream) error { return s.handle(st) }}},
+	}, s)
+	return s
+}
+
+func (s *Server) options() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.Creds(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate})),
+		grpc.ForceServerCodecV2(codec{}),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.MaxConcurrentStreams(4),
+		grpc.MaxRecvMsgSize(s.Limits.RequestBytes),
+		grpc.MaxHeaderListSize(maxToken + 16<<10),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: time.Minute, // a connection without a stream
+			Time:              30 * time.Second,
+			Timeout:           10 * time.Second,
+		}),
+		grpc.ReadBufferSize(8 << 10), grpc.WriteBufferSize(16 << 10), grpc.SharedWriteBuffer(true),
+	}
+}
+
+// Serve accepts proxies until Stop is called.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.grpc.Serve(netutil.LimitListener(l, s.Limits.Connections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve xDS: %w", err)
+	}
+	return nil
+}
+
+// Stop ends every stream so that its proxy connects to another replica, and waits for
+// that until the context ends.
+func (s *Server) Stop(ctx context.Context) {
+	s.stop()
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+}
+
+// Rescope closes the streams of proxies whose scope is another one now. They connect
+// again and are told only what differs.
+func (s *Server) Rescope() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for one := range s.streams {
+		if scope, ok := s.ScopeOf(one.who); !ok || scope != one.scope {
+			one.end(errRescoped)
+		}
+	}
+}
+
+func (one *session) end(why error) {
+	select {
+	case one.stop <- why:
+	default: // it is ending already
+	}
+}
+
+func (s *Server) handle(st grpc.ServerStream) error {
+	ctx := st.Context()
+	who, err := s.gate.identify(ctx)
+	if err != nil {
+		s.Log.V(1).Info("refused a proxy", "reason", err.Error())
+		return err
+	}
+	scope, ok := s.ScopeOf(who)
+	if !ok {
+		return status.Errorf(codes.PermissionDenied, "pod %s is not in the mesh", who)
+	}
+	one := &session{who, scope, make(chan error, 1)}
+	if err := s.enter(one); err != nil {
+		return err
+	}
+	defer s.leave(one)
+	return s.stream(ctx, one, st)
+}
+
+func (s *Server) stream(ctx context.Context, one *session, st grpc.ServerStream) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	end := errExpired
+	left := time.Until(one.who.Expires)
+	if left > s.Limits.StreamAge {
+		left, end = s.Limits.StreamAge, errOld
+	}
+	defer time.AfterFunc(left, func() { one.end(end) }).Stop()
+	defer context.AfterFunc(s.serving, func() { one.end(errStopping) })()
+	p := &proxy{store: s.Store, read: s.Store.attach(one.scope), maxNames: s.Limits.Names}
+	defer s.Store.detach(p.read)
+	p.fact = s.Facts.add(Proxy{Identity: one.who, Scope: one.scope}, func(r Refusal) {
+		s.Log.Info("a proxy refused a resource", "proxy", one.who.String(), "type", r.Name.Type, "name", r.Name.Name, "detail", r.Detail)
+	})
+	defer s.Facts.remove(p.fact)
+	return p.serve(ctx, s.Limits.limit(st), one.stop)
+}
+
+// enter counts a stream in, or refuses it.
+func (s *Server) enter(one *session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.streams) >= s.Limits.Streams {
+		return status.Errorf(codes.ResourceExhausted, "this replica serves its limit of %d streams", s.Limits.Streams)
+	}
+	if s.perPod[one.who.PodUID] >= s.Limits.StreamsPerPod {
+		return status.Errorf(codes.ResourceExhausted, "pod %s has its limit of %d streams", one.who, s.Limits.StreamsPerPod)
+	}
+	s.streams[one] = struct{}{}
+	s.perPod[one.who.PodUID]++
+	return nil
+}
+
+func (s *Server) leave(one *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, one)
+	if s.perPod[one.who.PodUID]--; s.perPod[one.who.PodUID] == 0 {
+		delete(s.perPod, one.who.PodUID)
+	}
+}

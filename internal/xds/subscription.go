@@ -1,0 +1,89 @@
+package xds
+
+import (
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
+
+const wildcard = "*"
+
+// subscription is what one proxy asked of one type.
+type subscription struct {
+	all     bool                // the whole scope
+	names   map[string]struct{} // and these
+	has     map[string]string   // versions it holds from an earlier stream, until compared
+	answer  map[string]struct{} // names to answer for even if they did not change
+	started bool                // the first answer went out
+}
+
+// request takes in one message and reports whether there may be something to send.
+func (s *subscription) request(req *discovery.DeltaDiscoveryRequest) bool {
+	for _, n := range req.ResourceNamesSubscribe {
+		s.subscribe(n)
+	}
+	for _, n := range req.ResourceNamesUnsubscribe {
+		s.unsubscribe(n)
+	}
+	return !s.started || len(s.answer) > 0
+}
+
+func (s *subscription) subscribe(name string) {
+	if name == wildcard {
+		s.all = true
+		return
+	}
+	if s.names == nil {
+		s.names = map[string]struct{}{}
+	}
+	s.names[name] = struct{}{}
+	s.ask(name)
+}
+
+// unsubscribe drops a name. A proxy that still subscribes to everything does not know
+// whether it keeps the resource, so it is told.
+func (s *subscription) unsubscribe(name string) {
+	if name == wildcard {
+		s.all = false
+		return
+	}
+	if _, named := s.names[name]; named && s.all {
+		s.ask(name)
+	}
+	delete(s.names, name)
+}
+
+func (s *subscription) ask(name string) {
+	if s.answer == nil {
+		s.answer = map[string]struct{}{}
+	}
+	s.answer[name] = struct{}{}
+}
+
+func (s *subscription) named(name string) bool {
+	_, ok := s.names[name]
+	return ok
+}
+
+// covers reports whether the proxy wants to hear of that name. A virtual host is
+// also asked for by the name of its RouteConfiguration.
+func (p *proxy) covers(k kind, name string) bool {
+	s := p.subs[k]
+	if s.named(name) {
+		return true
+	}
+	if k != virtualHosts {
+		return s.all
+	}
+	of := routeOf(name)
+	return s.named(of) || s.all && p.opened(of)
+}
+
+// opened reports whether a virtual host of that RouteConfiguration would be kept.
+// Envoy subscribes to VHDS once, by wildcard, and drops a virtual host whose
+// RouteConfiguration it does not have yet; so those wait for it, see pass.reopened.
+func (p *proxy) opened(route string) bool {
+	if p.read.scope.item(routes, route) == nil {
+		return true
+	}
+	s := p.subs[routes]
+	return s != nil && (s.all || s.named(route))
+}
