@@ -28,12 +28,15 @@ type Core struct {
 	Certificates *cluster.Outbox[Certificates]
 	// OnCommit, if set before Run, is told of every commit.
 	OnCommit func(Commit)
+	// OnFacts, if set before Run, is called after proxies came, went or answered.
+	OnFacts func()
 
 	tables     *cluster.Tables
 	mesh       *mesh.Mesh
 	inbox      *cluster.Inbox
-	facts      *facts
+	facts      *xds.Facts
 	store      *xds.Store
+	answered   bool       // proxies stated new facts
 	change     xds.Change // what the commit under way does
 	quarantine *quarantine
 
@@ -50,13 +53,13 @@ type Certificates struct {
 // Commit tells what one commit did.
 type Commit struct {
 	Revision  uint64
-	Inputs    int // objects and facts that changed
+	Inputs    int // objects that changed
 	Resources int // resources that differ
 	Duration  time.Duration
 }
 
-// New makes a Core that publishes to store.
-func New(store *xds.Store) *Core {
+// New makes a Core that publishes to store and learns from what proxies answered.
+func New(store *xds.Store, facts *xds.Facts) *Core {
 	t := cluster.NewTables()
 	c := &Core{
 		Statuses:     cluster.NewOutbox[mesh.Status](),
@@ -64,7 +67,7 @@ func New(store *xds.Store) *Core {
 		tables:       t,
 		mesh:         mesh.New(t),
 		inbox:        cluster.NewInbox(),
-		facts:        newFacts(),
+		facts:        facts,
 		store:        store,
 		scopes:       map[string]struct{}{},
 	}
@@ -89,7 +92,8 @@ func (c *Core) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-c.inbox.Ready():
-		case <-c.facts.ready:
+		case <-c.facts.Changed():
+			c.answered = true
 		}
 		c.Commit()
 	}
@@ -99,13 +103,14 @@ func (c *Core) Run(ctx context.Context) error {
 // called once, with everything that was listed: nothing is served from a world half read.
 func (c *Core) Commit() {
 	start := time.Now()
-	changes, facts := c.inbox.Take(), c.facts.take()
+	changes, answered := c.inbox.Take(), c.answered
+	c.answered = false
 	revision := c.tables.Graph.Commit(func() {
 		for _, change := range changes {
 			change()
 		}
-		for _, fact := range facts {
-			c.learn(fact)
+		if answered {
+			c.learn()
 		}
 	})
 	resources := len(c.change.Resources)
@@ -113,8 +118,11 @@ func (c *Core) Commit() {
 		c.store.Commit(c.change)
 		c.clear()
 	}
+	if answered && c.OnFacts != nil {
+		c.OnFacts()
+	}
 	if c.OnCommit != nil {
-		c.OnCommit(Commit{revision, len(changes) + len(facts), resources, time.Since(start)})
+		c.OnCommit(Commit{revision, len(changes), resources, time.Since(start)})
 	}
 }
 

@@ -1,68 +1,29 @@
 package core
 
 import (
-	"sync"
-
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
-// fact is what a proxy answered for one resource.
-type fact struct {
-	name    xds.Name
-	version string
-	refusal *refusal // nil: acknowledged
-}
-
-// facts wait here in the order in which proxies stated them.
-type facts struct {
-	mu    sync.Mutex
-	queue []fact
-	ready chan struct{}
-}
-
-func newFacts() *facts { return &facts{ready: make(chan struct{}, 1)} }
-
-func (f *facts) add(x fact) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.queue = append(f.queue, x)
-	select {
-	case f.ready <- struct{}{}:
-	default:
+// learn turns what proxies answered into inputs, inside a commit.
+func (c *Core) learn() {
+	accepted := map[string]uint64{} // scope → the revision that all its proxies have applied
+	for _, p := range c.facts.All() {
+		if rev, known := accepted[p.Scope]; !known || p.Acknowledged < rev {
+			accepted[p.Scope] = p.Acknowledged
+		}
+		for _, r := range p.Refused {
+			if r.Name.Type == typeURL(mesh.KindVirtualHost) {
+				c.quarantine.refused(r.Name.Name, r.Version, refusal{p.Namespace + "/" + p.Pod, r.Detail})
+			}
+		}
 	}
-}
-
-func (f *facts) take() []fact {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	out := f.queue
-	f.queue = nil
-	return out
-}
-
-// Acknowledged tells that a proxy accepted a version of a resource.
-func (c *Core) Acknowledged(name xds.Name, version string) {
-	if name.Type == typeURL(mesh.KindVirtualHost) {
-		c.facts.add(fact{name: name, version: version})
-	}
-}
-
-// Refused tells that a proxy ("namespace/pod") refused a version of a resource, in Envoy's words.
-func (c *Core) Refused(proxy string, name xds.Name, version, detail string) {
-	c.facts.add(fact{name, version, &refusal{proxy, detail}})
-}
-
-// learn turns a fact into inputs, inside a commit.
-func (c *Core) learn(f fact) {
-	if f.name.Type != typeURL(mesh.KindVirtualHost) {
-		return
-	}
-	if f.refusal == nil {
-		c.quarantine.acknowledged(f.name.Name, f.version)
-	} else {
-		c.quarantine.refused(f.name.Name, f.version, *f.refusal)
+	for scope, rev := range accepted {
+		c.quarantine.accepted(scope, func(host string) (version string, ok bool) {
+			sight, seen := c.store.Sight(scope, xds.Name{Type: typeURL(mesh.KindVirtualHost), Name: host})
+			return sight.Version, seen && sight.Revision <= rev
+		})
 	}
 }
 

@@ -15,13 +15,15 @@ const history = 8
 // A route that is refused alone stays out until its next generation.
 type quarantine struct {
 	hosts   map[string]*suspicion
-	guilty  map[string]int64 // route → the generation that was refused alone
+	pending map[string]map[string]struct{} // scope → virtual hosts whose newest version is not accepted yet
+	guilty  map[string]int64               // route → the generation that was refused alone
 	hold    func(route string, generation int64, why refusal)
 	release func(route string)
 }
 
 // suspicion is what is known of one virtual host.
 type suspicion struct {
+	scope    string
 	versions []version // newest last
 	held     []group   // to be let back in, one group per acceptance
 	why      refusal
@@ -41,20 +43,24 @@ type group map[string]int64
 type refusal struct{ proxy, detail string }
 
 func newQuarantine(hold func(string, int64, refusal), release func(string)) *quarantine {
-	return &quarantine{hosts: map[string]*suspicion{}, guilty: map[string]int64{}, hold: hold, release: release}
+	return &quarantine{hosts: map[string]*suspicion{}, pending: map[string]map[string]struct{}{}, guilty: map[string]int64{}, hold: hold, release: release}
 }
 
 // rendered notes what a virtual host is now made of.
 func (u *quarantine) rendered(name string, r rendered, has bool) {
+	s := u.hosts[name]
+	if s != nil {
+		delete(u.pending[s.scope], name)
+	}
 	if !has {
 		delete(u.hosts, name)
 		return
 	}
-	s := u.hosts[name]
 	if s == nil {
 		s = &suspicion{}
 		u.hosts[name] = s
 	}
+	s.scope = r.scope
 	now := version{id: r.version()}
 	if was := s.find(now.id); was != nil {
 		now = *was
@@ -65,6 +71,22 @@ func (u *quarantine) rendered(name string, r rendered, has bool) {
 	s.versions = s.versions[max(0, len(s.versions)-history):]
 	if now.accepted { // nothing new will be sent, so no proxy will answer
 		u.acknowledged(name, now.id)
+		return
+	}
+	if u.pending[s.scope] == nil {
+		u.pending[s.scope] = map[string]struct{}{}
+	}
+	u.pending[s.scope][name] = struct{}{}
+}
+
+// accepted looks through what a scope's proxies have not accepted yet. applied tells which version
+// of a virtual host they see, and whether all have applied it.
+func (u *quarantine) accepted(scope string, applied func(host string) (version string, ok bool)) {
+	for name := range u.pending[scope] {
+		if id, ok := applied(name); ok {
+			delete(u.pending[scope], name)
+			u.acknowledged(name, id)
+		}
 	}
 }
 

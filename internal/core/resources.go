@@ -54,6 +54,7 @@ func typeURL(k mesh.Kind) string {
 type rendered struct {
 	resource *discovery.Resource
 	from     map[string]int64
+	scope    string // of the proxies that see it
 }
 
 func (r rendered) version() string {
@@ -64,7 +65,7 @@ func (r rendered) version() string {
 }
 
 func sameRendered(a, b rendered) bool {
-	return a.version() == b.version() && maps.Equal(a.from, b.from)
+	return a.version() == b.version() && a.scope == b.scope && maps.Equal(a.from, b.from)
 }
 
 // publishResources keeps every resource that some scope wants, and each scope's view.
@@ -108,7 +109,7 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 		}
 		out := rendered{resource: xds.Marshal(name, message)}
 		if k == mesh.KindVirtualHost {
-			out.from = c.mesh.Contributors(q, name)
+			out.from, out.scope = c.mesh.Contributors(q, name), c.mesh.ScopeOf(q, name)
 		}
 		return out
 	})

@@ -159,3 +159,10 @@ func (m *Mesh) Scope(q *incr.Query, k string) string {
 	}
 	return ""
 }
+
+// ScopeOf is the scope that sees a virtual host.
+func (m *Mesh) ScopeOf(q *incr.Query, host string) string {
+	routes, _ := parseVirtualHost(host)
+	gk, _ := parseListener(routes)
+	return m.Scope(q, gk)
+}
