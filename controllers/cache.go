@@ -1,0 +1,93 @@
+package controllers
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weft-mesh/weft/internal/gateway"
+)
+
+// CacheOptions keep in memory only what Weft reads of the objects it watches.
+func CacheOptions() cache.Options {
+	tls := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
+	return cache.Options{
+		DefaultTransform: trimMeta,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:       {Transform: trimPod},
+			&corev1.Secret{}:    {Field: tls},
+			&corev1.Node{}:      {Transform: trimNode},
+			&corev1.ConfigMap{}: {Transform: trimConfigMap},
+		},
+	}
+}
+
+// trimMeta drops who manages which field, and kubectl's copy of what was applied.
+func trimMeta(obj any) (any, error) {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return obj, nil // a tombstone
+	}
+	m.SetManagedFields(nil)
+	if a := m.GetAnnotations(); a[corev1.LastAppliedConfigAnnotation] != "" {
+		delete(a, corev1.LastAppliedConfigAnnotation)
+	}
+	return obj, nil
+}
+
+func trimPod(obj any) (any, error) {
+	pod, ok := obj.(*corev1.Pod)
+	if !ok {
+		return obj, nil
+	}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+			Labels: pod.Labels, DeletionTimestamp: pod.DeletionTimestamp,
+		},
+		Spec: corev1.PodSpec{NodeName: pod.Spec.NodeName, ServiceAccountName: pod.Spec.ServiceAccountName},
+		Status: corev1.PodStatus{
+			Phase: pod.Status.Phase, HostIP: pod.Status.HostIP, PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs,
+		},
+	}, nil
+}
+
+func trimNode(obj any) (any, error) {
+	node, ok := obj.(*corev1.Node)
+	if !ok {
+		return obj, nil
+	}
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion, Labels: node.Labels,
+	}}, nil
+}
+
+// configMapKeys are the keys of people's ConfigMaps whose values Weft reads: authorities, and
+// what a parametersRef may hold.
+var configMapKeys = map[string]bool{
+	"ca.crt": true, "deployment": true, "podDisruptionBudget": true, "runtime": true, "service": true, "serviceAccount": true,
+}
+
+// trimConfigMap empties the values that Weft does not read; the keys stay, so that an unknown one
+// can be told of.
+func trimConfigMap(obj any) (any, error) {
+	cm, ok := obj.(*corev1.ConfigMap)
+	if !ok {
+		return obj, nil
+	}
+	if cm.Labels[gateway.ManagedByLabel] == gateway.ManagedBy {
+		return trimMeta(cm)
+	}
+	for key := range cm.Data {
+		if !configMapKeys[key] {
+			cm.Data[key] = ""
+		}
+	}
+	for key := range cm.BinaryData {
+		cm.BinaryData[key] = nil
+	}
+	return trimMeta(cm)
+}

@@ -1,0 +1,114 @@
+package controllers
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+// Limits of the API server on what a status holds.
+const (
+	maxConditions = 8
+	maxParents    = 32
+	maxMessage    = 32768
+)
+
+// conditions is wanted with the times of live kept where a status did not change, followed by
+// the conditions of live that others write: those with a domain that is not ours.
+func conditions(live, wanted []metav1.Condition, now metav1.Time) []metav1.Condition {
+	var out []metav1.Condition
+	for _, c := range wanted {
+		c.LastTransitionTime = now
+		if was := meta.FindStatusCondition(live, c.Type); was != nil && was.Status == c.Status {
+			c.LastTransitionTime = was.LastTransitionTime
+		}
+		c.Message = clip(c.Message, maxMessage)
+		out = append(out, c)
+	}
+	for _, c := range live {
+		if foreign(c.Type) && meta.FindStatusCondition(wanted, c.Type) == nil {
+			out = append(out, c)
+		}
+	}
+	return out[:min(len(out), maxConditions)]
+}
+
+func foreign(conditionType string) bool {
+	domain, _, qualified := strings.Cut(conditionType, "/")
+	return qualified && domain != "mesh.weft.dev"
+}
+
+// newer tells that live speaks of a later generation than wanted: Gateway API forbids going back.
+func newer(live, wanted []metav1.Condition) bool {
+	return slices.ContainsFunc(wanted, func(c metav1.Condition) bool {
+		was := meta.FindStatusCondition(live, c.Type)
+		return was != nil && was.ObservedGeneration > c.ObservedGeneration
+	})
+}
+
+func gatewayClassStatus(live, wanted gwv1.GatewayClassStatus, now metav1.Time) gwv1.GatewayClassStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	return wanted
+}
+
+func gatewayStatus(live, wanted gwv1.GatewayStatus, now metav1.Time) gwv1.GatewayStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	wanted.Listeners = slices.Clone(wanted.Listeners)
+	for i, l := range wanted.Listeners {
+		at := slices.IndexFunc(live.Listeners, func(was gwv1.ListenerStatus) bool { return was.Name == l.Name })
+		var was gwv1.ListenerStatus
+		if at >= 0 {
+			was = live.Listeners[at]
+		}
+		wanted.Listeners[i].Conditions = conditions(was.Conditions, l.Conditions, now)
+	}
+	return wanted
+}
+
+func httpRouteStatus(live, wanted gwv1.HTTPRouteStatus, now metav1.Time) gwv1.HTTPRouteStatus {
+	return gwv1.HTTPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
+}
+
+// parents replaces the entries of ours in live by wanted. The list is atomic and shared with
+// other controllers: theirs stay, where they stood.
+func parents(live, wanted []gwv1.RouteParentStatus, now metav1.Time) []gwv1.RouteParentStatus {
+	rest := slices.Clone(wanted)
+	out := []gwv1.RouteParentStatus{}
+	for _, was := range live {
+		if was.ControllerName != mesh.ControllerName {
+			out = append(out, was)
+			continue
+		}
+		i := slices.IndexFunc(rest, func(p gwv1.RouteParentStatus) bool {
+			return equality.Semantic.DeepEqual(p.ParentRef, was.ParentRef)
+		})
+		if i >= 0 {
+			out = append(out, parent(was, rest[i], now))
+			rest = slices.Delete(rest, i, i+1)
+		}
+	}
+	for _, p := range rest {
+		out = append(out, parent(gwv1.RouteParentStatus{}, p, now))
+	}
+	return out[:min(len(out), maxParents)]
+}
+
+func parent(live, wanted gwv1.RouteParentStatus, now metav1.Time) gwv1.RouteParentStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	return wanted
+}

@@ -1,0 +1,245 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	authentication "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/core"
+	"github.com/weft-mesh/weft/internal/xds"
+	"github.com/weft-mesh/weft/internal/xds/tokenreview"
+)
+
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get;list;watch
+
+// Server feeds the core and serves proxies, in every replica.
+//
+// It lists everything, commits once, and only then opens the xDS port: no proxy is ever told of a
+// world half read. Kinds that the API server does not serve yet are fed when they appear.
+type Server struct {
+	mgr     ctrl.Manager
+	address string
+	log     logr.Logger
+
+	core         *core.Core
+	xds          *xds.Server
+	facts        *xds.Facts
+	feeds        *feeds
+	availability Availability
+	appeared     map[string]bool // names of the Parts whose controllers are set up
+
+	served  atomic.Pointer[Served]
+	changed chan event.GenericEvent // Served, or Facts, changed
+	open    atomic.Bool
+}
+
+// settleRetry is how long a CRD may take from being created to being served before it is asked
+// for again; it doubles up to the longest.
+const (
+	settleRetry    = 200 * time.Millisecond
+	settleLongest  = 30 * time.Second
+	stopStreamsFor = 5 * time.Second
+)
+
+func newServer(mgr ctrl.Manager, address string) (*Server, error) {
+	reviews, err := authentication.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("make a client of token reviews: %w", err)
+	}
+	kindsServed, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("make a client of discovery: %w", err)
+	}
+	store := xds.NewStore()
+	s := &Server{
+		mgr: mgr, address: address, log: mgr.GetLogger().WithName("serve"),
+		facts:    xds.NewFacts(),
+		appeared: map[string]bool{}, changed: make(chan event.GenericEvent, 1),
+	}
+	s.core = core.New(store, s.facts)
+	s.core.OnCommit = func(c core.Commit) {
+		s.log.V(1).Info("Commit", "revision", c.Revision, "inputs", c.Inputs, "resources", c.Resources, "duration", c.Duration)
+	}
+	s.core.OnFacts = s.notify
+	s.xds = xds.NewServer(xds.Options{
+		Store: store, Facts: s.facts, Log: s.log,
+		Certificate:   (&KeyPair{Secrets: mgr.GetClient(), Name: systemName(XDSSecret)}).GetCertificate,
+		Authenticator: tokenreview.Authenticator{Reviews: reviews.TokenReviews()},
+		ScopeOf:       func(who xds.Identity) (string, bool) { return s.core.ScopeOf(who.Namespace, who.ServiceAccount) },
+	})
+	s.feeds, err = newFeeds(mgr.GetCache(), mgr.GetScheme(), kinds(s.core))
+	if err != nil {
+		return nil, err
+	}
+	versions := append(s.feeds.versions(), GatewayAPI.Version, CertManager.Version)
+	s.availability = Availability{Discovery: kindsServed, Client: mgr.GetClient(), Versions: versions}
+	s.served.Store(&Served{})
+	return s, nil
+}
+
+func systemName(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: v1alpha1.SystemNamespace, Name: name}
+}
+
+// NeedLeaderElection is false: every replica serves.
+func (s *Server) NeedLeaderElection() bool { return false }
+
+// Start runs until ctx ends.
+func (s *Server) Start(ctx context.Context) error {
+	crds, err := s.watchCRDs(ctx)
+	if err != nil {
+		return err
+	}
+	served, settled, err := s.availability.Look(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.begin(ctx, served); err != nil {
+		return err
+	}
+	if !s.feeds.wait(ctx) {
+		return nil
+	}
+	s.core.Commit()
+	listener, err := net.Listen("tcp", s.address)
+	if err != nil {
+		return fmt.Errorf("serve xDS: %w", err)
+	}
+	s.open.Store(true)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 3)
+	go func() { ended <- s.core.Run(ctx) }()
+	go func() { ended <- s.xds.Serve(listener) }()
+	go func() { ended <- s.follow(ctx, crds, settled) }()
+	first := <-ended
+	cancel()
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopStreamsFor)
+	defer done()
+	s.xds.Stop(stop)
+	return errors.Join(first, <-ended, <-ended)
+}
+
+// ready is the readiness check.
+func (s *Server) ready(*http.Request) error {
+	if !s.open.Load() {
+		return errors.New("the cluster's objects are being listed")
+	}
+	return nil
+}
+
+// watchCRDs tells of every CRD that comes, changes or goes.
+func (s *Server) watchCRDs(ctx context.Context) (<-chan struct{}, error) {
+	crds := &metav1.PartialObjectMetadata{}
+	crds.SetGroupVersionKind(crdKind)
+	informer, err := s.mgr.GetCache().GetInformer(ctx, crds)
+	if err != nil {
+		return nil, fmt.Errorf("watch CRDs: %w", err)
+	}
+	changed := make(chan struct{}, 1)
+	tell := func(any) {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: tell, UpdateFunc: func(_, crd any) { tell(crd) }, DeleteFunc: tell,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch CRDs: %w", err)
+	}
+	return changed, nil
+}
+
+// follow looks again whenever a CRD changes, and from time to time while one is not served.
+func (s *Server) follow(ctx context.Context, crds <-chan struct{}, settled bool) error {
+	retry := settleRetry
+	for {
+		var again <-chan time.Time
+		if !settled {
+			again = time.After(retry)
+			retry = min(2*retry, settleLongest)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-crds:
+			retry = settleRetry
+		case <-again:
+		}
+		served, all, err := s.availability.Look(ctx)
+		if err != nil {
+			s.log.Error(err, "Kinds not looked up")
+			settled = false
+			continue
+		}
+		settled = all
+		if err := s.begin(ctx, served); err != nil {
+			return err
+		}
+	}
+}
+
+// begin starts the feeds and controllers of what is served and was not before.
+func (s *Server) begin(ctx context.Context, served Served) error {
+	if err := s.feeds.start(ctx, served); err != nil {
+		return err
+	}
+	for _, part := range []Part{GatewayAPI, CertManager} {
+		if !served.Find(part).OK() || s.appeared[part.Name] {
+			continue
+		}
+		s.log.Info("Available", "part", part.Name, "version", served.bundles[part.Version.Group])
+		s.appeared[part.Name] = true
+		if err := s.setup(ctx, part); err != nil {
+			return fmt.Errorf("set up what needs %s: %w", part.Name, err)
+		}
+	}
+	s.served.Store(&served)
+	s.notify()
+	return nil
+}
+
+func (s *Server) notify() {
+	select {
+	case s.changed <- event.GenericEvent{Object: &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}}}:
+	default:
+	}
+}
+
+// setup starts, in the leader, the controllers that need a Part.
+func (s *Server) setup(ctx context.Context, part Part) error {
+	c := s.mgr.GetClient()
+	switch part.Name {
+	case GatewayAPI.Name:
+		return errors.Join(s.mgr.Add(Class{c}), SetupProxies(s.mgr))
+	case CertManager.Name:
+		listeners := &Certificates{Client: c, Cache: s.mgr.GetCache(), Outbox: s.core.Certificates, Events: s.mgr.GetEventRecorder("weft-certificates")}
+		return errors.Join(
+			s.mgr.Add(listeners),
+			SetupAuthority(s.mgr),
+			follow(ctx, s.mgr.GetCache(), &cmv1.Certificate{}, func(obj any) {
+				if cert, ok := obj.(*cmv1.Certificate); ok && cert.Namespace == v1alpha1.SystemNamespace {
+					s.notify()
+				}
+			}))
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+// Package controllers joins the core to a cluster.
+//
+//	API server → informers → feeds → inbox → core → statuses, certificates → API server
+//	                                          └──→ xDS server → proxies
+//
+// Feeds and the xDS server run in every replica; what writes runs in the leader alone.
+package controllers
+
+import (
+	"fmt"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgo "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/core"
+	"github.com/weft-mesh/weft/webhooks"
+)
+
+// +kubebuilder:rbac:groups="",resources=services;pods;namespaces;secrets;configmaps,verbs=get;list;watch
+// +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;referencegrants,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
+
+// kinds are those that the core reads. A new one is one line, and a table in internal/cluster.
+func kinds(c *core.Core) []kind {
+	in, t := c.Inbox(), c.Tables()
+	return []kind{
+		feed(in, t.Services),
+		feed(in, t.EndpointSlices),
+		feed(in, t.Pods),
+		feed(in, t.Namespaces),
+		feed(in, t.Secrets),
+		feed(in, t.ConfigMaps),
+		feed(in, t.GatewayClasses),
+		feed(in, t.Gateways),
+		feed(in, t.HTTPRoutes),
+		feed(in, t.ReferenceGrants),
+		feed(in, t.Certificates),
+	}
+}
+
+// Scheme holds every kind that Weft reads or writes.
+func Scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, cmv1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			return nil, fmt.Errorf("register kinds: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Ports are where the operator listens, beside what the manager serves.
+type Ports struct {
+	XDS     string // address that proxies connect to
+	Webhook int    // port that the API server connects to
+}
+
+// Setup adds all of the operator to mgr.
+func Setup(mgr ctrl.Manager, at Ports) error {
+	server, err := newServer(mgr, at.XDS)
+	if err != nil {
+		return err
+	}
+	certificate := &KeyPair{Secrets: mgr.GetClient(), Name: systemName(webhookSecret)}
+	if err := webhooks.Setup(mgr, at.Webhook, certificate.GetCertificate); err != nil {
+		return err
+	}
+	if err := setupMeshStatus(mgr, server); err != nil {
+		return err
+	}
+	for _, r := range []manager.Runnable{
+		server,
+		&Statuses{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: server.core.Statuses},
+	} {
+		if err := mgr.Add(r); err != nil {
+			return fmt.Errorf("set up the operator: %w", err)
+		}
+	}
+	if err := mgr.AddReadyzCheck("serving", server.ready); err != nil {
+		return fmt.Errorf("set up the operator: %w", err)
+	}
+	return nil
+}

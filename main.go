@@ -1,0 +1,149 @@
+// Command weft is the service mesh and gateway: its operator and its tools.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"go.uber.org/zap/zapcore"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/controllers"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// commands are what the first argument may be.
+var commands = map[string]func(ctx context.Context, args []string) error{
+	"operator": operator,
+	"version":  printVersion,
+}
+
+const usage = `Usage: weft <command> [flags]
+
+  operator  run the controllers, the webhook and the xDS server
+  version   print the version
+
+weft <command> -h tells a command's flags.
+`
+
+func main() {
+	if err := run(ctrl.SetupSignalHandler(), os.Args[1:], os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "weft:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stderr io.Writer) error {
+	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
+		_, err := io.WriteString(stderr, usage)
+		return err
+	}
+	command, known := commands[args[0]]
+	if !known {
+		return fmt.Errorf("unknown command %q: run weft help", args[0])
+	}
+	if err := command(ctx, args[1:]); !errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return nil
+}
+
+func printVersion(context.Context, []string) error {
+	_, err := fmt.Printf("weft %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// settings are the flags of the operator.
+type settings struct {
+	xds, health, metrics string
+	webhookPort          int
+	elect                bool
+	qps                  float64
+	burst                int
+	log                  zap.Options
+}
+
+func (s *settings) parse(args []string) error {
+	flags := flag.NewFlagSet("weft operator", flag.ContinueOnError)
+	flags.StringVar(&s.xds, "xds-address", ":15010", "where proxies connect")
+	flags.StringVar(&s.health, "health-address", ":8081", "where /healthz and /readyz are served")
+	flags.StringVar(&s.metrics, "metrics-address", ":8080", "where /metrics is served, by HTTPS, to clients that may get it; 0 for nowhere")
+	flags.IntVar(&s.webhookPort, "webhook-port", 9443, "where the API server asks about objects")
+	flags.BoolVar(&s.elect, "leader-elect", true, "let one replica write")
+	flags.Float64Var(&s.qps, "api-qps", 200, "requests to the API server in a second, on average")
+	flags.IntVar(&s.burst, "api-burst", 400, "requests to the API server at once")
+	s.log = zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder}
+	s.log.BindFlags(flags)
+	if flag.Lookup("kubeconfig") != nil {
+		flags.Var(flag.Lookup("kubeconfig").Value, "kubeconfig", "of the cluster; by default that of the pod, or of $KUBECONFIG")
+	}
+	return flags.Parse(args)
+}
+
+// operator runs until ctx ends or leadership is lost.
+func operator(ctx context.Context, args []string) error {
+	var s settings
+	if err := s.parse(args); err != nil {
+		return err
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&s.log)))
+	mgr, err := newManager(s)
+	if err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("alive", healthz.Ping); err != nil {
+		return fmt.Errorf("serve health: %w", err)
+	}
+	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Webhook: s.webhookPort}); err != nil {
+		return err
+	}
+	ctrl.Log.Info("Starting", "version", version)
+	return mgr.Start(ctx)
+}
+
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+
+// newManager makes the manager that everything is added to. Who reads the metrics is asked of
+// the API server.
+func newManager(s settings) (ctrl.Manager, error) {
+	scheme, err := controllers.Scheme()
+	if err != nil {
+		return nil, err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	config.QPS, config.Burst = float32(s.qps), s.burst
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         controllers.CacheOptions(),
+		LeaderElection:                s.elect,
+		LeaderElectionID:              "weft.mesh.weft.dev",
+		LeaderElectionNamespace:       v1alpha1.SystemNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		HealthProbeBindAddress:        s.health,
+		Metrics: metricsserver.Options{
+			BindAddress: s.metrics, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
+			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the cluster: %w", err)
+	}
+	return mgr, nil
+}
