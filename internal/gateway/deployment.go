@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,8 +24,46 @@ const (
 // nonRoot is the user of the stock distroless images.
 const nonRoot int64 = 65532
 
-// afterDrain is the time that Envoy is left with, in seconds, to stop when draining is over.
-const afterDrain = 15
+// The ports of a proxy's own.
+const (
+	AdminPort = 15000 // on the loopback interface only
+	ReadyPort = 15021
+	StatsPort = 15090
+)
+
+// DefaultDrain is how long a proxy that is told to stop goes on serving while its clients move to
+// another. A patch of terminationGracePeriodSeconds changes it: it is that, less afterDrain.
+const (
+	DefaultDrain = 20 * time.Second
+	afterDrain   = 15 * time.Second
+)
+
+// Limits are what the parameters of a Gateway leave its proxies, and what Envoy must know of.
+type Limits struct {
+	Memory uint64        // of the container, in bytes; 0: none
+	Drain  time.Duration // how long it drains; at least a second
+}
+
+// LimitsOf are the Limits of the Deployment that Objects makes. A problem is one of Objects too.
+func LimitsOf(in Input) (l Limits, problem string) {
+	in.limits.Drain = DefaultDrain
+	d, problem := patched(deployment(in), "deployment", in.Parameters)
+	if problem != "" {
+		return l, problem
+	}
+	l.Drain = DefaultDrain
+	if grace := d.Spec.Template.Spec.TerminationGracePeriodSeconds; grace != nil {
+		l.Drain = max(time.Duration(*grace)*time.Second-afterDrain, time.Second)
+	}
+	for _, c := range d.Spec.Template.Spec.Containers {
+		if c.Name == container {
+			l.Memory = uint64(max(c.Resources.Limits.Memory().Value(), 0))
+		}
+	}
+	return l, ""
+}
+
+const container = "envoy"
 
 func deployment(in Input) *appsv1.Deployment {
 	g := in.Gateway
@@ -58,7 +97,7 @@ func pod(in Input) corev1.PodSpec {
 		ServiceAccountName:            Name(g),
 		AutomountServiceAccountToken:  new(false),
 		EnableServiceLinks:            new(false),
-		TerminationGracePeriodSeconds: new(in.Envoy.DrainSeconds + afterDrain),
+		TerminationGracePeriodSeconds: new(int64((in.limits.Drain + afterDrain).Seconds())),
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot:   new(true),
 			RunAsUser:      new(nonRoot),
@@ -87,12 +126,12 @@ func spread(g *gwv1.Gateway, topology string) corev1.TopologySpreadConstraint {
 
 func envoyContainer(in Input) corev1.Container {
 	return corev1.Container{
-		Name:            "envoy",
+		Name:            container,
 		Image:           image(in.Defaults),
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Args:            arguments(in.Gateway, in.Envoy),
+		Args:            arguments(in),
 		Env:             []corev1.EnvVar{fieldEnv("POD_NAMESPACE", "metadata.namespace"), fieldEnv("POD_NAME", "metadata.name")},
-		Ports:           containerPorts(in),
+		Ports:           containerPorts(in.Gateway),
 		Resources:       resources(in.Defaults),
 		VolumeMounts:    mounts(in.Envoy),
 		StartupProbe:    probe(in.Envoy, 1, 120),
@@ -107,12 +146,12 @@ func envoyContainer(in Input) corev1.Container {
 }
 
 // arguments of Envoy. A "$(" in the bootstrap is doubled, since the kubelet expands variables.
-func arguments(g *gwv1.Gateway, e Envoy) []string {
+func arguments(in Input) []string {
 	return []string{
-		"--config-yaml", strings.ReplaceAll(e.Bootstrap, "$(", "$$("),
+		"--config-yaml", strings.ReplaceAll(in.Envoy.Bootstrap, "$(", "$$("),
 		"--service-node", "$(POD_NAMESPACE)/$(POD_NAME)",
-		"--service-cluster", g.Namespace + "/" + Name(g),
-		"--drain-time-s", fmt.Sprint(e.DrainSeconds),
+		"--service-cluster", in.Gateway.Namespace + "/" + Name(in.Gateway),
+		"--drain-time-s", fmt.Sprint(int64(in.limits.Drain.Seconds())),
 		"--drain-strategy", "immediate",
 		"--concurrency", "2",
 		"--disable-hot-restart",
@@ -126,11 +165,13 @@ func fieldEnv(name, path string) corev1.EnvVar {
 	}}
 }
 
-func containerPorts(in Input) (ports []corev1.ContainerPort) {
-	for _, p := range servicePorts(in.Gateway) {
+func containerPorts(g *gwv1.Gateway) (ports []corev1.ContainerPort) {
+	for _, p := range servicePorts(g) {
 		ports = append(ports, corev1.ContainerPort{ContainerPort: p.Port, Protocol: p.Protocol})
 	}
-	return append(ports, corev1.ContainerPort{Name: "health", ContainerPort: in.Envoy.HealthPort, Protocol: corev1.ProtocolTCP})
+	return append(ports,
+		corev1.ContainerPort{Name: "ready", ContainerPort: ReadyPort, Protocol: corev1.ProtocolTCP},
+		corev1.ContainerPort{Name: "stats", ContainerPort: StatsPort, Protocol: corev1.ProtocolTCP})
 }
 
 func image(d v1alpha1.GatewayDefaults) string {
@@ -159,14 +200,14 @@ func probe(e Envoy, period, failures int32) *corev1.Probe {
 		FailureThreshold: failures,
 		TimeoutSeconds:   2,
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
-			Path: "/ready", Port: intstr.FromInt32(e.HealthPort), Scheme: corev1.URISchemeHTTP,
+			Path: e.ReadyPath, Port: intstr.FromInt32(ReadyPort), Scheme: corev1.URISchemeHTTP,
 		}},
 	}
 }
 
 func drainRequest(e Envoy) *corev1.HTTPGetAction {
 	return &corev1.HTTPGetAction{
-		Path: e.DrainPath, Port: intstr.FromInt32(e.HealthPort), Scheme: corev1.URISchemeHTTP,
+		Path: e.DrainPath, Port: intstr.FromInt32(ReadyPort), Scheme: corev1.URISchemeHTTP,
 		HTTPHeaders: []corev1.HTTPHeader{e.DrainHeader},
 	}
 }

@@ -36,18 +36,18 @@ type Input struct {
 	Parameters []Parameters // of the GatewayClass, then of the Gateway; later ones win
 	Roots      []byte       // PEM of the authorities that may sign the xDS server's certificate
 	Envoy      Envoy
+	limits     Limits
 }
 
 // Envoy is what its container is given, as internal/envoy makes it.
 type Envoy struct {
-	Bootstrap    string // of --config-yaml
-	Files        []File // SDS files, each in a directory that holds nothing else
-	TokenPath    string // where the bound ServiceAccount token is read from
-	RootsPath    string // where Roots are read from
-	HealthPort   int32  // answers /ready, and DrainPath to those who know DrainHeader
-	DrainPath    string
-	DrainHeader  corev1.HTTPHeader
-	DrainSeconds int64 // how long established connections may go on
+	Bootstrap   string // of --config-yaml
+	Files       []File // SDS files, each in a directory that holds nothing else
+	TokenPath   string // where the bound ServiceAccount token is read from
+	RootsPath   string // where Roots are read from
+	ReadyPath   string
+	DrainPath   string
+	DrainHeader corev1.HTTPHeader // what a request to DrainPath must carry
 }
 
 // File is a file at an absolute path.
@@ -126,6 +126,9 @@ func ownLabels(g *gwv1.Gateway) map[string]string {
 // Objects are the objects of a Gateway in the order in which they must be applied. A problem names
 // what in the parameters cannot be honoured; then there are no objects.
 func Objects(in Input) (objects []*unstructured.Unstructured, problem string) {
+	if in.limits, problem = LimitsOf(in); problem != "" {
+		return nil, problem
+	}
 	add := func(obj runtime.Object, wrong string) {
 		if problem = first(problem, wrong); problem == "" {
 			objects = append(objects, plain(obj))

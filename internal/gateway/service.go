@@ -38,7 +38,7 @@ func service(g *gwv1.Gateway, ports []corev1.ServicePort) *corev1.Service {
 }
 
 // ReservedPorts are those that the proxy itself listens on: no listener of a Gateway can have one.
-var ReservedPorts = []gwv1.PortNumber{15000, 15021, 15090}
+var ReservedPorts = []gwv1.PortNumber{AdminPort, ReadyPort, StatsPort}
 
 // servicePorts are the distinct ports of the listeners that Weft serves, each named after the
 // protocol of the first listener on it.

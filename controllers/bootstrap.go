@@ -1,0 +1,73 @@
+package controllers
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/envoy"
+	"github.com/weft-mesh/weft/internal/gateway"
+)
+
+// Where a proxy finds the operator, and its files.
+const (
+	xdsHost = xdsName + "." + v1alpha1.SystemNamespace + ".svc"
+	xdsPort = 15010
+
+	tokenPath    = "/var/run/secrets/weft/token"
+	rootsPath    = "/etc/weft/roots/ca.crt"
+	tokenSDSPath = "/etc/weft/token-sds/token.json"
+	rootsSDSPath = "/etc/weft/roots-sds/roots.json"
+
+	drainHeader = "x-weft-drain"
+)
+
+// envoyFor is what the container of a Gateway's proxies is given.
+func envoyFor(g *gwv1.Gateway, runtime map[string]any, limits gateway.Limits) (e gateway.Envoy, err error) {
+	key := drainKey(g)
+	bootstrap, err := envoy.Bootstrap(envoy.Proxy{
+		XDSAddress:   fmt.Sprintf("%s:%d", xdsHost, xdsPort),
+		XDSName:      xdsHost,
+		TokenSDSPath: tokenSDSPath,
+		RootsSDSPath: rootsSDSPath,
+		Runtime:      runtime,
+		Memory:       limits.Memory,
+		DrainHeader:  drainHeader,
+		DrainKey:     key,
+		Drain:        limits.Drain,
+		AdminPort:    gateway.AdminPort,
+		ReadyPort:    gateway.ReadyPort,
+		StatsPort:    gateway.StatsPort,
+	})
+	if err != nil {
+		return e, fmt.Errorf("bootstrap of Gateway %s/%s: %w", g.Namespace, g.Name, err)
+	}
+	token, err := envoy.TokenFile(tokenPath)
+	if err != nil {
+		return e, fmt.Errorf("SDS file of the token: %w", err)
+	}
+	roots, err := envoy.RootsFile(rootsPath)
+	if err != nil {
+		return e, fmt.Errorf("SDS file of the roots: %w", err)
+	}
+	return gateway.Envoy{
+		Bootstrap:   string(bootstrap),
+		Files:       []gateway.File{{Path: tokenSDSPath, Content: string(token)}, {Path: rootsSDSPath, Content: string(roots)}},
+		TokenPath:   tokenPath,
+		RootsPath:   rootsPath,
+		ReadyPath:   envoy.ReadyPath,
+		DrainPath:   envoy.DrainPath,
+		DrainHeader: corev1.HTTPHeader{Name: drainHeader, Value: key},
+	}, nil
+}
+
+// drainKey keeps those who can reach a proxy's pod, but read nothing of the cluster, from draining
+// it. It stays the same, so that the pods need not be replaced.
+func drainKey(g *gwv1.Gateway) string {
+	sum := sha256.Sum256([]byte("drain " + string(g.UID)))
+	return hex.EncodeToString(sum[:16])
+}
