@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -41,8 +42,10 @@ func TestWithoutWeft(t *testing.T) {
 // rollBehindService rolls a backend under load and returns how many requests failed, in whatever way.
 func rollBehindService(t *testing.T, s *stage.Scene, name string) int {
 	t.Helper()
-	s.Apply(fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {name: %s}, spec: {type: LoadBalancer}}`, name))
-	address := loadBalancer(t, s, name)
+	s.Apply(fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {name: %[1]s-outside},
+		spec: {type: LoadBalancer, selector: {app: %[1]s}, ports: [{port: 80, targetPort: 8080}]}}`, name))
+	address := loadBalancer(t, s, name+"-outside")
+	s.Until(time.Minute, "Service "+name+"-outside answers", func(context.Context) error { return answers(address + ":80") })
 	l := load.Start(load.Target{Address: address + ":80", Host: "shop.test"}, 300)
 	if err := s.Roll(t.Context(), s.Namespace, name, rollout); err != nil {
 		t.Error(err)
@@ -61,6 +64,15 @@ func rollBehindService(t *testing.T, s *stage.Scene, name string) int {
 		t.Logf("%s %s: %s", r.Method, r.ID, r.Failed)
 	}
 	return lost
+}
+
+// answers tries a connection.
+func answers(address string) error {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err == nil {
+		err = conn.Close()
+	}
+	return err
 }
 
 func loadBalancer(t *testing.T, s *stage.Scene, name string) (address string) {

@@ -27,11 +27,15 @@ func manifest(t testing.TB, file string, words ...string) string {
 	return strings.NewReplacer(words...).Replace(string(text))
 }
 
-// backend deploys a shop and waits for it.
+// work is how long a shop takes for an order. One that exits at once takes longer, so that it always
+// has orders in hand when it goes.
+var work = map[string]string{"drain": "2ms", "exit": "50ms"}
+
+// backend deploys a shop that does onTerm on SIGTERM.
 func backend(t testing.TB, s *stage.Scene, name, onTerm, ledger string, replicas int) {
 	t.Helper()
 	s.Apply(manifest(t, "shop.yaml", "$NAME", name, "$ON_TERM", onTerm, "$LEDGER", ledger,
-		"$REPLICAS", strconv.Itoa(replicas)))
+		"$REPLICAS", strconv.Itoa(replicas), "$WORK", work[onTerm]))
 }
 
 // ledger is the book of a scene, read past the Gateway under test.

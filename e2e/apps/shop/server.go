@@ -51,10 +51,10 @@ func serve(o options) error {
 	seen := &witness{Listener: plain}
 	server := &http.Server{Handler: s.handler(), ConnState: seen.state, ReadHeaderTimeout: 30 * time.Second}
 	go s.end(server, seen)
-	if err := server.Serve(seen); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(seen); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
-	select {} // end exits when the last request is answered
+	select {} // end exits when it is done
 }
 
 func (s *shop) handler() http.Handler {
@@ -124,7 +124,7 @@ func (s *shop) end(server *http.Server, seen *witness) {
 	signal.Notify(term, syscall.SIGTERM)
 	<-term
 	if s.onTerm == "exit" {
-		s.book.lastWords(s.pod, seen.unanswered())
+		s.book.lastWords(s.pod, seen.abandon())
 		os.Exit(0)
 	}
 	s.draining.Store(true)

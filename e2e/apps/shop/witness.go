@@ -51,17 +51,21 @@ func (w *witness) state(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// unanswered are the ids of the requests that reached this process and have no answer, those that
-// still lie unread in the kernel among them.
-func (w *witness) unanswered() []string {
+// abandon closes everything and returns the ids of the requests that reached this process and will
+// have no answer, those that still lie unread in the kernel among them. Each connection is closed
+// right after it was looked at, as the kernel would do a little later, so that no request slips in
+// between.
+func (w *witness) abandon() []string {
+	_ = w.Close() // the process ends
 	var ids []string
 	w.open.Range(func(key, _ any) bool {
 		seen := key.(*seenConn)
-		if id := seen.id.Load(); id != nil {
-			ids = append(ids, *id)
-		}
 		if id := idIn(seen.unread()); id != "" {
 			ids = append(ids, id)
+		}
+		_ = seen.Close()
+		if id := seen.id.Load(); id != nil {
+			ids = append(ids, *id)
 		}
 		return true
 	})
