@@ -114,6 +114,9 @@ func operator(ctx context.Context, args []string) error {
 	return mgr.Start(ctx)
 }
 
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=weft-system,resources=leases,verbs=create
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=weft-system,resources=leases,resourceNames=weft.mesh.weft.dev,verbs=get;update
+// +kubebuilder:rbac:groups="",namespace=weft-system,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 

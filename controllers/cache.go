@@ -1,6 +1,9 @@
 package controllers
 
 import (
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -8,19 +11,25 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/webhooks"
 )
 
 // CacheOptions keep in memory only what Weft reads of the objects it watches.
 func CacheOptions() cache.Options {
 	tls := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
+	own := fields.OneTermEqualSelector(metav1.ObjectNameField, webhooks.Name)
+	system := map[string]cache.Config{v1alpha1.SystemNamespace: {}}
 	return cache.Options{
 		DefaultTransform: trimMeta,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:       {Transform: trimPod},
-			&corev1.Secret{}:    {Field: tls},
-			&corev1.Node{}:      {Transform: trimNode},
-			&corev1.ConfigMap{}: {Transform: trimConfigMap},
+			&corev1.Pod{}:        {Transform: trimPod},
+			&corev1.Secret{}:     {Field: tls},
+			&corev1.ConfigMap{}:  {Transform: trimConfigMap},
+			&appsv1.Deployment{}: {Transform: trimDeployment},
+			&cmv1.Issuer{}:       {Namespaces: system},
+			&admissionv1.ValidatingWebhookConfiguration{}: {Field: own},
 		},
 	}
 }
@@ -55,14 +64,17 @@ func trimPod(obj any) (any, error) {
 	}, nil
 }
 
-func trimNode(obj any) (any, error) {
-	node, ok := obj.(*corev1.Node)
+// trimDeployment keeps what Weft made, and of others that they are there.
+func trimDeployment(obj any) (any, error) {
+	d, ok := obj.(*appsv1.Deployment)
 	if !ok {
 		return obj, nil
 	}
-	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
-		Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion, Labels: node.Labels,
-	}}, nil
+	if d.Labels[gateway.ManagedByLabel] != gateway.ManagedBy {
+		d.Spec = appsv1.DeploymentSpec{}
+	}
+	d.Status = appsv1.DeploymentStatus{}
+	return trimMeta(d)
 }
 
 // configMapKeys are the keys of people's ConfigMaps whose values Weft reads: authorities, and

@@ -74,6 +74,9 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	}
 	s.core = core.New(store, s.facts)
 	s.core.OnCommit = func(c core.Commit) {
+		if c.Inputs+c.Resources == 0 {
+			return
+		}
 		s.log.V(1).Info("Commit", "revision", c.Revision, "inputs", c.Inputs, "resources", c.Resources, "duration", c.Duration)
 	}
 	s.core.OnFacts = s.notify
