@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -48,6 +49,8 @@ type harness struct {
 	*Server
 	addr  string
 	roots *x509.CertPool
+	pem   []byte
+	talk  *talk
 }
 
 // listen starts a Server for the pods web-0 and web-1 of scope web, and api-0 of scope api.
@@ -55,15 +58,20 @@ func listen(t *testing.T, s *Store, change ...func(*Options)) *harness {
 	cert := certificate(t)
 	h := &harness{t: t, store: s, facts: NewFacts(), roots: x509.NewCertPool()}
 	h.roots.AddCert(cert.Leaf)
+	h.pem, h.talk = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}), &talk{}
 	o := Options{Store: s, Facts: h.facts, Log: testr.New(t),
 		Certificate:   func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil },
 		Authenticator: tokens{"web-0": pod("web-0", "web"), "web-1": pod("web-1", "web"), "api-0": pod("api-0", "api")},
 		ScopeOf:       func(i Identity) (string, bool) { return i.ServiceAccount, i.ServiceAccount != "" }}
+	o.GRPC = []grpc.ServerOption{grpc.StreamInterceptor(h.talk.record)}
 	for _, f := range change {
 		f(&o)
 	}
 	h.Server = NewServer(o)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if h.addr == "" {
+		h.addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", h.addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Options say how a Server serves. All but Limits and Log are required.
+// Options say how a Server serves. All but Limits, Log and GRPC are required.
 type Options struct {
 	Store *Store
 	Facts *Facts
@@ -31,6 +31,8 @@ type Options struct {
 	ScopeOf func(Identity) (string, bool)
 	Limits  Limits
 	Log     logr.Logger
+	// GRPC are further options, such as interceptors.
+	GRPC []grpc.ServerOption
 }
 
 // Server is the ADS server of one replica. It serves the delta protocol only, by TLS 1.3
@@ -77,7 +79,7 @@ func NewServer(o Options) *Server {
 }
 
 func (s *Server) options() []grpc.ServerOption {
-	return []grpc.ServerOption{
+	return append([]grpc.ServerOption{
 		grpc.Creds(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate})),
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.ConnectionTimeout(10 * time.Second),
@@ -91,7 +93,7 @@ func (s *Server) options() []grpc.ServerOption {
 			Timeout:           10 * time.Second,
 		}),
 		grpc.ReadBufferSize(8 << 10), grpc.WriteBufferSize(16 << 10), grpc.SharedWriteBuffer(true),
-	}
+	}, s.GRPC...)
 }
 
 // Serve accepts proxies until Stop is called.
