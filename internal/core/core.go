@@ -36,6 +36,7 @@ type Core struct {
 	inbox      *cluster.Inbox
 	facts      *xds.Facts
 	store      *xds.Store
+	publish    func(xds.Change)
 	answered   bool       // proxies stated new facts
 	change     xds.Change // what the commit under way does
 	quarantine *quarantine
@@ -69,6 +70,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		inbox:        cluster.NewInbox(),
 		facts:        facts,
 		store:        store,
+		publish:      func(change xds.Change) { store.Commit(change) },
 		scopes:       map[string]struct{}{},
 	}
 	c.quarantine = newQuarantine(c.hold, c.release)
@@ -115,7 +117,7 @@ func (c *Core) Commit() {
 	})
 	resources := len(c.change.Resources)
 	if resources+len(c.change.Scopes) > 0 {
-		c.store.Commit(c.change)
+		c.publish(c.change)
 		c.clear()
 	}
 	if answered && c.OnFacts != nil {

@@ -25,6 +25,7 @@ type quarantine struct {
 type suspicion struct {
 	scope    string
 	versions []version // newest last
+	good     group     // what an accepted version had
 	held     []group   // to be let back in, one group per acceptance
 	why      refusal
 }
@@ -57,7 +58,7 @@ func (u *quarantine) rendered(name string, r rendered, has bool) {
 		return
 	}
 	if s == nil {
-		s = &suspicion{}
+		s = &suspicion{good: group{}}
 		u.hosts[name] = s
 	}
 	s.scope = r.scope
@@ -69,8 +70,12 @@ func (u *quarantine) rendered(name string, r rendered, has bool) {
 	s.versions = slices.DeleteFunc(s.versions, func(v version) bool { return v.id == now.id })
 	s.versions = append(s.versions, now)
 	s.versions = s.versions[max(0, len(s.versions)-history):]
-	if now.accepted { // nothing new will be sent, so no proxy will answer
+	switch { // what was answered before is not sent again, so no proxy will answer
+	case now.accepted:
 		u.acknowledged(name, now.id)
+		return
+	case now.refused:
+		u.blame(s, now)
 		return
 	}
 	if u.pending[s.scope] == nil {
@@ -108,6 +113,11 @@ func (u *quarantine) acknowledged(name, id string) {
 		return
 	}
 	v.accepted = true
+	if len(s.held) == 0 {
+		s.good = maps.Clone(v.from)
+	} else {
+		maps.Copy(s.good, v.from)
+	}
 	if id != s.versions[len(s.versions)-1].id || len(s.held) == 0 {
 		return
 	}
@@ -131,9 +141,16 @@ func (u *quarantine) refused(name, id string, why refusal) {
 		return
 	}
 	v.refused, v.accepted, s.why = true, false, why
-	suspects := s.suspects(*v)
+	if id == s.versions[len(s.versions)-1].id { // a newer one gets an answer of its own
+		u.blame(s, *v)
+	}
+}
+
+// blame holds back those who may be the reason why a version was refused.
+func (u *quarantine) blame(s *suspicion, bad version) {
+	suspects := s.suspects(bad)
 	for route, generation := range suspects {
-		u.hold(route, generation, why)
+		u.hold(route, generation, s.why)
 	}
 	if len(suspects) == 1 {
 		maps.Copy(u.guilty, suspects)
@@ -142,23 +159,16 @@ func (u *quarantine) refused(name, id string, why refusal) {
 	s.held = append(halves(suspects), s.held...)
 }
 
-// suspects are the routes of a refused version that no accepted one had.
+// suspects are the routes of a refused version that no accepted one had. Where there is none, what
+// was accepted before is refused in this company, or by a proxy that is new: all are suspected.
 func (s *suspicion) suspects(bad version) group {
 	out := group(maps.Clone(bad.from))
-	for _, v := range s.versions {
-		if !v.accepted {
-			continue
-		}
-		for route, generation := range v.from {
-			if out[route] == generation {
-				delete(out, route)
-			}
-		}
+	maps.DeleteFunc(out, func(route string, generation int64) bool { return s.good[route] == generation })
+	if len(out) > 0 {
+		return out
 	}
-	if len(out) == 0 { // accepted together with others, refused in this company: suspect them all
-		return maps.Clone(bad.from)
-	}
-	return out
+	s.good = group{}
+	return maps.Clone(bad.from)
 }
 
 // halves splits suspects in two, in the order of their names.

@@ -1,0 +1,103 @@
+package core
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// put hands the objects of a YAML stream to the inbox. One that is annotated "delete" goes.
+func put(t *testing.T, c *Core, data []byte) {
+	for _, doc := range bytes.Split(data, []byte("\n---\n")) {
+		if len(bytes.TrimSpace(doc)) == 0 {
+			continue
+		}
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal(doc, &kind); err != nil {
+			t.Fatalf("%v in\n%s", err, doc)
+		}
+		take, ok := takers[kind.Kind]
+		if !ok {
+			t.Fatalf("no table for kind %q", kind.Kind)
+		}
+		take(t, c, doc)
+	}
+}
+
+var takers = map[string]func(*testing.T, *Core, []byte){
+	"GatewayClass":   func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.GatewayClasses, &gwv1.GatewayClass{}, b) },
+	"Gateway":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Gateways, &gwv1.Gateway{}, b) },
+	"HTTPRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.HTTPRoutes, &gwv1.HTTPRoute{}, b) },
+	"ReferenceGrant": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ReferenceGrants, &gwv1.ReferenceGrant{}, b) },
+	"Service":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Services, &corev1.Service{}, b) },
+	"EndpointSlice": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.EndpointSlices, &discoveryv1.EndpointSlice{}, b)
+	},
+	"Pod":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Pods, &corev1.Pod{}, b) },
+	"Namespace": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Namespaces, &corev1.Namespace{}, b) },
+	"Secret":    func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Secrets, &corev1.Secret{}, b) },
+	"ConfigMap": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ConfigMaps, &corev1.ConfigMap{}, b) },
+}
+
+// versions gives every object that is put a resourceVersion and, where none is written, a
+// generation of its own, as an API server does.
+var versions int64
+
+func take[O metav1.Object](t *testing.T, c *Core, table *incr.Table[string, O], o O, doc []byte) {
+	if err := yaml.UnmarshalStrict(doc, o); err != nil {
+		t.Fatalf("%v in\n%s", err, doc)
+	}
+	versions++
+	o.SetResourceVersion(fmt.Sprint(versions))
+	if o.GetUID() == "" {
+		o.SetUID(types.UID(o.GetNamespace() + "/" + o.GetName()))
+	}
+	if o.GetGeneration() == 0 {
+		o.SetGeneration(versions)
+	}
+	key := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/")
+	if _, gone := o.GetAnnotations()["delete"]; gone {
+		cluster.Delete(c.inbox, table, key)
+		return
+	}
+	cluster.Put(c.inbox, table, key, o)
+}
+
+// statusText is every condition on a line, without the generations that the test made up.
+func statusText(status any) string {
+	var b strings.Builder
+	conditions := func(prefix string, cs []metav1.Condition) {
+		for _, c := range cs {
+			fmt.Fprintf(&b, "%s%s=%s %s: %s\n", prefix, c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
+	switch s := status.(type) {
+	case gwv1.GatewayClassStatus:
+		conditions("", s.Conditions)
+	case gwv1.GatewayStatus:
+		for _, a := range s.Addresses {
+			fmt.Fprintf(&b, "address %s\n", a.Value)
+		}
+		conditions("", s.Conditions)
+		for _, l := range s.Listeners {
+			fmt.Fprintf(&b, "%s attachedRoutes=%d\n", l.Name, l.AttachedRoutes)
+			conditions(string(l.Name)+" ", l.Conditions)
+		}
+	case gwv1.HTTPRouteStatus:
+		for _, p := range s.Parents {
+			conditions(string(p.ParentRef.Name)+" ", p.Conditions)
+		}
+	}
+	return b.String()
+}

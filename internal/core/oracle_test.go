@@ -1,0 +1,98 @@
+package core
+
+import (
+	"fmt"
+	"math/rand"
+	"testing"
+
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+// chance makes random objects of a small world, in which everything refers to anything.
+type chance struct{ *rand.Rand }
+
+func (h chance) of(xs ...string) string { return xs[h.Intn(len(xs))] }
+
+func (h chance) object() string {
+	ns, name := h.of("a", "b"), h.of("x", "u", "z")
+	head := func(api, kind string) string {
+		gone := ""
+		if h.Intn(5) == 0 {
+			gone = `, annotations: {delete: ""}`
+		}
+		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, h.of("x", "u", "z"), gone)
+	}
+	switch h.Intn(8) {
+	case 0:
+		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}]}",
+			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"))
+	case 1, 2:
+		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
+			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
+	case 3:
+		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: http, port: %s}], type: %s}", h.of("80", "81"), h.of("ClusterIP", "ClusterIP", "ExternalName"))
+	case 4:
+		return head("discovery.k8s.io/v1", "EndpointSlice") + fmt.Sprintf("addressType: %s\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.0.0.%d], conditions: {ready: %s}, targetRef: {kind: Pod, name: x, uid: ax}}]", h.of("IPv4", "IPv6"), h.Intn(4), h.of("true", "false"))
+	case 5:
+		return head("v1", "Pod") + h.of("", "status: {}") + "\n"
+	case 6:
+		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: %s}], to: [{group: \"\", kind: Service}]}", h.of("a", "b"))
+	}
+	gone := ""
+	if h.Intn(4) == 0 {
+		gone = `, annotations: {delete: ""}`
+	}
+	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weft%s}\nspec: {controllerName: mesh.weft.dev/gateway-controller}", gone)
+}
+
+// again is a new Core given everything that c holds, at once.
+func again(c *Core) *Core {
+	f := New(xds.NewStore(), xds.NewFacts())
+	f.tables.Graph.Commit(func() {
+		copyTable(c.tables.GatewayClasses, f.tables.GatewayClasses)
+		copyTable(c.tables.Gateways, f.tables.Gateways)
+		copyTable(c.tables.HTTPRoutes, f.tables.HTTPRoutes)
+		copyTable(c.tables.ReferenceGrants, f.tables.ReferenceGrants)
+		copyTable(c.tables.Services, f.tables.Services)
+		copyTable(c.tables.EndpointSlices, f.tables.EndpointSlices)
+		copyTable(c.tables.Pods, f.tables.Pods)
+		copyTable(c.tables.Quarantines, f.tables.Quarantines)
+	})
+	return f
+}
+
+func copyTable[V any](from, to *incr.Table[string, V]) { from.Each(to.Set) }
+
+// TestOracle: after any history of changes, what is published and said is what a Core that
+// starts now would publish and say.
+func TestOracle(t *testing.T) {
+	for seed := range int64(40) {
+		h := chance{rand.New(rand.NewSource(seed))}
+		w := newWorld(t)
+		for step := range 60 {
+			for range 1 + h.Intn(3) {
+				put(t, w.core, []byte(h.object()))
+			}
+			w.commit()
+			if step%6 != 5 {
+				continue
+			}
+			f := &world{t, again(w.core), map[string]string{}}
+			f.commit() // publishes what again set
+			if a, b := fmt.Sprint(w.seen), fmt.Sprint(f.seen); a != b {
+				for k, v := range w.seen {
+					if f.seen[k] != v {
+						t.Errorf("%s\nincremental %q\nfrom scratch %q", k, v, f.seen[k])
+					}
+				}
+				for k := range f.seen {
+					if _, ok := w.seen[k]; !ok {
+						t.Errorf("%s is missing", k)
+					}
+				}
+				t.Fatalf("seed %d, step %d", seed, step)
+			}
+		}
+	}
+}

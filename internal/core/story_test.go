@@ -1,0 +1,224 @@
+package core
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"golang.org/x/tools/txtar"
+	"google.golang.org/protobuf/encoding/protojson"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+var update = flag.Bool("update", false, "rewrite the stories' outputs")
+
+// TestStories: each step of a story is YAML in, and only what it changed out.
+func TestStories(t *testing.T) {
+	stories, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(stories) == 0 {
+		t.Fatalf("%d stories, %v", len(stories), err)
+	}
+	for _, path := range stories {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) { tell(t, path) })
+	}
+}
+
+func tell(t *testing.T, path string) {
+	story, err := txtar.ParseFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	got := &txtar.Archive{Comment: story.Comment}
+	for _, f := range story.Files {
+		step, in := strings.CutSuffix(f.Name, ".yaml")
+		if !in {
+			continue
+		}
+		got.Files = append(got.Files, f, txtar.File{Name: step + ".out", Data: []byte(w.apply(f.Data))})
+	}
+	if *update {
+		if err := os.WriteFile(path, txtar.Format(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if want, is := txtar.Format(story), txtar.Format(got); !bytes.Equal(want, is) {
+		t.Fatalf("%s tells another story (accept it with -update):\n%s", path, difference(string(want), string(is)))
+	}
+}
+
+// world is a Core whose store is read back as text.
+type world struct {
+	t    *testing.T
+	core *Core
+	seen map[string]string // what was last told of each thing
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{t, New(xds.NewStore(), xds.NewFacts()), map[string]string{}}
+}
+
+// apply commits the objects of some YAML and returns what became different.
+func (w *world) apply(data []byte) string {
+	put(w.t, w.core, data)
+	return w.commit()
+}
+
+func (w *world) commit() string {
+	var out []string
+	w.core.publish = func(c xds.Change) { out = append(out, w.resources(c)...) }
+	w.core.Commit()
+	for _, s := range w.core.Statuses.Take() {
+		out = append(out, w.tell("status "+s.Kind+" "+s.Key, conditionText(s))...)
+	}
+	for _, c := range w.core.Certificates.Take() {
+		out = append(out, w.tell("certificates "+c.Gateway, certificateText(c))...)
+	}
+	slices.Sort(out)
+	if len(out) == 0 {
+		return ""
+	}
+	return strings.Join(out, "\n") + "\n"
+}
+
+func (w *world) resources(c xds.Change) (out []string) {
+	for at, r := range c.Resources {
+		out = append(out, w.tell(short(at.Type)+" "+at.Name.Name, resourceText(w.t, r))...)
+	}
+	for scope, names := range c.Scopes {
+		for n, v := range names {
+			text := ""
+			if v != nil {
+				text = "seen"
+			}
+			out = append(out, w.tell("scope "+scope+" "+short(n.Type)+" "+n.Name, text)...)
+		}
+	}
+	return out
+}
+
+// tell says how one thing differs from what was last told of it: + new, ~ changed, - gone.
+func (w *world) tell(what, now string) []string {
+	before := w.seen[what]
+	switch {
+	case before == now:
+		return nil
+	case now == "":
+		delete(w.seen, what)
+		return []string{"- " + what}
+	}
+	w.seen[what] = now
+	if before != "" {
+		return []string{"~ " + what + "\n" + difference(before, now)}
+	}
+	if now == "seen" {
+		return []string{"+ " + what}
+	}
+	return []string{"+ " + what + "\n" + indent(now)}
+}
+
+func indent(s string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n    ")
+}
+
+// difference lists the lines that only one of two texts has.
+func difference(before, now string) string {
+	a, b := strings.Split(strings.TrimSpace(before), "\n"), strings.Split(strings.TrimSpace(now), "\n")
+	var out []string
+	for _, l := range a {
+		if !slices.Contains(b, l) {
+			out = append(out, "  - "+l)
+		}
+	}
+	for _, l := range b {
+		if !slices.Contains(a, l) {
+			out = append(out, "  + "+l)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+func short(url string) string {
+	for k := range kinds {
+		if typeURL(k) == url {
+			return string(k)
+		}
+	}
+	return url
+}
+
+// resourceText is a resource without what is the same in all of its kind.
+func resourceText(t *testing.T, r *discovery.Resource) string {
+	if r == nil {
+		return ""
+	}
+	m, err := r.Resource.UnmarshalNew()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := protojson.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		t.Fatal(err)
+	}
+	return string(must(yaml.Marshal(told(tree))))
+}
+
+// told keeps what the core decides; how it is spelt for Envoy is the envoy package's own goldens.
+func told(tree map[string]any) any {
+	if _, is := tree["filterChains"]; is {
+		return map[string]any{"address": tree["address"], "serverNames": chains(tree)}
+	}
+	if _, is := tree["edsClusterConfig"]; is {
+		return map[string]any{"http2": fmt.Sprint(strings.Contains(fmt.Sprint(tree), "http2ProtocolOptions"))}
+	}
+	if s, is := tree["tlsCertificate"]; is {
+		return map[string]any{"holds": slices.Sorted(maps.Keys(s.(map[string]any)))}
+	}
+	return tree
+}
+
+func chains(tree map[string]any) (out []any) {
+	for _, c := range tree["filterChains"].([]any) {
+		chain := c.(map[string]any)
+		match, _ := chain["filterChainMatch"].(map[string]any)
+		out = append(out, match["serverNames"])
+	}
+	return out
+}
+
+func certificateText(c Certificates) string {
+	var out []string
+	for _, w := range c.Wanted {
+		out = append(out, fmt.Sprintf("%s/%s by %s %s for %v", w.Namespace, w.Name, w.Issuer.Kind, w.Issuer.Name, w.DNSNames))
+	}
+	return strings.Join(out, "\n")
+}
+
+func conditionText(s mesh.Status) string {
+	if s.Value == nil {
+		return ""
+	}
+	return statusText(s.Value)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
