@@ -36,7 +36,8 @@ const (
 // thirds of this.
 const caLifetime = 5 * 365 * 24 * time.Hour
 
-// +kubebuilder:rbac:groups=cert-manager.io,namespace=weft-system,resources=issuers,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=cert-manager.io,resources=issuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cert-manager.io,namespace=weft-system,resources=issuers,verbs=create;patch
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=create
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=weft-webhook,verbs=get;list;watch;patch
 

@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -11,16 +10,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
-// CacheOptions keep in memory only what Weft reads of the objects it watches.
+// CacheOptions keep in memory only what Weft reads of the objects it watches. Kinds that the API server
+// may not serve yet cannot be named here: a manager would not start without them.
 func CacheOptions() cache.Options {
 	tls := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
 	own := fields.OneTermEqualSelector(metav1.ObjectNameField, webhooks.Name)
-	system := map[string]cache.Config{v1alpha1.SystemNamespace: {}}
 	return cache.Options{
 		DefaultTransform: trimMeta,
 		ByObject: map[client.Object]cache.ByObject{
@@ -28,7 +26,6 @@ func CacheOptions() cache.Options {
 			&corev1.Secret{}:     {Field: tls},
 			&corev1.ConfigMap{}:  {Transform: trimConfigMap},
 			&appsv1.Deployment{}: {Transform: trimDeployment},
-			&cmv1.Issuer{}:       {Namespaces: system},
 			&admissionv1.ValidatingWebhookConfiguration{}: {Field: own},
 		},
 	}
