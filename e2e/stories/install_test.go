@@ -1,0 +1,60 @@
+package stories
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/e2e/stage"
+)
+
+// TestInstall does what the README says, with kubectl.
+func TestInstall(t *testing.T) {
+	s := stage.New(t, "install")
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := s.Kubectl(t.Context(), args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	run("apply", "--server-side", "--force-conflicts", "-f", "dist/install.yaml")
+	if text := run("explain", "mesh.spec.gateways"); !strings.Contains(text, "replicas") {
+		t.Errorf("kubectl explain mesh.spec.gateways does not tell of replicas:\n%s", text)
+	}
+	backend(t, s, "shop", "drain", "", 1)
+	s.Apply(manifest(t, "lifecycle.yaml", "$PARAMETERS", "one-proxy"))
+	s.Rollout("shop")
+
+	// Without a Mesh all defaults apply.
+	mesh := &v1alpha1.Mesh{}
+	mesh.Name = v1alpha1.MeshName
+	if err := s.Delete(t.Context(), mesh); client.IgnoreNotFound(err) != nil {
+		t.Fatal(err)
+	}
+	s.Gateway("life").Answers(time.Minute, "shop.test", "/api", 200)
+
+	// An empty one says how Weft is.
+	s.Apply("{apiVersion: mesh.weft.dev/v1alpha1, kind: Mesh, metadata: {name: default}}")
+	s.Until(time.Minute, "Mesh default is ready", func(ctx context.Context) error {
+		if err := s.Get(ctx, client.ObjectKeyFromObject(mesh), mesh); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionTrue(mesh.Status.Conditions, v1alpha1.ConditionReady) {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	if text := run("get", "meshes"); !strings.Contains(text, "True") {
+		t.Errorf("kubectl get meshes does not show that it is ready:\n%s", text)
+	}
+	run("apply", "--dry-run=server", "-k", "config/samples")
+	s.Gateway("life").Answers(time.Minute, "shop.test", "/api", 200)
+}
