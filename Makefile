@@ -25,19 +25,20 @@ help: ## List the targets.
 # See it, prove it
 
 .PHONY: demo test test-unit test-e2e test-long bench lint
-demo: build ## Start a cluster, install Weft, deploy a shop and send requests through a Gateway.
-	$(GO) run -C e2e ./demo
+demo: image ## Start a cluster, install Weft, deploy a shop and send requests through a Gateway.
+	@$(GO) run ./e2e/demo
 
-test: generate-check lint test-unit test-e2e ## Everything that must hold before a change is merged.
+test: generate-check lint image ## Everything that must hold before a change is merged.
+	@hack/test.sh
 
 test-unit: ## The tests that need no cluster.
-	$(NICE) $(GO) test -race ./...
+	@hack/test.sh unit
 
-test-e2e: build ## Stories and Gateway API conformance on a real cluster.
-	$(NICE) $(GO) test -C e2e -count=1 -timeout 60m ./...
+test-e2e: image ## Stories and Gateway API conformance on a real cluster.
+	@hack/test.sh e2e
 
-test-long: build ## What takes hours: long fuzzing, endurance.
-	$(NICE) $(GO) test -C e2e -count=1 -timeout 6h -tags long ./...
+test-long: generate-check lint image ## All of it at full length, for hours; resumes; writes docs/reports/.
+	@hack/test.sh long
 
 bench: build ## Measure, and print each figure beside what it is compared with.
 	$(NICE) $(GO) run -C bench .
@@ -66,7 +67,7 @@ build: ## Build bin/weft, a static binary.
 	CGO_ENABLED=0 $(NICE) $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/weft .
 
 image: build ## Write bin/weft-image.tar, a docker-archive of IMAGE, without Docker.
-	$(GO) run ./hack/image -binary bin/weft -name $(IMAGE) -out bin/weft-image.tar
+	@$(CLUSTER) image --name $(IMAGE) --binary $(CURDIR)/bin/weft -o $(CURDIR)/bin/weft-image.tar
 
 install: ## Install Weft in the cluster of the current kubeconfig.
 	kubectl apply --server-side -f dist/install.yaml

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Runs every test: what needs no cluster, then the stories and the Gateway API conformance suite on a
+# real one. Goes on after a failure, so that one run shows all of them.
+#
+#   hack/test.sh            the short form, which `make test` runs
+#   hack/test.sh long       full length; a part that passed in an earlier run of the same commit is not
+#                           run again; writes docs/reports/<date>.md
+#   hack/test.sh unit|e2e   one half of the short form
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+what=${1:-all}
+state=bin/test
+[ "$what" = long ] && state=bin/test-long-$(git rev-parse --short HEAD) && export WEFT_LONG=1
+mkdir -p "$state"
+[ "$what" = long ] || rm -f "$state"/*
+go build -o bin/tally-tool ./hack/tally || exit 1
+failures=0
+
+say() { printf '\n%s  %s\n' "$(date -u +%H:%M:%S)" "$*"; }
+
+# part NAME LIMIT ARGUMENTS… runs `go test` and counts.
+part() {
+	local name=$1 limit=$2
+	shift 2
+	if [ -e "$state/$name.passed" ]; then
+		say "$name passed before"
+		return
+	fi
+	say "$name: go test $*"
+	rm -f "$state/$name.count"
+	nice go test -json -count=1 -timeout "$limit" "$@" 2>&1 | tee "$state/$name.json" |
+		bin/tally-tool -part "$name" -to "$state/$name.count" | tee "$state/$name.log"
+	if [ "${PIPESTATUS[2]}" -eq 0 ]; then touch "$state/$name.passed"; else failures=$((failures + 1)); fi
+}
+
+unit() {
+	# shellcheck disable=SC2046
+	part unit 20m -race $(go list ./... | grep -v -e /e2e/stories -e /e2e/conformance -e /e2e/late)
+}
+
+e2e() {
+	if [ -z "${KUBECONFIG:-}" ]; then
+		say "a cluster"
+		(cd e2e/cluster && go run . up) || exit 1
+	fi
+	part late 15m ./e2e/late
+	part conformance "$([ "$what" = long ] && echo 3h || echo 25m)" ./e2e/conformance
+	part stories "$([ "$what" = long ] && echo 3h || echo 25m)" ./e2e/stories
+}
+
+report() {
+	mkdir -p docs/reports
+	{
+		printf '# %s, commit %s\n\n' "$(date -u +%Y-%m-%d)" "$(git rev-parse --short HEAD)"
+		printf '`make test-long` on %s cores, %s.\n\n' "$(nproc)" "$(go version | cut -d' ' -f3-)"
+		for log in "$state"/*.log; do
+			printf '## %s\n\n```\n' "$(basename "$log" .log)"
+			cat "$log"
+			printf '```\n\n'
+		done
+	} >"docs/reports/$(date -u +%Y-%m-%d).md"
+	say "the report is docs/reports/$(date -u +%Y-%m-%d).md"
+}
+
+case $what in
+unit) unit ;;
+e2e) e2e ;;
+all)
+	unit
+	e2e
+	;;
+long)
+	unit
+	e2e
+	report
+	;;
+*)
+	echo "usage: hack/test.sh [unit|e2e|long]" >&2
+	exit 2
+	;;
+esac
+
+cat "$state"/*.count >"$state/tally"
+echo
+bin/tally-tool -total -to "$state/tally"
+[ "$failures" -eq 0 ]
