@@ -41,7 +41,7 @@ func Start(t testing.TB, b *bootstrap.Bootstrap) *Envoy {
 	at := filepath.Join(filepath.Dir(config), "admin")
 	e := &Envoy{t: t, log: &tail{}}
 	cmd := exec.Command(Path(t), "--config-path", config, "--admin-address-path", at,
-		"--concurrency", "1", "--disable-hot-restart", "--log-level", "info", "--component-log-level", "config:debug")
+		"--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "--component-log-level", "upstream:info")
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start Envoy: %v", err)
@@ -122,7 +122,7 @@ func (e *Envoy) Get(port int, host, path string) string {
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
-	return fmt.Sprintf("%d %s", resp.StatusCode, bytes.TrimSpace(body))
+	return strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, body))
 }
 
 // tail is a log that two goroutines may use.

@@ -47,46 +47,55 @@ type harness struct {
 	store *Store
 	facts *Facts
 	*Server
-	addr  string
-	roots *x509.CertPool
-	pem   []byte
-	talk  *talk
+	options Options
+	served  chan error
+	addr    string
+	roots   *x509.CertPool
+	pem     []byte
+	talk    *talk
 }
 
 // listen starts a Server for the pods web-0 and web-1 of scope web, and api-0 of scope api.
 func listen(t *testing.T, s *Store, change ...func(*Options)) *harness {
 	cert := certificate(t)
-	h := &harness{t: t, store: s, facts: NewFacts(), roots: x509.NewCertPool()}
+	h := &harness{t: t, roots: x509.NewCertPool(), addr: "127.0.0.1:0", talk: &talk{}}
 	h.roots.AddCert(cert.Leaf)
-	h.pem, h.talk = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}), &talk{}
-	o := Options{Store: s, Facts: h.facts, Log: testr.New(t),
+	h.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})
+	h.options = Options{Log: testr.New(t), GRPC: []grpc.ServerOption{grpc.StreamInterceptor(h.talk.record)},
 		Certificate:   func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil },
 		Authenticator: tokens{"web-0": pod("web-0", "web"), "web-1": pod("web-1", "web"), "api-0": pod("api-0", "api")},
 		ScopeOf:       func(i Identity) (string, bool) { return i.ServiceAccount, i.ServiceAccount != "" }}
-	o.GRPC = []grpc.ServerOption{grpc.StreamInterceptor(h.talk.record)}
 	for _, f := range change {
-		f(&o)
+		f(&h.options)
 	}
-	h.Server = NewServer(o)
-	if h.addr == "" {
-		h.addr = "127.0.0.1:0"
-	}
+	h.start(s)
+	t.Cleanup(h.stop)
+	return h
+}
+
+// start serves a Store, at the address where the harness served before.
+func (h *harness) start(s *Store) {
+	h.store, h.facts, h.served = s, NewFacts(), make(chan error, 1)
+	h.options.Store, h.options.Facts = h.store, h.facts
+	h.Server = NewServer(h.options)
 	l, err := net.Listen("tcp", h.addr)
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	h.addr = l.Addr().String()
-	served := make(chan error, 1)
-	go func() { served <- h.Serve(l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		h.Server.Stop(ctx)
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return h
+	go func() { h.served <- h.Serve(l) }()
+}
+
+func (h *harness) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	h.Server.Stop(ctx)
+	if err := <-h.served; err != nil {
+		h.t.Error(err)
+	}
+	if ctx.Err() != nil {
+		h.t.Error("the server did not stop gracefully")
+	}
 }
 
 func certificate(t testing.TB) *tls.Certificate {

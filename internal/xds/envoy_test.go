@@ -100,8 +100,8 @@ func tooLong(name, domain string) *route.VirtualHost {
 	return v
 }
 
-// resources is a commit of messages that scope web sees.
-func resources(s *Store, messages ...proto.Message) uint64 {
+// web is a change by which scope web sees these messages.
+func web(messages ...proto.Message) Change {
 	c := Change{Resources: map[Resource]*discovery.Resource{}, Scopes: map[string]map[Name]*Variant{"web": {}}}
 	ordinary := Variant("")
 	for _, m := range messages {
@@ -114,8 +114,10 @@ func resources(s *Store, messages ...proto.Message) uint64 {
 		c.Resources[at(typeURL, name)] = Marshal(name, m)
 		c.Scopes["web"][Name{typeURL, name}] = &ordinary
 	}
-	return s.Commit(c)
+	return c
 }
+
+func resources(s *Store, messages ...proto.Message) uint64 { return s.Commit(web(messages...)) }
 
 func freePort(t *testing.T) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

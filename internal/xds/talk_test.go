@@ -77,6 +77,13 @@ func (t *talk) take() []string {
 	return lines
 }
 
+// drop takes a line back.
+func (t *talk) drop(line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = slices.DeleteFunc(t.lines, func(l string) bool { return l == line })
+}
+
 // sent are the lines that the server said.
 func sent(lines []string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return !strings.HasPrefix(l, "<") })
