@@ -56,7 +56,15 @@ func load(ctx context.Context, l layout.Layout, archives []string) error {
 	if len(archives) == 0 {
 		return errors.New("load: name at least one image archive")
 	}
+	release, err := takeMachine(l) // not while another run starts or stops containerd
+	if err != nil {
+		return err
+	}
+	defer release()
 	n := node.New(l)
+	if _, running, err := n.Processes.Find("containerd"); err != nil || !running {
+		return errors.Join(errors.New("load: no cluster runs: run `up` first"), err)
+	}
 	for _, path := range archives {
 		archive, err := os.Open(path)
 		if err != nil {

@@ -64,6 +64,9 @@ func takeMachine(l layout.Layout) (release func(), err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("the cluster needs root: it runs containers and sets up links")
 	}
+	if err := node.New(l).Processes.Adopt(); err != nil {
+		return nil, err
+	}
 	return layout.Lock(l.State + ".lock")
 }
 

@@ -26,17 +26,10 @@ var observed = []string{
 	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 }
 
-// SetSysctls sets what the cluster needs. The former values go to the file
-// first, unless it exists: a run after a killed one must not record our own.
+// SetSysctls sets what the cluster needs and records the former values.
 func SetSysctls(record string, write func(string, []byte) error) error {
-	if _, err := os.Stat(record); errors.Is(err, fs.ErrNotExist) {
-		former, err := json.MarshalIndent(readSysctls(), "", "  ")
-		if err != nil {
-			return fmt.Errorf("encode the sysctls: %w", err)
-		}
-		if err := write(record, former); err != nil {
-			return err
-		}
+	if err := recordSysctls(record, write); err != nil {
+		return err
 	}
 	for name, value := range required {
 		if err := writeSysctl(name, value); err != nil {
@@ -44,6 +37,19 @@ func SetSysctls(record string, write func(string, []byte) error) error {
 		}
 	}
 	return nil
+}
+
+// recordSysctls keeps an existing record: after a killed run the current values
+// may be the cluster's.
+func recordSysctls(record string, write func(string, []byte) error) error {
+	if _, err := os.Stat(record); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	former, err := json.MarshalIndent(readSysctls(), "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the sysctls: %w", err)
+	}
+	return write(record, former)
 }
 
 // RestoreSysctls puts the recorded values back.

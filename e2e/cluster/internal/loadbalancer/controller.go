@@ -27,6 +27,7 @@ func Run(ctx context.Context, kubeconfig string, pool *Pool) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", kubeconfig, err)
 	}
+	config.QPS, config.Burst = -1, -1 // the server limits requests itself
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)

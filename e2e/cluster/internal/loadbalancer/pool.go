@@ -173,12 +173,12 @@ func (p *Pool) assignedByUs(service *corev1.Service) bool {
 // index is the place of an address in its pool.
 func (p *Pool) index(address string) (int, bool) {
 	ip, err := netip.ParseAddr(address)
-	if err != nil || !(p.v4.Contains(ip) || p.v6.Contains(ip)) {
+	if err != nil {
 		return 0, false
 	}
 	bytes := ip.As16()
 	index := (int(bytes[14])<<8 | int(bytes[15])) & p.size
-	return index, index > 0 && index < p.size
+	return index, index > 0 && index < p.size && (ip == at(p.v4, index) || ip == at(p.v6, index))
 }
 
 func at(prefix netip.Prefix, index int) netip.Addr {

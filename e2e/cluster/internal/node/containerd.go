@@ -3,10 +3,8 @@ package node
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,10 +41,12 @@ SystemdCgroup = false
 Root = "%[1]s/containerd/runc"
 `
 
+const cniNetwork = "weft"
+
 // cniConfig bridges pods of both families. Cluster egress is not masqueraded.
 const cniConfig = `{
   "cniVersion": "0.4.0",
-  "name": "weft",
+  "name": "%[5]s",
   "plugins": [
     {
       "type": "bridge", "bridge": "%[1]s", "isGateway": true, "hairpinMode": true,
@@ -72,7 +72,7 @@ func (n Node) writeContainerdConfig() error {
 	if err := n.Layout.Write([]byte(text), "containerd.toml"); err != nil {
 		return err
 	}
-	text = fmt.Sprintf(cniConfig, layout.PodBridge, n.Layout.State, layout.PodCIDRv4, layout.PodCIDRv6)
+	text = fmt.Sprintf(cniConfig, layout.PodBridge, n.Layout.State, layout.PodCIDRv4, layout.PodCIDRv6, cniNetwork)
 	return n.Layout.Write([]byte(text), "cni", "10-weft.conflist")
 }
 
@@ -100,7 +100,7 @@ func (n Node) ImportImage(ctx context.Context, i image.Image, stamp string) erro
 }
 
 func (n Node) ctr(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
-	args = append([]string{"--address", n.socket(), "--namespace", layout.ContainerNamespace}, args...)
+	args = append([]string{"--address", n.socket(), "--connect-timeout", "10s", "--namespace", layout.ContainerNamespace}, args...)
 	cmd := exec.CommandContext(ctx, "ctr", args...)
 	cmd.Stdin = stdin
 	out, err := cmd.CombinedOutput()
@@ -108,25 +108,4 @@ func (n Node) ctr(ctx context.Context, stdin io.Reader, args ...string) ([]byte,
 		return nil, fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
 	return out, nil
-}
-
-// removeShimSockets deletes the sockets of this node's containers, which live in
-// a folder that all containerd processes of a machine share.
-func (n Node) removeShimSockets() error {
-	records, err := filepath.Glob(n.Layout.Path("containerd", "state", "io.containerd.runtime.v2.task", "*", "*", "address"))
-	if err != nil {
-		return fmt.Errorf("list the containers' sockets: %w", err)
-	}
-	var errs []error
-	for _, record := range records {
-		address, err := os.ReadFile(record)
-		if err != nil {
-			continue
-		}
-		socket := strings.TrimPrefix(string(address), "unix://")
-		if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("delete a container's socket: %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }

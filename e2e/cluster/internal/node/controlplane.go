@@ -78,6 +78,7 @@ func (n Node) controllerManager() process.Spec {
 		"--cluster-cidr="+podCIDR,
 		"--service-cluster-ip-range="+serviceCIDR,
 		"--allocate-node-cidrs=false",
+		"--flex-volume-plugin-dir="+n.Layout.Path("kubelet", "volume-plugins"),
 		"--leader-elect=false",
 		"--bind-address=127.0.0.1",
 		"--cert-dir="+n.Layout.Path("pki"),

@@ -8,9 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/weft-mesh/weft/e2e/cluster/internal/host"
 	"github.com/weft-mesh/weft/e2e/cluster/internal/layout"
@@ -19,8 +17,6 @@ import (
 
 // LoadBalancer is the name of the process that allocates Services' addresses.
 const LoadBalancer = "loadbalancer"
-
-const stopGrace = 5 * time.Second
 
 // Node is the cluster on this machine.
 type Node struct {
@@ -116,13 +112,8 @@ func (n Node) StartControlPlane(ctx context.Context, program string) error {
 // machine, whatever state a killed run left. It goes on after a failure so that
 // as little as possible remains.
 func (n Node) Delete(ctx context.Context) error {
-	var errs []error
-	for _, name := range []string{"kubelet", "kube-proxy", LoadBalancer} {
-		errs = append(errs, n.Processes.Stop(ctx, name, stopGrace))
-	}
-	errs = append(errs,
-		host.EndPods(ctx),
-		n.Processes.StopAll(ctx, stopGrace),
+	err := errors.Join(
+		n.Processes.Kill(ctx), // the node's agents first, or they start pods anew
 		host.EndPods(ctx),
 		n.removeShimSockets(),
 		host.Unmount(n.Layout.State),
@@ -130,31 +121,16 @@ func (n Node) Delete(ctx context.Context) error {
 		host.DeleteLinks(ctx),
 		host.RestoreSysctls(n.sysctlRecord()),
 		n.removeLogLinks(),
+		removeCNIResults(),
+		removeSharedFolders(),
 	)
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := os.RemoveAll(n.Layout.State); err != nil {
 		return fmt.Errorf("delete the state folder: %w", err)
 	}
 	return nil
-}
-
-// removeLogLinks deletes the links to this node's logs in the folder where the
-// kubelet always keeps them.
-func (n Node) removeLogLinks() error {
-	const folder = "/var/log/containers"
-	links, err := filepath.Glob(folder + "/*.log")
-	if err != nil {
-		return fmt.Errorf("list %s: %w", folder, err)
-	}
-	var errs []error
-	for _, link := range links {
-		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, n.Layout.State+"/") {
-			errs = append(errs, os.Remove(link))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func bootID() (string, error) {

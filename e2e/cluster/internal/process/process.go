@@ -12,11 +12,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
 
-const mark = "WEFT_CLUSTER_PROCESS_OF="
+const (
+	mark         = "WEFT_CLUSTER_PROCESS_OF="
+	killInterval = 20 * time.Millisecond
+)
 
 // Spec describes a background process.
 type Spec struct {
@@ -35,6 +39,18 @@ type Table struct {
 	Logs string
 }
 
+// Adopt marks every program that this one runs from now on, so that Kill also
+// finds those that outlive it when it is killed.
+func (t Table) Adopt() error {
+	name, value, _ := strings.Cut(t.variable(), "=")
+	if err := os.Setenv(name, value); err != nil {
+		return fmt.Errorf("mark the programs of this run: %w", err)
+	}
+	return nil
+}
+
+func (t Table) variable() string { return mark + t.Owner }
+
 // Start runs a process in a session of its own, unless it runs already.
 func (t Table) Start(spec Spec) error {
 	if _, running, err := t.Find(spec.Name); err != nil || running {
@@ -47,7 +63,7 @@ func (t Table) Start(spec Spec) error {
 	defer log.Close()
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Args[0] = spec.Name
-	cmd.Env = append(os.Environ(), mark+t.Owner)
+	cmd.Env = append(os.Environ(), t.variable())
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -83,63 +99,40 @@ func (t Table) Find(name string) (pid int, running bool, err error) {
 	return 0, false, nil
 }
 
-// Stop ends a process: SIGTERM, and SIGKILL when grace has passed.
-func (t Table) Stop(ctx context.Context, name string, grace time.Duration) error {
-	return t.end(ctx, func(m member) bool { return m.name == name }, grace)
-}
-
-// StopAll ends every process of the table, also those that its processes started.
-func (t Table) StopAll(ctx context.Context, grace time.Duration) error {
-	return t.end(ctx, func(member) bool { return true }, grace)
-}
-
-func (t Table) end(ctx context.Context, match func(member) bool, grace time.Duration) error {
-	killAt := time.Now().Add(grace)
-	asked := map[int]bool{}
+// Kill ends every process of the table, also those that its processes started,
+// and waits until all are gone.
+func (t Table) Kill(ctx context.Context) error {
 	for {
 		members, err := t.members()
-		if err != nil {
+		if err != nil || len(members) == 0 {
 			return err
 		}
-		remaining := 0
 		for _, m := range members {
-			if !match(m) {
-				continue
-			}
-			remaining++
-			if err := t.signal(m, asked, time.Now().After(killAt)); err != nil {
+			if err := t.kill(m); err != nil {
 				return err
 			}
 		}
-		if remaining == 0 {
-			return nil
-		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %d processes to end: %w", remaining, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
+			return fmt.Errorf("wait for %d processes to end: %w", len(members), ctx.Err())
+		case <-time.After(killInterval):
 		}
 	}
 }
 
-// signal asks once and then, past the grace time, kills. The handle is a pidfd:
-// once the mark was read through it, the pid cannot have passed to another program.
-func (t Table) signal(m member, asked map[int]bool, kill bool) error {
+// kill holds a pidfd: once the mark was read after it was opened, the pid cannot
+// pass to another program before the signal.
+func (t Table) kill(m member) error {
 	handle, err := os.FindProcess(m.pid)
 	if err != nil {
 		return fmt.Errorf("open process %d: %w", m.pid, err)
 	}
 	defer handle.Release()
-	if !t.owns(m.pid) || (asked[m.pid] && !kill) {
+	if !t.owns(m.pid) {
 		return nil
 	}
-	signal := syscall.SIGTERM
-	if kill {
-		signal = syscall.SIGKILL
-	}
-	asked[m.pid] = true
-	if err := handle.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("signal %s (%d): %w", m.name, m.pid, err)
+	if err := handle.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill %s (%d): %w", m.name, m.pid, err)
 	}
 	return nil
 }

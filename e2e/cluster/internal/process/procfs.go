@@ -34,13 +34,12 @@ func (t Table) members() ([]member, error) {
 // meanwhile, and a zombie, has no environment.
 func (t Table) owns(pid int) bool {
 	environ, err := os.ReadFile(procfs(pid, "environ"))
-	return err == nil && marked(environ, t.Owner)
+	return err == nil && marked(environ, t.variable())
 }
 
-func marked(environ []byte, owner string) bool {
-	want := []byte(mark + owner)
-	for variable := range bytes.SplitSeq(environ, []byte{0}) {
-		if bytes.Equal(variable, want) {
+func marked(environ []byte, variable string) bool {
+	for entry := range bytes.SplitSeq(environ, []byte{0}) {
+		if string(entry) == variable {
 			return true
 		}
 	}

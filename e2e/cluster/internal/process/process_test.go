@@ -1,0 +1,120 @@
+package process
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+func newTable(t *testing.T) Table {
+	t.Helper()
+	table := Table{Owner: t.TempDir(), Logs: t.TempDir()}
+	t.Cleanup(func() {
+		if err := table.Kill(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return table
+}
+
+func sleeper(t *testing.T, name string) Spec {
+	t.Helper()
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no shell")
+	}
+	// The inner sleep stands for what a process starts and leaves behind.
+	return Spec{Name: name, Path: shell, Args: []string{"-c", "sleep 300 & wait"}}
+}
+
+func find(t *testing.T, table Table, name string) (int, bool) {
+	t.Helper()
+	pid, running, err := table.Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid, running
+}
+
+func TestStartIsIdempotent(t *testing.T) {
+	table := newTable(t)
+	spec := sleeper(t, "one")
+	if err := table.Start(spec); err != nil {
+		t.Fatal(err)
+	}
+	first, running := find(t, table, "one")
+	if !running {
+		t.Fatal("the process is not found")
+	}
+	if err := table.Start(spec); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := find(t, table, "one"); again != first {
+		t.Errorf("a second process %d started beside %d", again, first)
+	}
+}
+
+func TestKillEndsDescendantsAndNothingElse(t *testing.T) {
+	table, other := newTable(t), newTable(t)
+	if err := table.Start(sleeper(t, "one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(sleeper(t, "one")); err != nil {
+		t.Fatal(err)
+	}
+	waitForMembers(t, table, 2) // the shell and its child
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := table.Kill(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if members, err := table.members(); err != nil || len(members) != 0 {
+		t.Errorf("members after Kill: %v (%v)", members, err)
+	}
+	if _, running := find(t, other, "one"); !running {
+		t.Error("a process of another table was killed")
+	}
+}
+
+func waitForMembers(t *testing.T, table Table, want int) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		members, err := table.members()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(members) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d members, want %d", len(members), want)
+		}
+		time.Sleep(killInterval)
+	}
+}
+
+func TestStartNamesTheMissingProgram(t *testing.T) {
+	err := newTable(t).Start(Spec{Name: "ghost", Path: "/nowhere/ghost"})
+	if err == nil || !strings.Contains(err.Error(), "start ghost") {
+		t.Errorf("Start says %v", err)
+	}
+}
+
+func TestMarkedMatchesWholeVariables(t *testing.T) {
+	const variable = mark + "/state"
+	for environ, want := range map[string]bool{
+		variable:                        true,
+		"A=b\x00" + variable + "\x00":   true,
+		variable + "-of-another\x00":    false,
+		"X=" + variable:                 false,
+		"":                              false,
+		strings.ToLower(variable) + "0": false,
+	} {
+		if got := marked([]byte(environ), variable); got != want {
+			t.Errorf("marked(%q) = %v", environ, got)
+		}
+	}
+}
