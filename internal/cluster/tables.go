@@ -36,6 +36,9 @@ type Tables struct {
 	// not an object.
 	Quarantines *incr.Table[string, Quarantine]
 
+	// GoodSecrets are the Secrets that held a usable certificate at some time, by key.
+	GoodSecrets *incr.Table[string, struct{}]
+
 	// SlicesOf are the EndpointSlices of a Service, GrantsIn the ReferenceGrants of a namespace.
 	SlicesOf *incr.Index[string, string]
 	GrantsIn *incr.Index[string, string]
@@ -64,6 +67,7 @@ func NewTables() *Tables {
 		Secrets:         incr.NewTable[string](g, sameVersion[*corev1.Secret]),
 		ConfigMaps:      incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
 		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
+		GoodSecrets:     incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
 		Quarantines:     incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 	}
 	t.SlicesOf = incr.NewIndex(t.EndpointSlices, func(_ string, s *discoveryv1.EndpointSlice) []string {

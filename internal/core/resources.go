@@ -2,6 +2,7 @@ package core
 
 import (
 	"maps"
+	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -114,11 +115,23 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 		return out
 	})
 	incr.Keep(made, func(name string, r rendered, has bool) {
+		if k == mesh.KindSecret && !c.usable(name, r, has) {
+			return
+		}
 		c.change.Resources[xds.Resource{Name: xds.Name{Type: url, Name: name}}] = r.resource
 		if k == mesh.KindVirtualHost {
 			c.quarantine.rendered(name, r, has)
 		}
 	}, wanted)
+}
+
+// usable notes which Secrets hold a certificate. One that holds none any more is not published:
+// the last that did stays.
+func (c *Core) usable(name string, r rendered, has bool) bool {
+	if r.resource != nil {
+		c.tables.GoodSecrets.Set(strings.TrimPrefix(name, "secret/"), struct{}{})
+	}
+	return !has || r.resource != nil
 }
 
 // publishStatuses keeps the status of every object of ours, and the Certificates that Gateways ask for.

@@ -104,21 +104,19 @@ func unusable(usable bool) Verdict {
 // accepted is the Accepted condition: of a Gateway some of whose listeners are not valid it is
 // still True, with the reason ListenersNotValid, as Gateway API asks.
 func (g gateway) accepted() (c metav1.Condition) {
-	valid, total := 0, len(g.Listeners)
+	served := false
 	var bad []Verdict
 	for _, l := range g.Listeners {
-		if v := l.invalid(); v.OK() {
-			valid++
-		} else {
-			bad = append(bad, v)
-		}
+		served = served || l.served()
+		bad = append(bad, l.invalid())
 	}
 	c = holds(gwv1.GatewayConditionAccepted, g.Generation, g.Problem, gwv1.GatewayReasonAccepted, "Weft serves this Gateway.")
-	if !g.Problem.OK() || valid == total {
+	invalid := join(bad)
+	if !g.Problem.OK() || invalid.OK() {
 		return c
 	}
-	c.Reason, c.Message = string(gwv1.GatewayReasonListenersNotValid), join(bad).Message
-	if valid == 0 {
+	c.Reason, c.Message = string(gwv1.GatewayReasonListenersNotValid), invalid.Message
+	if !served {
 		c.Status = "False"
 	}
 	return c

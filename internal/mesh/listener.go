@@ -92,7 +92,7 @@ func (m *Mesh) certificates(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener) (
 	var problems []Verdict
 	for i, ref := range l.TLS.CertificateRefs {
 		name, problem := m.certificate(q, gw, l, i, ref)
-		if problem.OK() {
+		if name != "" {
 			names = append(names, name)
 		}
 		problems = append(problems, problem)
@@ -115,10 +115,16 @@ func (m *Mesh) certificate(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener, i 
 		return "", wrong(gwv1.ListenerReasonRefNotPermitted, "listener %s: tls.certificateRefs[%d]: no ReferenceGrant in namespace %s lets Gateways of %s use Secret %s", l.Name, i, namespace, gw.Namespace, ref.Name)
 	}
 	k := key(namespace, string(ref.Name))
-	if pair := m.secrets.Get(q, k); !pair.problem.OK() {
-		return "", wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.certificateRefs[%d]: %s", l.Name, i, pair.problem.Message)
+	pair := m.secrets.Get(q, k)
+	if pair.problem.OK() {
+		return secretName(k), Verdict{}
 	}
-	return secretName(k), Verdict{}
+	problem := wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.certificateRefs[%d]: %s", l.Name, i, pair.problem.Message)
+	if m.servedBefore(q, k) {
+		problem.Message += "; the last certificate that was usable stays in force"
+		return secretName(k), problem
+	}
+	return "", problem
 }
 
 // markConflicts finds the listeners that cannot be told apart. None of them wins, as Gateway API

@@ -56,3 +56,11 @@ func usableKey(k crypto.PrivateKey) bool {
 	}
 	return false
 }
+
+// servedBefore says whether a Secret that is unusable now is there and held a usable certificate:
+// the proxies keep that one, so that a slip of the pen does not close a port.
+func (m *Mesh) servedBefore(q *incr.Query, k string) bool {
+	_, is := m.Secrets.Get(q, k)
+	_, good := m.GoodSecrets.Get(q, k)
+	return is && good
+}
