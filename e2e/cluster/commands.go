@@ -14,7 +14,7 @@ import (
 )
 
 func down(ctx context.Context, l layout.Layout, _ []string) error {
-	release, err := takeMachine(l)
+	release, err := takeMachine(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func load(ctx context.Context, l layout.Layout, archives []string) error {
 	if len(archives) == 0 {
 		return errors.New("load: name at least one image archive")
 	}
-	release, err := takeMachine(l) // not while another run starts or stops containerd
+	release, err := takeMachine(ctx, l) // not while another run starts or stops containerd
 	if err != nil {
 		return err
 	}

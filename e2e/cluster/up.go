@@ -38,7 +38,7 @@ func up(ctx context.Context, l layout.Layout, args []string) error {
 	if *without != "" && *without != "cert-manager" {
 		return fmt.Errorf("--without %q: the only addon that can be left out is cert-manager", *without)
 	}
-	release, err := takeMachine(l)
+	release, err := takeMachine(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -59,15 +59,24 @@ func up(ctx context.Context, l layout.Layout, args []string) error {
 	return nil
 }
 
-// takeMachine checks for root and keeps other runs out until release.
-func takeMachine(l layout.Layout) (release func(), err error) {
+// machineLock is one for the machine, as two clusters would share its links.
+const machineLock = "/run/weft-cluster.lock"
+
+// takeMachine checks that this run may change the machine, and keeps other runs
+// out until release.
+func takeMachine(ctx context.Context, l layout.Layout) (release func(), err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("the cluster needs root: it runs containers and sets up links")
 	}
-	if err := node.New(l).Processes.Adopt(); err != nil {
+	processes := node.New(l).Processes
+	if release, err = layout.Lock(ctx, machineLock); err != nil {
 		return nil, err
 	}
-	return layout.Lock(l.State + ".lock")
+	if err := errors.Join(processes.CheckAlone(), processes.Adopt()); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }
 
 func (m makeUp) all(ctx context.Context) error {

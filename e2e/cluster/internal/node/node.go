@@ -115,7 +115,7 @@ func (n Node) Delete(ctx context.Context) error {
 	err := errors.Join(
 		n.Processes.Kill(ctx), // the node's agents first, or they start pods anew
 		host.EndPods(ctx),
-		n.removeShimSockets(),
+		removeShimSockets(),
 		host.Unmount(n.Layout.State),
 		host.DeleteRules(ctx),
 		host.DeleteLinks(ctx),

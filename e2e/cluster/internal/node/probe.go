@@ -15,7 +15,7 @@ import (
 
 const (
 	probeInterval = 100 * time.Millisecond
-	probeTimeout  = 90 * time.Second
+	probeTimeout  = 3 * time.Minute
 )
 
 // wait probes until the probe succeeds. It fails early when the process ends.

@@ -42,14 +42,11 @@ type Table struct {
 // Adopt marks every program that this one runs from now on, so that Kill also
 // finds those that outlive it when it is killed.
 func (t Table) Adopt() error {
-	name, value, _ := strings.Cut(t.variable(), "=")
-	if err := os.Setenv(name, value); err != nil {
+	if err := os.Setenv(strings.TrimSuffix(mark, "="), t.Owner); err != nil {
 		return fmt.Errorf("mark the programs of this run: %w", err)
 	}
 	return nil
 }
-
-func (t Table) variable() string { return mark + t.Owner }
 
 // Start runs a process in a session of its own, unless it runs already.
 func (t Table) Start(spec Spec) error {
@@ -63,7 +60,7 @@ func (t Table) Start(spec Spec) error {
 	defer log.Close()
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Args[0] = spec.Name
-	cmd.Env = append(os.Environ(), t.variable())
+	cmd.Env = append(os.Environ(), mark+t.Owner)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

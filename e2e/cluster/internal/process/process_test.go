@@ -103,18 +103,34 @@ func TestStartNamesTheMissingProgram(t *testing.T) {
 	}
 }
 
-func TestMarkedMatchesWholeVariables(t *testing.T) {
-	const variable = mark + "/state"
-	for environ, want := range map[string]bool{
-		variable:                        true,
-		"A=b\x00" + variable + "\x00":   true,
-		variable + "-of-another\x00":    false,
-		"X=" + variable:                 false,
-		"":                              false,
-		strings.ToLower(variable) + "0": false,
+func TestOwnerOf(t *testing.T) {
+	for environ, want := range map[string]string{
+		mark + "/state":                      "/state",
+		"A=b\x00" + mark + "/state\x00C=d":   "/state",
+		mark + "/state-of-another":           "/state-of-another",
+		"X" + mark + "/state":                "",
+		"A=" + mark + "/state":               "",
+		"":                                   "",
+		strings.ToLower(mark) + "/state\x00": "",
 	} {
-		if got := marked([]byte(environ), variable); got != want {
-			t.Errorf("marked(%q) = %v", environ, got)
+		if got, marked := ownerOf([]byte(environ)); got != want || marked != (want != "") {
+			t.Errorf("ownerOf(%q) = %q, %v; want %q", environ, got, marked, want)
+		}
+	}
+}
+
+func TestConflict(t *testing.T) {
+	table := Table{Owner: "/ours"}
+	for _, tt := range []struct{ name, environ, want string }{
+		{"kubelet", mark + "/ours", ""},
+		{"kubelet", mark + "/theirs", "WEFT_CLUSTER_DIR=/theirs"},
+		{"/usr/bin/kubelet", "PATH=/bin", "node of another cluster"},
+		{"etcd", "PATH=/bin", ""},
+		{"etcd", mark + "/theirs", ""},
+	} {
+		err := table.conflict(7, tt.name, []byte(tt.environ))
+		if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("conflict(%s, %s) = %v, want %q", tt.name, tt.environ, err, tt.want)
 		}
 	}
 }

@@ -15,35 +15,43 @@ type member struct {
 
 // members lists the running processes that carry the table's mark.
 func (t Table) members() ([]member, error) {
+	pids, err := pids()
+	if err != nil {
+		return nil, err
+	}
+	var found []member
+	for _, pid := range pids {
+		if t.owns(pid) {
+			found = append(found, member{pid: pid, name: firstArgument(pid)})
+		}
+	}
+	return found, nil
+}
+
+// pids lists all processes but this one.
+func pids() ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	var found []member
+	var list []int
 	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil || pid == os.Getpid() || !t.owns(pid) {
-			continue
+		if pid, err := strconv.Atoi(entry.Name()); err == nil && pid != os.Getpid() {
+			list = append(list, pid)
 		}
-		found = append(found, member{pid: pid, name: firstArgument(pid)})
 	}
-	return found, nil
+	return list, nil
 }
 
 // owns reports whether a live process carries the mark. A process that ended
 // meanwhile, and a zombie, has no environment.
 func (t Table) owns(pid int) bool {
 	environ, err := os.ReadFile(procfs(pid, "environ"))
-	return err == nil && marked(environ, t.variable())
-}
-
-func marked(environ []byte, variable string) bool {
-	for entry := range bytes.SplitSeq(environ, []byte{0}) {
-		if string(entry) == variable {
-			return true
-		}
+	if err != nil {
+		return false
 	}
-	return false
+	owner, marked := ownerOf(environ)
+	return marked && owner == t.Owner
 }
 
 func firstArgument(pid int) string {
