@@ -1,10 +1,14 @@
 package envoy
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/mesh"
 )
 
 // edits are what a rule's or a backend's filters do to headers.
@@ -32,13 +36,28 @@ func editsOf(filters []gwv1.HTTPRouteFilter) edits {
 	return e
 }
 
-// changed leaves Host out: Envoy refuses to change it as a header, and it can be neither appended to
-// nor removed.
+// then is what a request meets under e followed by more. Envoy removes first and sets afterwards, so
+// what is set by e and removed by more is not set at all.
+func (e edits) then(more edits) edits {
+	var set []*corev3.HeaderValueOption
+	for _, o := range e.setRequest {
+		if !slices.ContainsFunc(more.removeRequest, func(name string) bool { return strings.EqualFold(name, o.Header.Key) }) {
+			set = append(set, o)
+		}
+	}
+	more.setRequest = append(set, more.setRequest...)
+	more.removeRequest = append(slices.Clone(e.removeRequest), more.removeRequest...)
+	more.host = cmp.Or(more.host, e.host)
+	return more
+}
+
+// changed leaves out values that Envoy refuses, and Host: it is no header to Envoy, and can be neither
+// appended to nor removed.
 func changed(m *gwv1.HTTPHeaderFilter) []*corev3.HeaderValueOption {
 	var options []*corev3.HeaderValueOption
 	add := func(headers []gwv1.HTTPHeader, action corev3.HeaderValueOption_HeaderAppendAction) {
 		for _, h := range headers {
-			if !isHost(string(h.Name)) {
+			if !isHost(string(h.Name)) && mesh.ValidHeaderValue(h.Value) {
 				options = append(options, headerValue(string(h.Name), h.Value, action))
 			}
 		}
@@ -51,16 +70,15 @@ func changed(m *gwv1.HTTPHeaderFilter) []*corev3.HeaderValueOption {
 // headerValue doubles each %, for Envoy would take what follows one as a command.
 func headerValue(name, value string, action corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{
-		Header:         &corev3.HeaderValue{Key: name, Value: strings.ReplaceAll(value, "%", "%%")},
-		AppendAction:   action,
-		KeepEmptyValue: true,
+		Header:       &corev3.HeaderValue{Key: name, Value: strings.ReplaceAll(value, "%", "%%")},
+		AppendAction: action,
 	}
 }
 
 func removed(m *gwv1.HTTPHeaderFilter) []string {
 	var names []string
 	for _, name := range m.Remove {
-		if !isHost(name) {
+		if !isHost(name) && mesh.ValidHeaderName(name) {
 			names = append(names, name)
 		}
 	}
@@ -69,7 +87,7 @@ func removed(m *gwv1.HTTPHeaderFilter) []string {
 
 func hostSet(m *gwv1.HTTPHeaderFilter, otherwise string) string {
 	for _, h := range m.Set {
-		if isHost(string(h.Name)) {
+		if isHost(string(h.Name)) && mesh.ValidHeaderValue(h.Value) {
 			return h.Value
 		}
 	}

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -98,7 +99,19 @@ func newPath(c candidate, m *gwv1.HTTPPathModifier) pathChange {
 	return pathChange{prefix: rooted(replacement)}
 }
 
-func rooted(path string) string { return "/" + strings.TrimLeft(path, "/") }
+// rooted is a path as it is sent: the API lets any text through.
+func rooted(path string) string {
+	var b strings.Builder
+	b.WriteByte('/')
+	for _, c := range []byte(strings.TrimLeft(path, "/")) {
+		if c <= ' ' || c >= 0x7f {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
 
 func substitute(pattern, literal string) *matcherv3.RegexMatchAndSubstitute {
 	return &matcherv3.RegexMatchAndSubstitute{

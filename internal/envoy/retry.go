@@ -34,9 +34,9 @@ func timeout(t *gwv1.HTTPRouteTimeouts) *durationpb.Duration {
 	return durationpb.New(duration(t.Request))
 }
 
-// retryPolicy is always there: what was not sent is sent elsewhere.
-func retryPolicy(r *gwv1.HTTPRouteRetry, t *gwv1.HTTPRouteTimeouts) *routev3.RetryPolicy {
-	policy := &routev3.RetryPolicy{
+// retryUnsent is the retry policy of every rule that has none of its own.
+func retryUnsent() *routev3.RetryPolicy {
+	return &routev3.RetryPolicy{
 		RetryOn:    unsent,
 		NumRetries: wrapperspb.UInt32(unsentAttempts),
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
@@ -46,8 +46,20 @@ func retryPolicy(r *gwv1.HTTPRouteRetry, t *gwv1.HTTPRouteTimeouts) *routev3.Ret
 		HostSelectionRetryMaxAttempts: hostAttempts,
 		RetryBackOff:                  backoff(unsentBackoff),
 	}
-	if t != nil && duration(t.BackendRequest) > 0 {
-		policy.PerTryTimeout = durationpb.New(duration(t.BackendRequest))
+}
+
+// retryPolicy is a rule's own; nil leaves the virtual host's.
+func retryPolicy(r *gwv1.HTTPRouteRetry, t *gwv1.HTTPRouteTimeouts) *routev3.RetryPolicy {
+	perTry := time.Duration(0)
+	if t != nil {
+		perTry = duration(t.BackendRequest)
+	}
+	if r == nil && perTry == 0 {
+		return nil
+	}
+	policy := retryUnsent()
+	if perTry > 0 {
+		policy.PerTryTimeout = durationpb.New(perTry)
 	}
 	if r == nil {
 		return policy

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -24,15 +25,13 @@ func RouteConfiguration(name string) *routev3.RouteConfiguration {
 		Name:             name,
 		Vhds:             &routev3.Vhds{ConfigSource: adsUntilAnswered()},
 		ValidateClusters: wrapperspb.Bool(false),
-		// A backend's filters have the last word over its rule's.
-		MostSpecificHeaderMutationsWins: true,
 	}
 }
 
 // VirtualHost is one domain's routes in order of precedence; without any it answers 404. It carries
 // the resource's full name, for by it Envoy removes a virtual host again.
 func VirtualHost(v mesh.VirtualHost) *routev3.VirtualHost {
-	host := &routev3.VirtualHost{Name: v.Name(), Domains: []string{v.Domain}}
+	host := &routev3.VirtualHost{Name: v.Name(), Domains: []string{v.Domain}, RetryPolicy: retryUnsent()}
 	for _, c := range candidates(v.Rules) {
 		host.Routes = append(host.Routes, route(v, c))
 	}
@@ -40,21 +39,20 @@ func VirtualHost(v mesh.VirtualHost) *routev3.VirtualHost {
 }
 
 func route(v mesh.VirtualHost, c candidate) *routev3.Route {
-	rule := c.rule
 	r := &routev3.Route{Name: routeName(c), Match: c.routeMatch()}
-	to := redirectOf(rule.Filters)
+	to := redirectOf(c.rule.Filters)
 	switch {
-	case rule.Fail != 0:
-		r.Action = answer(rule.Fail)
+	case c.rule.Fail != 0:
+		r.Action = answer(c.rule.Fail)
 	case to != nil:
-		setHeaders(r, editsOf(rule.Filters))
+		setResponse(r, c.rule)
 		r.Action = redirect(v, c, to)
-	case len(rule.Backends) == 0:
+	case len(c.rule.Backends) == 0:
 		r.Action = answer(http.StatusInternalServerError)
 	default:
-		setHeaders(r, editsOf(rule.Filters))
-		addCORS(r, rule.Filters)
-		r.Action = forward(c)
+		setResponse(r, c.rule)
+		addCORS(r, c.rule.Filters)
+		forward(r, c)
 	}
 	return r
 }
@@ -70,41 +68,57 @@ func answer(status uint32) *routev3.Route_DirectResponse {
 	return &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: status}}
 }
 
-func setHeaders(r *routev3.Route, e edits) {
-	r.RequestHeadersToAdd, r.RequestHeadersToRemove = e.setRequest, e.removeRequest
+func setResponse(r *routev3.Route, rule *mesh.Rule) {
+	e := editsOf(rule.Filters)
 	r.ResponseHeadersToAdd, r.ResponseHeadersToRemove = e.setResponse, e.removeResponse
 }
 
-func forward(c candidate) *routev3.Route_Route {
+func forward(r *routev3.Route, c candidate) {
 	action := &routev3.RouteAction{
 		Timeout:               timeout(c.rule.Timeouts),
 		RetryPolicy:           retryPolicy(c.rule.Retry, c.rule.Timeouts),
 		RequestMirrorPolicies: mirrors(c.rule.Mirrors),
 	}
-	setDestination(action, c.rule)
-	rewrite(action, c)
-	return &routev3.Route_Route{Route: action}
+	for _, f := range c.rule.Filters {
+		if f.URLRewrite != nil {
+			to := newPath(c, f.URLRewrite.Path)
+			action.PrefixRewrite, action.RegexRewrite = to.prefix, to.regex
+		}
+	}
+	r.Action = &routev3.Route_Route{Route: action}
+	outer := editsOf(c.rule.Filters)
+	if slices.ContainsFunc(c.rule.Backends, func(b mesh.Backend) bool { return len(b.Filters) > 0 }) {
+		split(action, c.rule, outer)
+		return
+	}
+	split(action, c.rule, edits{})
+	r.RequestHeadersToAdd, r.RequestHeadersToRemove = outer.setRequest, outer.removeRequest
+	if outer.host != "" {
+		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: outer.host}
+	}
 }
 
-func setDestination(action *routev3.RouteAction, rule *mesh.Rule) {
+// split shares requests among backends. Envoy lets a route's changes to requests override those of
+// the backend, which are the more specific: so where there are any, each backend gets the route's too.
+func split(action *routev3.RouteAction, rule *mesh.Rule, outer edits) {
 	only := rule.Backends[0]
 	if len(rule.Backends) == 1 && rule.Unresolved == 0 && len(only.Filters) == 0 {
 		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: only.Cluster}
 		return
 	}
-	split := &routev3.WeightedCluster{}
+	shares := &routev3.WeightedCluster{}
 	for _, b := range rule.Backends {
-		split.Clusters = append(split.Clusters, share(b))
+		shares.Clusters = append(shares.Clusters, share(b, outer.then(editsOf(b.Filters))))
 	}
 	if rule.Unresolved > 0 {
-		split.Clusters = append(split.Clusters, share(mesh.Backend{Cluster: unresolved, Weight: rule.Unresolved}))
+		none := mesh.Backend{Cluster: unresolved, Weight: rule.Unresolved}
+		shares.Clusters = append(shares.Clusters, share(none, edits{}))
 		action.ClusterNotFoundResponseCode = routev3.RouteAction_INTERNAL_SERVER_ERROR
 	}
-	action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: split}
+	action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: shares}
 }
 
-func share(b mesh.Backend) *routev3.WeightedCluster_ClusterWeight {
-	e := editsOf(b.Filters)
+func share(b mesh.Backend, e edits) *routev3.WeightedCluster_ClusterWeight {
 	weight := &routev3.WeightedCluster_ClusterWeight{
 		Name:                    b.Cluster,
 		Weight:                  wrapperspb.UInt32(b.Weight),
@@ -117,18 +131,6 @@ func share(b mesh.Backend) *routev3.WeightedCluster_ClusterWeight {
 		weight.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: e.host}
 	}
 	return weight
-}
-
-func rewrite(action *routev3.RouteAction, c candidate) {
-	if host := editsOf(c.rule.Filters).host; host != "" {
-		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: host}
-	}
-	for _, f := range c.rule.Filters {
-		if f.URLRewrite != nil {
-			to := newPath(c, f.URLRewrite.Path)
-			action.PrefixRewrite, action.RegexRewrite = to.prefix, to.regex
-		}
-	}
 }
 
 func mirrors(all []mesh.Mirror) []*routev3.RouteAction_RequestMirrorPolicy {

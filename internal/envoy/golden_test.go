@@ -1,0 +1,157 @@
+package envoy_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	"golang.org/x/tools/txtar"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/internal/envoy"
+	"github.com/weft-mesh/weft/internal/envoytest"
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// Each story gives a virtual host's rules and the virtual host that comes of them.
+func TestVirtualHost(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("stories: %v, %v", files, err)
+	}
+	var all []proto.Message
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			all = append(all, story(t, file))
+		})
+	}
+	envoytest.Validate(t, all...)
+}
+
+func story(t *testing.T, file string) proto.Message {
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := mesh.VirtualHost{Routes: "gateway/shop/web/80", Domain: "*", Port: 80}
+	var want []byte
+	for _, f := range archive.Files {
+		switch f.Name {
+		case "rules.yaml":
+			v.Rules = rules(t, string(f.Data))
+		case "virtualhost.yaml":
+			want = f.Data
+		default:
+			t.Fatalf("unknown section %s", f.Name)
+		}
+	}
+	host := envoy.VirtualHost(v)
+	if got := toYAML(t, host); !bytes.Equal(got, want) {
+		if !*update {
+			t.Fatalf("%s: go test -update rewrites it; got\n%s", file, got)
+		}
+		archive.Files = []txtar.File{archive.Files[0], {Name: "virtualhost.yaml", Data: got}}
+		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return host
+}
+
+// toYAML spells fields as Envoy's documentation does.
+func toYAML(t *testing.T, m proto.Message) []byte {
+	body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.JSONToYAML(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestResources(t *testing.T) {
+	https := []mesh.Chain{
+		{Name: "shop", Hostname: "shop.example.com", Routes: "gateway/shop/web/443/shop", Secrets: []string{"secret/shop/tls"}},
+		{Name: "any", Routes: "gateway/shop/web/443/any", Secrets: []string{"secret/shop/rsa", "secret/shop/ecdsa"}},
+	}
+	resources := map[string]proto.Message{
+		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
+			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
+		"listener-https": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https}),
+		"routes":         envoy.RouteConfiguration("gateway/shop/web/80"),
+		"cluster-http1":  envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),
+		"cluster-http2":  envoy.Cluster(mesh.Cluster{Name: "service/shop/stock/81", Protocol: mesh.HTTP2}),
+		"endpoints": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/cart/80", Addresses: []mesh.Endpoint{
+			{Address: "10.0.1.2", Port: 8080, Zone: "b"}, {Address: "fd00::1", Port: 8080}, {Address: "10.0.1.1", Port: 8080, Zone: "b"},
+		}}),
+		"endpoints-none": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/cart/80"}),
+		"bootstrap":      bootstrap(t, sample),
+	}
+	var all []proto.Message
+	for name, m := range resources {
+		golden(t, name, m)
+		if name != "bootstrap" { // a whole configuration of its own
+			all = append(all, m)
+		}
+	}
+	all = append(all, envoy.Secret(keyPair(t, "shop.example.com")))
+	envoytest.Validate(t, all...)
+}
+
+func golden(t *testing.T, name string, m proto.Message) {
+	file := filepath.Join("testdata", name+".yaml")
+	got := toYAML(t, m)
+	want, err := os.ReadFile(file)
+	if err == nil && bytes.Equal(got, want) {
+		return
+	}
+	if !*update {
+		t.Errorf("%s: go test -update rewrites it; got\n%s", file, got)
+	} else if err := os.WriteFile(file, got, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var sample = envoy.Proxy{
+	XDSAddress: "weft-xds.weft-system.svc:15010", XDSName: "weft-xds.weft-system.svc",
+	TokenSDSPath: "/etc/weft/token/sds.yaml", RootsSDSPath: "/etc/weft/roots/sds.yaml",
+	Runtime: map[string]any{"weft.log_status": 0}, Memory: 1 << 30,
+	DrainHeader: "x-weft-drain", DrainKey: "known to the kubelet", Drain: 30 * time.Second,
+	AdminPort: 15000, ReadyPort: 15021, StatsPort: 15090,
+}
+
+func bootstrap(t *testing.T, p envoy.Proxy) *bootstrapv3.Bootstrap {
+	t.Helper()
+	body, err := envoy.Bootstrap(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bootstrapv3.Bootstrap{}
+	if err := protojson.Unmarshal(body, b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestBootstrapRefuses(t *testing.T) {
+	for want, p := range map[string]envoy.Proxy{
+		`xDS address "weft-xds": address weft-xds: missing port in address`: {XDSAddress: "weft-xds"},
+		`xDS address "weft-xds:http"`:                                       {XDSAddress: "weft-xds:http"},
+		`runtime values: `:                                                  {XDSAddress: "weft-xds:1", Runtime: map[string]any{"a": make(chan int)}},
+	} {
+		if _, err := envoy.Bootstrap(p); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package envoy_test
+
+import (
+	"testing"
+
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+// rules reads rules as people write them in an HTTPRoute's spec.rules. A backendRef's cluster is its
+// name, or for the name "missing" none.
+func rules(t testing.TB, text string) []mesh.Rule {
+	t.Helper()
+	var specs []gwv1.HTTPRouteRule
+	if err := yaml.UnmarshalStrict([]byte(text), &specs); err != nil {
+		t.Fatalf("rules: %v", err)
+	}
+	var all []mesh.Rule
+	for i, spec := range specs {
+		rule := mesh.Rule{
+			Origin:   mesh.Origin{Namespace: "shop", Name: "web", Index: i},
+			Matches:  spec.Matches,
+			Timeouts: spec.Timeouts,
+			Retry:    spec.Retry,
+		}
+		if spec.Name != nil {
+			rule.RuleName = string(*spec.Name)
+		}
+		if len(rule.Matches) == 0 {
+			rule.Matches = []gwv1.HTTPRouteMatch{{}}
+		}
+		setFilters(&rule, spec.Filters)
+		setBackends(&rule, spec.BackendRefs)
+		all = append(all, rule)
+	}
+	return all
+}
+
+func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {
+	for _, f := range filters {
+		if f.RequestMirror == nil {
+			rule.Filters = append(rule.Filters, f)
+			continue
+		}
+		m := mesh.Mirror{Cluster: string(f.RequestMirror.BackendRef.Name), Numerator: 100, Denominator: 100}
+		if f.RequestMirror.Percent != nil {
+			m.Numerator = uint32(*f.RequestMirror.Percent)
+		}
+		if fraction := f.RequestMirror.Fraction; fraction != nil {
+			m.Numerator, m.Denominator = uint32(fraction.Numerator), uint32(*fraction.Denominator)
+		}
+		rule.Mirrors = append(rule.Mirrors, m)
+	}
+}
+
+func setBackends(rule *mesh.Rule, refs []gwv1.HTTPBackendRef) {
+	for _, ref := range refs {
+		weight := uint32(1)
+		if ref.Weight != nil {
+			weight = uint32(*ref.Weight)
+		}
+		switch {
+		case weight == 0:
+		case ref.Name == "missing":
+			rule.Unresolved += weight
+		default:
+			rule.Backends = append(rule.Backends, mesh.Backend{Cluster: string(ref.Name), Weight: weight, Filters: ref.Filters})
+		}
+	}
+}
