@@ -108,7 +108,7 @@ func (b Builder) link(artifact Artifact) error {
 // make runs produce, which must leave the binary at its argument, unless the
 // cached binary carries the stamp. Runs at the same time take turns.
 func (b Builder) make(ctx context.Context, name, stamp string, produce func(target string) error) error {
-	unlock, err := layout.Lock(ctx, b.Layout.Bin("." + name + ".lock"))
+	unlock, err := layout.Lock(ctx, b.Layout.Bin("."+name+".lock"))
 	if err != nil {
 		return err
 	}
