@@ -51,10 +51,10 @@ lint: $(STATICCHECK) ## go vet and staticcheck.
 
 .PHONY: generate generate-check bundle
 generate: $(CONTROLLER_GEN) $(KUSTOMIZE) ## Write deepcopy code, CRDs, RBAC, dist/install.yaml and bundle/.
-	@CONTROLLER_GEN=$(CONTROLLER_GEN) KUSTOMIZE=$(KUSTOMIZE) IMAGE=$(IMAGE) VERSION=$(VERSION) GO=$(GO) hack/generate.sh .
+	@CONTROLLER_GEN=$(CONTROLLER_GEN) KUSTOMIZE=$(KUSTOMIZE) VERSION=$(VERSION) GO=$(GO) hack/generate.sh .
 
 generate-check: $(CONTROLLER_GEN) $(KUSTOMIZE) ## Fail when a generated file is stale.
-	@CONTROLLER_GEN=$(CONTROLLER_GEN) KUSTOMIZE=$(KUSTOMIZE) IMAGE=$(IMAGE) VERSION=$(VERSION) GO=$(GO) hack/generate-check.sh
+	@CONTROLLER_GEN=$(CONTROLLER_GEN) KUSTOMIZE=$(KUSTOMIZE) VERSION=$(VERSION) GO=$(GO) hack/generate-check.sh
 
 bundle: generate ## Write bundle/ for the Operator Lifecycle Manager and validate it.
 	$(GO) test ./hack/bundle

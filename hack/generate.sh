@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes every generated file under the repository root given as $1.
-# Needs CONTROLLER_GEN, KUSTOMIZE, IMAGE, VERSION and GO, which `make generate` sets.
+# Needs CONTROLLER_GEN, KUSTOMIZE, VERSION and GO, which `make generate` sets.
 set -eu
 cd "$1"
 
