@@ -131,7 +131,7 @@ func envoyContainer(in Input) corev1.Container {
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Args:            arguments(in),
 		Env:             []corev1.EnvVar{fieldEnv("POD_NAMESPACE", "metadata.namespace"), fieldEnv("POD_NAME", "metadata.name")},
-		Ports:           containerPorts(in.Gateway),
+		Ports:           containerPorts(),
 		Resources:       resources(in.Defaults),
 		VolumeMounts:    mounts(in.Envoy),
 		StartupProbe:    probe(in.Envoy, 1, 120),
@@ -165,13 +165,13 @@ func fieldEnv(name, path string) corev1.EnvVar {
 	}}
 }
 
-func containerPorts(g *gwv1.Gateway) (ports []corev1.ContainerPort) {
-	for _, p := range servicePorts(g) {
-		ports = append(ports, corev1.ContainerPort{ContainerPort: p.Port, Protocol: p.Protocol})
+// containerPorts are the proxy's own. Those of the listeners are left out: they would only inform,
+// and a listener that comes or goes would roll every proxy.
+func containerPorts() []corev1.ContainerPort {
+	return []corev1.ContainerPort{
+		{Name: "ready", ContainerPort: ReadyPort, Protocol: corev1.ProtocolTCP},
+		{Name: "stats", ContainerPort: StatsPort, Protocol: corev1.ProtocolTCP},
 	}
-	return append(ports,
-		corev1.ContainerPort{Name: "ready", ContainerPort: ReadyPort, Protocol: corev1.ProtocolTCP},
-		corev1.ContainerPort{Name: "stats", ContainerPort: StatsPort, Protocol: corev1.ProtocolTCP})
 }
 
 func image(d v1alpha1.GatewayDefaults) string {
