@@ -46,7 +46,7 @@ func (s *pass) everything(d *draft) {
 // RouteConfiguration.
 func (s *pass) answers(d *draft) {
 	sub := s.subs[d.kind]
-	for name := range sub.answer {
+	for _, name := range sub.answer {
 		_, warm := s.warm[name]
 		has := sub.has[name]
 		s.say(d, change{name: name, was: has}, has == "" || warm && d.kind == endpoints)

@@ -98,7 +98,7 @@ func (s *pass) tell(k kind, later bool) {
 	case !sub.started && sub.all:
 		s.everything(&d)
 	case len(sub.answer)+len(s.warm)+len(s.reopened) > 0:
-		d.told = map[string]struct{}{}
+		d.told = make(map[string]struct{}, len(sub.answer))
 	}
 	s.answers(&d)
 	for _, c := range s.changed[k] {

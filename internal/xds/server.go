@@ -92,6 +92,8 @@ func (s *Server) options() []grpc.ServerOption {
 			Time:              30 * time.Second,
 			Timeout:           10 * time.Second,
 		}),
+		// A fixed window: measuring the bandwidth would cost a ping per request.
+		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(1 << 20),
 		grpc.ReadBufferSize(8 << 10), grpc.WriteBufferSize(16 << 10), grpc.SharedWriteBuffer(true),
 	}, s.GRPC...)
 }

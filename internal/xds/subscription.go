@@ -1,6 +1,9 @@
 package xds
 
 import (
+	"slices"
+	"unique"
+
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
@@ -11,12 +14,16 @@ type subscription struct {
 	all     bool                // the whole scope
 	names   map[string]struct{} // and these
 	has     map[string]string   // versions it holds from an earlier stream, until compared
-	answer  map[string]struct{} // names to answer for even if they did not change
+	answer  []string            // names to answer for even if they did not change
 	started bool                // the first answer went out
 }
 
 // request takes in one message and reports whether there may be something to send.
 func (s *subscription) request(req *discovery.DeltaDiscoveryRequest) bool {
+	if s.names == nil {
+		s.names = make(map[string]struct{}, len(req.ResourceNamesSubscribe))
+	}
+	s.answer = slices.Grow(s.answer, len(req.ResourceNamesSubscribe))
 	for _, n := range req.ResourceNamesSubscribe {
 		s.subscribe(n)
 	}
@@ -26,14 +33,13 @@ func (s *subscription) request(req *discovery.DeltaDiscoveryRequest) bool {
 	return !s.started || len(s.answer) > 0
 }
 
+// subscribe keeps one copy of each name for all streams.
 func (s *subscription) subscribe(name string) {
 	if name == wildcard {
 		s.all = true
 		return
 	}
-	if s.names == nil {
-		s.names = map[string]struct{}{}
-	}
+	name = unique.Make(name).Value()
 	s.names[name] = struct{}{}
 	s.ask(name)
 }
@@ -51,12 +57,7 @@ func (s *subscription) unsubscribe(name string) {
 	delete(s.names, name)
 }
 
-func (s *subscription) ask(name string) {
-	if s.answer == nil {
-		s.answer = map[string]struct{}{}
-	}
-	s.answer[name] = struct{}{}
-}
+func (s *subscription) ask(name string) { s.answer = append(s.answer, name) }
 
 func (s *subscription) named(name string) bool {
 	_, ok := s.names[name]

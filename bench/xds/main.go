@@ -1,0 +1,92 @@
+// Command xds serves the measured world from Weft's own ADS server: its Store, its
+// streams, its limits. Only the review of tokens is replaced: every token is its own pod.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"flag"
+	"log"
+	"net"
+	"net/http"
+	_ "net/http/pprof" // on the control port
+	"time"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weft-mesh/weft/bench/world"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+var (
+	addr     = flag.String("addr", "127.0.0.1:15010", "ADS address")
+	ctl      = flag.String("ctl", "127.0.0.1:15099", "control address")
+	roots    = flag.String("roots", "", "file to write the server's certificate to")
+	services = flag.Int("services", 1000, "services to serve")
+)
+
+const scope = "bench"
+
+type anyone struct{}
+
+func (anyone) Authenticate(_ context.Context, token string) (xds.Identity, error) {
+	return xds.Identity{Namespace: "bench", ServiceAccount: "bench", Pod: token, PodUID: token, Expires: time.Now().Add(24 * time.Hour)}, nil
+}
+
+// served is one resource that everyone sees.
+func served(c *xds.Change, typeURL, name string, m proto.Message) {
+	n, ordinary := xds.Name{Type: typeURL, Name: name}, xds.Variant("")
+	c.Resources[xds.Resource{Name: n}] = xds.Marshal(name, m)
+	c.Scopes[scope][n] = &ordinary
+}
+
+func change() xds.Change {
+	return xds.Change{Resources: map[xds.Resource]*discovery.Resource{}, Scopes: map[string]map[xds.Name]*xds.Variant{scope: {}}}
+}
+
+func everything() xds.Change {
+	c := change()
+	for i := range *services {
+		served(&c, xds.ClusterType, world.Name(i), world.Cluster(i))
+		served(&c, xds.EndpointType, world.Name(i), world.Endpoints(i))
+	}
+	served(&c, xds.ListenerType, world.Listener().Name, world.Listener())
+	served(&c, xds.RouteType, world.RouteName, world.Routes(*services, 0))
+	return c
+}
+
+func main() {
+	flag.Parse()
+	store := xds.NewStore()
+	store.Commit(everything())
+	cert, err := world.Certificate(*roots)
+	if err != nil {
+		log.Fatal(err)
+	}
+	s := xds.NewServer(xds.Options{
+		Store: store, Facts: xds.NewFacts(), Authenticator: anyone{},
+		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil },
+		ScopeOf:     func(xds.Identity) (string, bool) { return scope, true },
+	})
+	l, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() { log.Fatal(s.Serve(l)) }()
+	serveChanges(store)
+	log.Fatal(http.ListenAndServe(*ctl, nil))
+}
+
+func serveChanges(store *xds.Store) {
+	world.Handle("/endpoint", func(n int) {
+		c := change()
+		served(&c, xds.EndpointType, world.Name(world.Changed), world.EndpointsAfter(n))
+		store.Commit(c)
+	})
+	world.Handle("/route", func(n int) {
+		c := change()
+		served(&c, xds.RouteType, world.RouteName, world.Routes(*services, n))
+		store.Commit(c)
+	})
+}
