@@ -38,7 +38,7 @@ func (n *neighbourhood) bigObject() {
 	}
 	took := n.sibling("front", "after-big.test")
 	n.RouteShows("big", accepted)
-	n.Step("an object of %d bytes: a sibling that came after it serves within %s", len(text), took)
+	n.Step("an object of %d bytes: a sibling that came after it serves within %s", len(text), took.Round(time.Millisecond))
 	if err := n.Delete(n.t.Context(), route); err != nil {
 		n.t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func (n *neighbourhood) manyRoutes(count int) {
 	last := fmt.Sprintf("many-%d.test", count-1)
 	serves := n.gateway.Answers(converges, last, "/", 200)
 	n.Step("%d routes: created in %s, a sibling that came after them serves within %s, all accepted after %s more, the last serves after %s",
-		count, created.Round(time.Millisecond), took, all.Round(time.Millisecond), serves)
+		count, created.Round(time.Millisecond), took.Round(time.Millisecond), all.Round(time.Millisecond), serves.Round(time.Millisecond))
 	err := n.DeleteAllOf(n.t.Context(), &gwv1.HTTPRoute{}, client.InNamespace(n.Namespace), client.MatchingLabels{"story": "many"})
 	if err != nil {
 		n.t.Fatal(err)
