@@ -15,6 +15,7 @@ import (
 // A drain takes its time, in which requests under way end well, new ones are served, and the kubelet
 // learns that the proxy is to get no more.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	arrived, release := make(chan bool, 1), make(chan bool)
 	endpoints := echoes(t, "a")
 	endpoints["slow"] = serve(t, func(http.ResponseWriter, *http.Request) {

@@ -23,13 +23,13 @@ import (
 	"testing"
 	"time"
 
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
@@ -70,15 +70,7 @@ func (w world) start(t *testing.T) *gateway {
 	for name, endpoints := range w.endpoints {
 		config.StaticResources.Clusters = append(config.StaticResources.Clusters, static(name, endpoints))
 	}
-	body, err := proto.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "bootstrap.pb")
-	if err := os.WriteFile(file, body, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	g := run(t, file, w.drain)
+	g := run(t, config, w.drain)
 	scheme := "http"
 	if w.secret != nil {
 		scheme = "https"
@@ -89,10 +81,19 @@ func (w world) start(t *testing.T) *gateway {
 	return g
 }
 
-func run(t *testing.T, file string, drain time.Duration) *gateway {
+func run(t *testing.T, config *bootstrapv3.Bootstrap, drain time.Duration) *gateway {
 	t.Helper()
+	body, err := proto.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "bootstrap.pb")
+	if err := os.WriteFile(file, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	command := exec.Command(envoytest.Path(t), "--config-path", file, "--concurrency", "1", "--disable-hot-restart",
-		"--drain-strategy", "immediate", "--file-flush-interval-msec", "50", "--drain-time-s", strconv.Itoa(int(max(drain, time.Second).Seconds())), "-l", "warning")
+		"--drain-strategy", "immediate", "--file-flush-interval-msec", "50", "--drain-time-s", strconv.Itoa(int(max(drain, time.Second).Seconds())), "-l", "warning",
+		"--service-node", "shop/web", "--service-cluster", "shop/web")
 	g := &gateway{log: &log{}}
 	command.Stdout, command.Stderr = g.log, g.log
 	if err := command.Start(); err != nil {
