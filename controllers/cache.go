@@ -70,7 +70,7 @@ func trimDeployment(obj any) (any, error) {
 	if d.Labels[gateway.ManagedByLabel] != gateway.ManagedBy {
 		d.Spec = appsv1.DeploymentSpec{}
 	}
-	d.Status = appsv1.DeploymentStatus{}
+	d.Status = appsv1.DeploymentStatus{AvailableReplicas: d.Status.AvailableReplicas}
 	return trimMeta(d)
 }
 

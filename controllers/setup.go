@@ -41,6 +41,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.HTTPRoutes),
 		feed(in, t.ReferenceGrants),
 		feed(in, t.Certificates),
+		feed(in, t.Deployments),
 	}
 }
 

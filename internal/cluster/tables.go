@@ -7,6 +7,7 @@ package cluster
 
 import (
 	certv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -31,10 +32,15 @@ type Tables struct {
 	Secrets         *incr.Table[string, *corev1.Secret]
 	ConfigMaps      *incr.Table[string, *corev1.ConfigMap]
 	Certificates    *incr.Table[string, *certv1.Certificate]
+	// Deployments are those of Gateways' proxies.
+	Deployments *incr.Table[string, *appsv1.Deployment]
 
 	// Quarantines are the routes that a proxy refused, by their key: a fact learned from NACKs,
 	// not an object.
 	Quarantines *incr.Table[string, Quarantine]
+
+	// Refusals are the listeners that a proxy refused, by the resource's name: a fact too.
+	Refusals *incr.Table[string, Quarantine]
 
 	// GoodSecrets are the Secrets that held a usable certificate at some time, by key.
 	GoodSecrets *incr.Table[string, struct{}]
@@ -67,6 +73,8 @@ func NewTables() *Tables {
 		Secrets:         incr.NewTable[string](g, sameVersion[*corev1.Secret]),
 		ConfigMaps:      incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
 		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
+		Refusals:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
+		Deployments:     incr.NewTable[string](g, sameAvailability),
 		GoodSecrets:     incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
 		Quarantines:     incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 	}
@@ -99,4 +107,8 @@ func sameLabels[T metav1.Object](a, b T) bool {
 func samePod(a, b *corev1.Pod) bool {
 	return a.UID == b.UID && a.DeletionTimestamp.IsZero() == b.DeletionTimestamp.IsZero() &&
 		a.Spec.NodeName == b.Spec.NodeName
+}
+
+func sameAvailability(a, b *appsv1.Deployment) bool {
+	return a.UID == b.UID && (a.Status.AvailableReplicas > 0) == (b.Status.AvailableReplicas > 0)
 }

@@ -9,21 +9,43 @@ import (
 // learn turns what proxies answered into inputs, inside a commit.
 func (c *Core) learn() {
 	accepted := map[string]uint64{} // scope → the revision that all its proxies have applied
+	listeners := map[string]cluster.Quarantine{}
 	for _, p := range c.facts.All() {
 		if rev, known := accepted[p.Scope]; !known || p.Acknowledged < rev {
 			accepted[p.Scope] = p.Acknowledged
 		}
 		for _, r := range p.Refused {
-			if r.Name.Type == typeURL(mesh.KindVirtualHost) {
-				c.quarantine.refused(r.Name.Name, r.Version, refusal{p.Namespace + "/" + p.Pod, r.Detail})
+			proxy := p.Namespace + "/" + p.Pod
+			switch r.Name.Type {
+			case typeURL(mesh.KindVirtualHost):
+				c.quarantine.refused(r.Name.Name, r.Version, refusal{proxy, r.Detail})
+			case typeURL(mesh.KindListener):
+				listeners[r.Name.Name] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
 			}
 		}
 	}
+	c.refuse(listeners)
 	for scope, rev := range accepted {
 		c.quarantine.accepted(scope, func(host string) (version string, ok bool) {
 			sight, seen := c.store.Sight(scope, xds.Name{Type: typeURL(mesh.KindVirtualHost), Name: host})
 			return sight.Version, seen && sight.Revision <= rev
 		})
+	}
+}
+
+// refuse replaces the listeners that are known to be refused.
+func (c *Core) refuse(listeners map[string]cluster.Quarantine) {
+	var over []string
+	c.tables.Refusals.Each(func(name string, _ cluster.Quarantine) {
+		if _, still := listeners[name]; !still {
+			over = append(over, name)
+		}
+	})
+	for _, name := range over {
+		c.tables.Refusals.Delete(name)
+	}
+	for name, q := range listeners {
+		c.tables.Refusals.Set(name, q)
 	}
 }
 

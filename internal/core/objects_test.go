@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,6 +48,9 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"Pod":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Pods, &corev1.Pod{}, b) },
 	"Namespace": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Namespaces, &corev1.Namespace{}, b) },
 	"Secret":    func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Secrets, &corev1.Secret{}, b) },
+	"Deployment": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.Deployments, &appsv1.Deployment{}, b)
+	},
 	"ConfigMap": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ConfigMaps, &corev1.ConfigMap{}, b) },
 }
 

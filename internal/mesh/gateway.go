@@ -71,14 +71,14 @@ func (m *Mesh) GatewayStatus(q *incr.Query, k string) *gwv1.GatewayStatus {
 	usable := false
 	for _, l := range g.Listeners {
 		usable = usable || l.served()
-		st.Listeners = append(st.Listeners, l.status(g.Generation, int32(len(m.takenBy.Get(q, takerKey(k, l.Name))))))
+		st.Listeners = append(st.Listeners, l.status(g.Generation, int32(len(m.takenBy.Get(q, takerKey(k, l.Name)))), m.nack(q, k, l)))
 	}
 	addresses, pending := m.addresses(q, g.Gateway)
 	st.Addresses = addresses
 	accepted := g.accepted()
 	st.Conditions = append(st.Conditions,
 		accepted,
-		holds(gwv1.GatewayConditionProgrammed, g.Generation, first(g.Problem.as(gwv1.GatewayReasonInvalid), unusable(usable), pending), gwv1.GatewayReasonProgrammed, "The proxies serve this Gateway."))
+		holds(gwv1.GatewayConditionProgrammed, g.Generation, first(g.Problem.as(gwv1.GatewayReasonInvalid), unusable(usable), pending, m.available(q, g.Gateway)), gwv1.GatewayReasonProgrammed, "The proxies serve this Gateway."))
 	if c := issuance(g); c != nil {
 		st.Conditions = append(st.Conditions, *c)
 	}
@@ -144,6 +144,24 @@ func (m *Mesh) addresses(q *incr.Query, gw *gwv1.Gateway) ([]gwv1.GatewayStatusA
 		}
 	}
 	return out, Verdict{}
+}
+
+// available says whether a proxy of the Gateway is ready, which it is once it has its listeners.
+func (m *Mesh) available(q *incr.Query, gw *gwv1.Gateway) Verdict {
+	k := key(gw.Namespace, proxies.Name(gw))
+	if d, ok := m.Deployments.Get(q, k); ok && d.Status.AvailableReplicas > 0 {
+		return Verdict{}
+	}
+	return wrong(gwv1.GatewayReasonPending, "No proxy of Deployment %s is available yet.", k)
+}
+
+// nack is what a proxy said when it refused the port of a listener.
+func (m *Mesh) nack(q *incr.Query, gateway string, l listener) Verdict {
+	bad, is := m.Refusals.Get(q, listenerName(gateway, int32(l.Port)))
+	if !is {
+		return Verdict{}
+	}
+	return wrong(gwv1.ListenerReasonInvalid, "proxy %s refused the listener and keeps the one before: %s", bad.Proxy, bounded(bad.Detail))
 }
 
 func statusAddress(t gwv1.AddressType, value string) gwv1.GatewayStatusAddress {

@@ -3,11 +3,11 @@ package mesh
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
@@ -29,15 +29,13 @@ type Certificate struct {
 	DNSNames        []string
 }
 
-var issuerName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
-
 // ParseIssuer reads the value of an IssuerAnnotation. The error says what is expected.
 func ParseIssuer(s string) (Issuer, error) {
 	kind, name, two := strings.Cut(s, "/")
 	if !two {
 		kind, name = "Issuer", s
 	}
-	if (kind != "Issuer" && kind != "ClusterIssuer") || !issuerName.MatchString(name) {
+	if (kind != "Issuer" && kind != "ClusterIssuer") || len(validation.IsDNS1123Subdomain(name)) > 0 {
 		return Issuer{}, fmt.Errorf("annotation %s: %q names no issuer: write <name>, Issuer/<name> or ClusterIssuer/<name>", IssuerAnnotation, s)
 	}
 	return Issuer{kind, name}, nil

@@ -145,9 +145,9 @@ func markConflicts(ls []listener) {
 	}
 }
 
-// status is a listener's status with n routes attached.
-func (l listener) status(generation int64, n int32) gwv1.ListenerStatus {
-	programmed := first(l.Refused, l.Conflict)
+// status is a listener's status with n routes attached, and with what a proxy said against it.
+func (l listener) status(generation int64, n int32, nack Verdict) gwv1.ListenerStatus {
+	programmed := first(l.Refused, l.Conflict, nack)
 	if programmed.OK() && !l.served() {
 		programmed = l.Broken
 	}
