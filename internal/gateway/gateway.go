@@ -99,7 +99,7 @@ func meta(g *gwv1.Gateway) metav1.ObjectMeta {
 		Name:      Name(g),
 		Labels:    map[string]string{},
 		OwnerReferences: []metav1.OwnerReference{
-			*metav1.NewControllerRef(g, gwv1.SchemeGroupVersion.WithKind("Gateway")),
+			*metav1.NewControllerRef(g, gwv1.GroupVersion.WithKind("Gateway")),
 		},
 	}
 	if infra := g.Spec.Infrastructure; infra != nil {
