@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/core"
 	"github.com/weft-mesh/weft/internal/xds"
 	"github.com/weft-mesh/weft/internal/xds/tokenreview"

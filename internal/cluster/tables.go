@@ -35,6 +35,9 @@ type Tables struct {
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
+	// Bundles are the versions that the CRDs of an API group name, by group.
+	Bundles *incr.Table[string, string]
+
 	// Quarantines are the routes that a proxy refused, by their key: a fact learned from NACKs,
 	// not an object.
 	Quarantines *incr.Table[string, Quarantine]
@@ -73,6 +76,7 @@ func NewTables() *Tables {
 		Secrets:         incr.NewTable[string](g, sameVersion[*corev1.Secret]),
 		ConfigMaps:      incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
 		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
+		Bundles:         incr.NewTable[string](g, func(a, b string) bool { return a == b }),
 		Refusals:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 		Deployments:     incr.NewTable[string](g, sameAvailability),
 		GoodSecrets:     incr.NewTable[string](g, func(a, b struct{}) bool { return true }),

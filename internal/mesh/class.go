@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/features"
@@ -51,10 +52,23 @@ func (m *Mesh) ClassStatus(q *incr.Query, name string) *gwv1.GatewayClassStatus 
 	st := &gwv1.GatewayClassStatus{}
 	st.Conditions = append(st.Conditions,
 		holds(gwv1.GatewayClassConditionStatusAccepted, c.Generation, m.classProblem(q, c), gwv1.GatewayClassReasonAccepted, "Weft serves the Gateways of this class."))
+	st.Conditions = append(st.Conditions,
+		holds(gwv1.GatewayClassConditionStatusSupportedVersion, c.Generation, m.versionProblem(q), gwv1.GatewayClassReasonSupportedVersion, "The Gateway API CRDs are of a version that Weft was tested with."))
 	for _, f := range slices.Sorted(slices.Values(SupportedFeatures)) {
 		st.SupportedFeatures = append(st.SupportedFeatures, gwv1.SupportedFeature{Name: gwv1.FeatureName(f)})
 	}
 	return st
+}
+
+// supportedVersion is the minor version of the Gateway API CRDs that Weft was tested with.
+const supportedVersion = "v1.6"
+
+func (m *Mesh) versionProblem(q *incr.Query) Verdict {
+	v, known := m.Bundles.Get(q, gwv1.GroupName)
+	if !known || v == supportedVersion || strings.HasPrefix(v, supportedVersion+".") {
+		return Verdict{}
+	}
+	return wrong(gwv1.GatewayClassReasonUnsupportedVersion, "The Gateway API CRDs are of version %q, Weft was tested with %s: what the two do not share may not work.", v, supportedVersion)
 }
 
 // served says whether Weft serves the Gateways of a class.
