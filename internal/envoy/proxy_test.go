@@ -51,6 +51,7 @@ type gateway struct {
 type world struct {
 	hosts     []mesh.VirtualHost
 	endpoints map[string][]mesh.Endpoint // by cluster
+	http2     string                     // the cluster that speaks it
 	secret    *mesh.Secret               // ends TLS with it
 	drain     time.Duration
 }
@@ -68,7 +69,7 @@ func (w world) start(t *testing.T) *gateway {
 	config.StaticResources.Clusters = config.StaticResources.Clusters[1:] // the operator
 	config.StaticResources.Listeners = append(config.StaticResources.Listeners, w.listener(t, ports[3]))
 	for name, endpoints := range w.endpoints {
-		config.StaticResources.Clusters = append(config.StaticResources.Clusters, static(name, endpoints))
+		config.StaticResources.Clusters = append(config.StaticResources.Clusters, w.static(name, endpoints))
 	}
 	g := run(t, config, w.drain)
 	scheme := "http"
@@ -153,8 +154,12 @@ func inside(t *testing.T, packed *anypb.Any, m proto.Message, change func()) {
 	}
 }
 
-func static(name string, endpoints []mesh.Endpoint) *clusterv3.Cluster {
-	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: mesh.HTTP1})
+func (w world) static(name string, endpoints []mesh.Endpoint) *clusterv3.Cluster {
+	protocol := mesh.HTTP1
+	if name == w.http2 {
+		protocol = mesh.HTTP2
+	}
+	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol})
 	c.EdsClusterConfig = nil
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	c.LoadAssignment = envoy.Endpoints(mesh.Endpoints{Cluster: name, Addresses: endpoints})

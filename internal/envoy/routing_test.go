@@ -3,8 +3,11 @@ package envoy_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
@@ -176,5 +179,22 @@ func TestWeights(t *testing.T) {
 		if response, _ := proxy.send(t, "GET", path); response.StatusCode != want {
 			t.Errorf("%s: %d, want %d", path, response.StatusCode, want)
 		}
+	}
+}
+
+// Between equal matches of two routes the older wins, then the one first by name.
+func TestOlderRouteFirst(t *testing.T) {
+	rule := func(name string, age time.Duration) mesh.Rule {
+		r := rules(t, `[{backendRefs: [{name: a}]}]`)[0]
+		r.Name, r.Created = name, time.Unix(1_000_000, 0).Add(-age)
+		return r
+	}
+	v := mesh.VirtualHost{Domain: "*", Rules: []mesh.Rule{rule("b", 0), rule("c", time.Hour), rule("a", 0)}}
+	var got []string
+	for _, r := range envoy.VirtualHost(v).Routes {
+		got = append(got, r.Name)
+	}
+	if want := []string{"httproute/shop/c/0/0", "httproute/shop/a/0/0", "httproute/shop/b/0/0"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

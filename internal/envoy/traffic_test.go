@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -259,5 +260,19 @@ func TestWebSocket(t *testing.T) {
 	fmt.Fprint(connection, "hello\n")
 	if line, err := read.ReadString('\n'); line != "heard hello\n" {
 		t.Errorf("%q, %v", line, err)
+	}
+}
+
+func TestHTTP2(t *testing.T) {
+	var spoken atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { spoken.Store(int32(r.ProtoMajor)) }))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	proxy := world{http2: "grpc", endpoints: map[string][]mesh.Endpoint{"grpc": {endpointAt(server.Listener)}},
+		hosts: host(t, `[{backendRefs: [{name: grpc}]}]`)}.start(t)
+	if response, _ := proxy.send(t, "POST", "/"); response.StatusCode != 200 || spoken.Load() != 2 {
+		t.Errorf("%d over HTTP/%d", response.StatusCode, spoken.Load())
 	}
 }
