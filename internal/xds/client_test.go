@@ -171,6 +171,14 @@ func (s *stream) subscribe(typeURL string, names ...string) {
 	s.send(&discovery.DeltaDiscoveryRequest{TypeUrl: typeURL, ResourceNamesSubscribe: names})
 }
 
+func (s *stream) unsubscribe(typeURL string, names ...string) {
+	s.send(&discovery.DeltaDiscoveryRequest{TypeUrl: typeURL, ResourceNamesUnsubscribe: names})
+}
+
+func (s *stream) acknowledge(typeURL, nonce string) {
+	s.send(&discovery.DeltaDiscoveryRequest{TypeUrl: typeURL, ResponseNonce: nonce})
+}
+
 // resume subscribes as Envoy does when it comes with what an earlier stream gave it.
 func (s *stream) resume(typeURL string, has map[string]string, names ...string) {
 	s.send(&discovery.DeltaDiscoveryRequest{TypeUrl: typeURL, InitialResourceVersions: has, ResourceNamesSubscribe: names})

@@ -109,8 +109,12 @@ func (p *proxy) nacked(r *response, detail string) {
 	}
 }
 
+// refuse notes a refusal, unless something else is in that place by now.
 func (p *proxy) refuse(n id, version, detail string) {
 	delete(p.alone, n)
+	if p.read.version(p.store, n) != version {
+		return
+	}
 	if p.refused == nil {
 		p.refused = map[id]string{}
 	}

@@ -68,6 +68,13 @@ func (s *Store) detach(r *reader) {
 	s.forget(r.scope)
 }
 
+// version is that of what the reader's scope sees now.
+func (r *reader) version(s *Store, n id) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return r.scope.version(n.kind, n.name)
+}
+
 func (sc *scope) item(k kind, name string) *item {
 	if c := sc.seen[k][name].cell; c != nil {
 		return c.now

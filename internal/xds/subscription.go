@@ -64,18 +64,10 @@ func (s *subscription) named(name string) bool {
 	return ok
 }
 
-// covers reports whether the proxy wants to hear of that name. A virtual host is
-// also asked for by the name of its RouteConfiguration.
+// covers reports whether the proxy wants to hear of that name.
 func (p *proxy) covers(k kind, name string) bool {
 	s := p.subs[k]
-	if s.named(name) {
-		return true
-	}
-	if k != virtualHosts {
-		return s.all
-	}
-	of := routeOf(name)
-	return s.named(of) || s.all && p.opened(of)
+	return s.named(name) || s.all && (k != virtualHosts || p.opened(routeOf(name)))
 }
 
 // opened reports whether a virtual host of that RouteConfiguration would be kept.

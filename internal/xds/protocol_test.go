@@ -1,0 +1,241 @@
+package xds
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// shop is a world with listeners, routes and virtual hosts for scope web.
+func shop() *Store {
+	s := NewStore()
+	commit(s, put(ClusterType, "a", "1"), put(EndpointType, "a", "1"), put(ListenerType, "l", "1"), put(RouteType, "r", "1"),
+		put(VirtualHostType, "r/x", "1"), put(VirtualHostType, "r/y", "1"),
+		see("web", ClusterType, "a", "b", "c"), see("web", EndpointType, "a", "b", "c"), see("web", ListenerType, "l"),
+		see("web", RouteType, "r", "r2"), see("web", VirtualHostType, "r/x", "r/y", "r/z", "r2/x"))
+	return s
+}
+
+// boot plays an Envoy's start on shop.
+func (s *stream) boot() {
+	s.t.Helper()
+	s.subscribe(ClusterType)
+	s.want("Cluster +a@1")
+	s.subscribe(EndpointType, "a")
+	s.want("ClusterLoadAssignment +a@1")
+	s.subscribe(ListenerType)
+	s.want("Listener +l@1")
+	s.subscribe(RouteType, "r")
+	s.want("RouteConfiguration +r@1")
+	s.subscribe(VirtualHostType)
+	s.want("VirtualHost +r/x@1 +r/y@1")
+}
+
+// Clusters that are new go out alone, and what refers to them when they are taken in.
+func TestNewClusterBeforeRoute(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.boot()
+	commit(s, put(ClusterType, "b", "1"), put(EndpointType, "b", "1"), put(VirtualHostType, "r/x", "2"))
+	first := f.unanswered("Cluster +b@1")
+	f.quiet()
+	commit(s, put(VirtualHostType, "r/y", "2"), put(EndpointType, "a", "2"))
+	f.want("ClusterLoadAssignment +a@2") // what refers to nothing does not wait
+	f.subscribe(EndpointType, "b")
+	second := f.unanswered("ClusterLoadAssignment +b@1")
+	f.ack(first)
+	f.quiet()
+	f.ack(second)
+	f.want("VirtualHost +r/x@2 +r/y@2")
+	// A wait is followed by a pass that does not wait, so a stream of new clusters starves nobody.
+	commit(s, put(ClusterType, "c", "1"))
+	third := f.unanswered("Cluster +c@1")
+	commit(s, put(ListenerType, "l", "2"))
+	f.quiet()
+	f.ack(third)
+	f.want("Listener +l@2")
+}
+
+// A NACK ends the wait too.
+func TestRefusedClusterHoldsNothingBack(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.boot()
+	commit(s, put(ClusterType, "b", "1"), put(VirtualHostType, "r/x", "2"))
+	f.nack(f.unanswered("Cluster +b@1"), "bad")
+	f.want("VirtualHost +r/x@2")
+}
+
+// What is removed goes after what named it, and not before that was answered.
+func TestRemovalsInReverse(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.boot()
+	commit(s, drop(ClusterType, "a"), drop(EndpointType, "a"), drop(VirtualHostType, "r/y"), put(VirtualHostType, "r/x", "2"), drop(ListenerType, "l"))
+	hosts := f.unanswered("VirtualHost +r/x@2")
+	gone, listeners := f.unanswered("VirtualHost -r/y"), f.unanswered("Listener -l")
+	f.quiet()
+	f.ack(hosts)
+	f.ack(gone)
+	f.quiet()
+	f.nack(listeners, "still in use") // an answer all the same
+	f.want("ClusterLoadAssignment -a")
+	f.want("Cluster -a")
+	f.quiet()
+}
+
+// A cluster that comes back while its removal is held is not touched at all.
+func TestRemovalTakenBack(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.boot()
+	commit(s, hide("web", ClusterType, "a"), put(RouteType, "r", "2"))
+	r := f.unanswered("RouteConfiguration +r@2")
+	commit(s, see("web", ClusterType, "a"))
+	f.ack(r)
+	f.quiet()
+}
+
+func TestRefusal(t *testing.T) {
+	s := shop()
+	h := listen(t, s)
+	f := h.open("web-0")
+	f.boot()
+	commit(s, put(VirtualHostType, "r/x", "2"), put(VirtualHostType, "r/y", "2"), drop(VirtualHostType, "r/z"))
+	f.nack(f.unanswered("VirtualHost +r/x@2 +r/y@2"), "one is bad")
+	one, two := f.next(), f.next()
+	if text(one) != "VirtualHost +r/x@2" {
+		one, two = two, one
+	}
+	f.ack(two)
+	f.nack(one, "x is bad")
+	f.quiet()
+	all := h.facts.All()
+	if want := (Refusal{Name{VirtualHostType, "r/x"}, "2", "x is bad"}); len(all) != 1 || len(all[0].Refused) != 1 || all[0].Refused[0] != want {
+		t.Errorf("facts are %+v, want the refusal %+v", all, want)
+	}
+	f.subscribe(VirtualHostType, "r/x") // even if asked
+	f.quiet()
+	commit(s, put(VirtualHostType, "r/x", "3"))
+	f.want("VirtualHost +r/x@3")
+	f.quiet()
+	if all := h.facts.All(); len(all[0].Refused) != 0 {
+		t.Errorf("facts are %+v, want no refusal", all)
+	}
+	commit(s, put(VirtualHostType, "r/x", "4"))
+	f.nack(f.unanswered("VirtualHost +r/x@4"), "again")
+	f.quiet()
+	if all := h.facts.All(); len(all[0].Refused) != 1 {
+		t.Errorf("facts are %+v, want a refusal", all)
+	}
+	commit(s, drop(VirtualHostType, "r/x"))
+	f.want("VirtualHost -r/x")
+	f.quiet()
+	if all := h.facts.All(); len(all[0].Refused) != 0 {
+		t.Errorf("facts are %+v, want no refusal of what is gone", all)
+	}
+}
+
+// Envoy subscribes to virtual hosts once and drops those whose RouteConfiguration it does not have.
+func TestVirtualHostsFollowTheirRoutes(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.boot()
+	commit(s, put(RouteType, "r2", "1"), put(VirtualHostType, "r2/x", "1"))
+	f.quiet() // nobody asked for r2
+	f.subscribe(RouteType, "r2")
+	f.want("RouteConfiguration +r2@1")
+	f.want("VirtualHost +r2/x@1")
+	commit(s, put(VirtualHostType, "r2/x", "2"))
+	f.want("VirtualHost +r2/x@2")
+}
+
+func TestAcknowledged(t *testing.T) {
+	s := shop()
+	h := listen(t, s)
+	x := Name{VirtualHostType, "r/x"}
+	delivery := func(proxies, acknowledged, refused int) {
+		t.Helper()
+		d, ok := h.facts.Delivery(s, "web", x)
+		if !ok || d.Proxies != proxies || d.Acknowledged != acknowledged || len(d.Refused) != refused {
+			t.Errorf("delivery is %+v, want %d of %d and %d refused", d, acknowledged, proxies, refused)
+		}
+	}
+	f, g := h.open("web-0"), h.open("web-1")
+	f.boot()
+	f.quiet()
+	g.subscribe(ClusterType)
+	g.want("Cluster +a@1")
+	g.quiet()
+	delivery(2, 1, 0) // the other one has no listeners yet
+	g.subscribe(EndpointType, "a")
+	g.want("ClusterLoadAssignment +a@1")
+	g.subscribe(ListenerType)
+	g.want("Listener +l@1")
+	g.quiet()
+	delivery(2, 2, 0)
+	commit(s, put(VirtualHostType, "r/x", "2"))
+	r := f.unanswered("VirtualHost +r/x@2")
+	g.quiet()
+	delivery(2, 1, 0)
+	f.nack(r, "bad")
+	f.quiet()
+	delivery(2, 1, 1)
+	if _, ok := h.facts.Delivery(s, "web", Name{VirtualHostType, "nope"}); ok {
+		t.Error("there is a delivery of what nobody sees")
+	}
+	f.close()
+	select {
+	case <-h.facts.Changed():
+	default:
+		t.Error("no notice of all this")
+	}
+}
+
+func TestUnsubscribe(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.subscribe(EndpointType, "a", "b")
+	f.want("ClusterLoadAssignment +a@1 -b")
+	f.unsubscribe(EndpointType, "a")
+	f.quiet()
+	commit(s, put(EndpointType, "a", "2"), put(EndpointType, "b", "1"))
+	f.want("ClusterLoadAssignment +b@1")
+	// Of a name that it also gets by wildcard, Envoy must be told whether it keeps it.
+	f.subscribe(ClusterType, "*", "a", "far")
+	f.want("Cluster +a@1 -far")
+	f.unsubscribe(ClusterType, "a", "far")
+	f.want("Cluster +a@1 -far")
+	f.unsubscribe(ClusterType, "*")
+	f.quiet()
+	commit(s, put(ClusterType, "a", "2"))
+	f.quiet()
+}
+
+// A proxy that answers nothing is told less often, and then everything at once.
+func TestSlowProxy(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.subscribe(EndpointType, "a")
+	unanswered := []string{f.unanswered("ClusterLoadAssignment +a@1").Nonce}
+	for i := range window - 1 {
+		commit(s, put(EndpointType, "a", fmt.Sprint(i+2)))
+		unanswered = append(unanswered, f.unanswered(fmt.Sprintf("ClusterLoadAssignment +a@%d", i+2)).Nonce)
+	}
+	for i := range 10 {
+		commit(s, put(EndpointType, "a", fmt.Sprintf("late %d", i)))
+	}
+	for _, nonce := range unanswered {
+		f.acknowledge(EndpointType, nonce)
+	}
+	f.want("ClusterLoadAssignment +a@late 9")
+	f.quiet()
+}
+
+func TestUnknownType(t *testing.T) {
+	f := listen(t, shop()).open("web-0")
+	f.subscribe("type.googleapis.com/envoy.service.runtime.v3.Runtime")
+	if err := f.end(); !strings.Contains(err.Error(), "is not served") {
+		t.Errorf("ended with %v", err)
+	}
+}
