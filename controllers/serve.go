@@ -203,6 +203,9 @@ func (s *Server) follow(ctx context.Context, crds <-chan struct{}, settled bool)
 
 // begin starts the feeds and controllers of what is served and was not before.
 func (s *Server) begin(ctx context.Context, served Served) error {
+	for group, version := range served.bundles {
+		cluster.Put(s.core.Inbox(), s.core.Tables().Bundles, group, version)
+	}
 	if err := s.feeds.start(ctx, served); err != nil {
 		return err
 	}
