@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -99,7 +100,7 @@ func meta(g *gwv1.Gateway) metav1.ObjectMeta {
 		Name:      Name(g),
 		Labels:    map[string]string{},
 		OwnerReferences: []metav1.OwnerReference{
-			*metav1.NewControllerRef(g, gwv1.GroupVersion.WithKind("Gateway")),
+			*metav1.NewControllerRef(g, schema.GroupVersionKind{Group: gwv1.GroupName, Version: gwv1.GroupVersion.Version, Kind: "Gateway"}),
 		},
 	}
 	if infra := g.Spec.Infrastructure; infra != nil {
