@@ -27,6 +27,7 @@ const patience = 20 * time.Second
 type Envoy struct {
 	t     testing.TB
 	admin string
+	pid   int
 	log   *tail
 }
 
@@ -46,6 +47,7 @@ func Start(t testing.TB, b *bootstrap.Bootstrap) *Envoy {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start Envoy: %v", err)
 	}
+	e.pid = cmd.Process.Pid
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
@@ -105,6 +107,9 @@ func (e *Envoy) Counter(name string) int {
 	}
 	return 0
 }
+
+// PID is the proxy's process.
+func (e *Envoy) PID() int { return e.pid }
 
 // Log returns what Envoy has logged.
 func (e *Envoy) Log() string { return e.log.String() }
