@@ -48,8 +48,3 @@ func parseVirtualHost(name string) (routes, domain string) {
 
 // key is "namespace/name".
 func key(namespace, name string) string { return namespace + "/" + name }
-
-func namespaceOf(key string) string {
-	ns, _, _ := strings.Cut(key, "/")
-	return ns
-}
