@@ -1,4 +1,5 @@
-// Command coredns is CoreDNS with only the plugins that a cluster's DNS uses.
+// Command coredns is CoreDNS with only the plugins that a cluster's DNS uses, and those that the
+// Gateway API conformance suite's manifests name.
 package main
 
 import (
@@ -8,9 +9,11 @@ import (
 	_ "github.com/coredns/coredns/plugin/health"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
+	_ "github.com/coredns/coredns/plugin/log"
 	_ "github.com/coredns/coredns/plugin/loop"
 	_ "github.com/coredns/coredns/plugin/ready"
 	_ "github.com/coredns/coredns/plugin/reload"
+	_ "github.com/coredns/coredns/plugin/whoami"
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
@@ -19,7 +22,7 @@ import (
 func init() {
 	// The order in which a query passes the plugins, as in upstream's plugin.cfg.
 	dnsserver.Directives = []string{
-		"reload", "errors", "health", "ready", "cache", "loadbalance", "loop", "kubernetes", "forward",
+		"reload", "errors", "log", "health", "ready", "cache", "loadbalance", "loop", "kubernetes", "forward", "whoami",
 	}
 }
 
