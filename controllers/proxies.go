@@ -81,11 +81,18 @@ func (p *Proxies) ensure(ctx context.Context, g *gwv1.Gateway, wanted *unstructu
 		return err
 	}
 	if live != nil && !metav1.IsControlledBy(live, g) {
-		p.Events.Eventf(g, nil, corev1.EventTypeWarning, "NameTaken", "Apply",
-			"%s %s is needed for this Gateway but was not made for it: rename the Gateway, or delete that object", wanted.GetKind(), wanted.GetName())
+		p.warn(g, "NameTaken", "%s %s is needed for this Gateway but was not made for it: rename the Gateway, or delete that object", wanted.GetKind(), wanted.GetName())
 		return fmt.Errorf("%s %s/%s is not Gateway %s's", wanted.GetKind(), g.Namespace, wanted.GetName(), g.Name)
 	}
-	return applyOver(ctx, p.Client, live, wanted)
+	err = applyOver(ctx, p.Client, live, wanted)
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		p.warn(g, "ApplyRefused", "The API server refuses what this Gateway needs: %v", err)
+	}
+	return err
+}
+
+func (p *Proxies) warn(g *gwv1.Gateway, reason, note string, args ...any) {
+	p.Events.Eventf(g, nil, corev1.EventTypeWarning, reason, "Apply", note, args...)
 }
 
 // owned are lists of the kinds that Objects makes.
@@ -174,6 +181,9 @@ func (p *Proxies) roots(ctx context.Context, g *gwv1.Gateway) ([]byte, error) {
 	}
 	if len(serving.Data) == 0 {
 		return nil, nil
+	}
+	if len(serving.Data[gateway.RootsKey]) == 0 {
+		p.warn(g, "NoRoots", "Secret %s/%s has no %s, so that proxies could not verify the operator: name an issuer in the Mesh that publishes its authority", v1alpha1.SystemNamespace, XDSSecret, gateway.RootsKey)
 	}
 	return gateway.Roots(p.Now(), serving.Data[gateway.RootsKey], authority.Data[corev1.TLSCertKey], []byte(known.Data[gateway.RootsKey])), nil
 }

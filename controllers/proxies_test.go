@@ -280,6 +280,10 @@ func TestParameters(t *testing.T) {
 		return *d.Spec.Replicas == 4 && strings.Contains(d.Spec.Template.Spec.Containers[0].Args[1], `"a.b":5`)
 	})
 
+	t.Log("What only the API server can refuse is told of.")
+	s.change(params, func() { params.Data["deployment"] = "spec: {strategy: {rollingUpdate: {maxSurge: 0}}}" })
+	s.waitEvent("ApplyRefused", "maxUnavailable")
+
 	t.Log("Invalid parameters leave the proxies as they are, and do not keep the next ones out.")
 	s.change(params, func() { params.Data["deployment"] = "spec: {replcias: 7}" })
 	s.change(params, func() { params.Data = map[string]string{"deployment": "spec: {replicas: null}"} })
@@ -296,17 +300,22 @@ func TestNameTaken(t *testing.T) {
 	s.create(theirs)
 	s.serving(selfSigned(t, time.Hour))
 	s.operate()
+	s.waitEvent("NameTaken", "ServiceAccount web-weft")
+	s.waitFor(theirs, func() bool { return len(theirs.OwnerReferences) == 0 })
+}
+
+func (s *shop) waitEvent(reason, text string) {
+	s.Helper()
 	var events corev1.EventList
-	until(t, func() string {
-		if err := s.List(t.Context(), &events, client.InNamespace("shop")); err != nil {
+	until(s.T, func() string {
+		if err := s.List(s.Context(), &events, client.InNamespace("shop")); err != nil {
 			return err.Error()
 		}
 		for _, e := range events.Items {
-			if e.Reason == "NameTaken" && strings.Contains(e.Message, "ServiceAccount web-weft") {
+			if e.Reason == reason && strings.Contains(e.Message, text) {
 				return ""
 			}
 		}
-		return fmt.Sprintf("no event tells of it: %v", events.Items)
+		return fmt.Sprintf("no event %s tells of %s: %v", reason, text, events.Items)
 	})
-	s.waitFor(theirs, func() bool { return len(theirs.OwnerReferences) == 0 })
 }
