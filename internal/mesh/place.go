@@ -102,6 +102,19 @@ func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 	return slices.Compact(out)
 }
 
+// misdirected are the domains of other listeners of a TLS listener's port. A request for one of them
+// came over a connection that was opened for another name: it is answered 421 (RFC 9110, 15.5.20),
+// and the client opens a connection for the right one.
+func (g gateway) misdirected(l listener) []string {
+	var out []string
+	for _, o := range g.Listeners {
+		if l.tls() && o.Port == l.Port && o.Name != l.Name && o.served() && o.host() != l.host() {
+			out = append(out, domains(o.host(), nil)[0])
+		}
+	}
+	return out
+}
+
 // gatewayWants are a Gateway's listeners, with a virtual host for each one's own hostname: a
 // listener without routes answers 404 for it rather than leave it to a less specific one.
 func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
@@ -121,6 +134,9 @@ func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
 		want(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: domains(l.host(), nil)[0]}.Name())
 		for _, s := range l.Secrets {
 			want(KindSecret, s)
+		}
+		for _, host := range g.misdirected(l) {
+			want(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: host}.Name())
 		}
 	}
 	slices.Sort(out)
@@ -151,8 +167,15 @@ func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
 	routes, domain := parseVirtualHost(name)
 	gk, port := parseListener(routes)
 	out := VirtualHost{Routes: routes, Domain: domain, Port: uint32(port)}
-	for _, l := range m.gateways.Get(q, gk).Listeners {
-		out.TLS = out.TLS || (l.tls() && l.routes(gk) == routes)
+	g := m.gateways.Get(q, gk)
+	for _, l := range g.Listeners {
+		if !l.tls() || l.routes(gk) != routes {
+			continue
+		}
+		if out.TLS = true; slices.Contains(g.misdirected(l), domain) {
+			out.Rules = []Rule{{Origin: Origin{Name: "misdirected"}, Matches: matches(nil), Fail: 421}}
+			return out
+		}
 	}
 	for _, k := range m.placedOn.Get(q, name) {
 		if m.quarantined(q, k).OK() {
