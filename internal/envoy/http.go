@@ -36,6 +36,11 @@ func connectionManager(port uint32, routes string) *hcmv3.HttpConnectionManager 
 	return m
 }
 
+// nowhere is no client's address. Without a range Envoy would take private addresses for internal.
+var nowhere = &hcmv3.HttpConnectionManager_InternalAddressConfig{
+	CidrRanges: []*corev3.CidrRange{{AddressPrefix: "255.255.255.255", PrefixLen: wrapperspb.UInt32(32)}},
+}
+
 // hardened is what every HTTP port refuses and bounds. A client's X-Forwarded-For is kept as a claim
 // but not believed, and none counts as internal, so that x-envoy-* request headers have no effect.
 func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
@@ -43,7 +48,7 @@ func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
 		StatPrefix:                   statPrefix,
 		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
 		UseRemoteAddress:             wrapperspb.Bool(true),
-		InternalAddressConfig:        &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		InternalAddressConfig:        nowhere,
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
