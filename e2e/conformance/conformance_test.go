@@ -7,6 +7,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,13 +81,25 @@ func prepare(t *testing.T) *stage.Stage {
 		err = s.Prepare(ctx)
 	}
 	if err == nil && s.Local {
-		err = loadImages(ctx, s)
+		err = errors.Join(loadImages(ctx, s), s.Apply(ctx, "", smallProxies))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
+
+// smallProxies fits the suite's Gateways, up to nine at a time, on a node of two cores.
+const smallProxies = `
+apiVersion: mesh.weft.dev/v1alpha1
+kind: Mesh
+metadata:
+  name: default
+spec:
+  gateways:
+    resources:
+      requests: {cpu: 10m, memory: 64Mi}
+`
 
 // loadImages builds the suite's echo server from the source in its module, and gives the local
 // cluster's own CoreDNS the name that the manifests want.
