@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
@@ -45,16 +46,17 @@ func (c *Certificates) Start(ctx context.Context) error {
 		write:   c.write,
 		workers: certificateWorkers,
 	}
-	w.follow = func(ctx context.Context, kind string) error {
+	w.follow = func(ctx context.Context, _ string) error {
 		return follow(ctx, c.Cache, &cmv1.Certificate{}, func(obj any) {
-			if cert, ok := obj.(*cmv1.Certificate); ok {
-				if owner := metav1.GetControllerOf(cert); owner != nil && owner.Kind == kind {
-					w.again(subject{kind, cert.Namespace + "/" + owner.Name})
-				}
-			}
+			w.againWhere(func(of core.Certificates) bool { return concerns(keyOf(obj), of) })
 		})
 	}
 	return w.run(ctx)
+}
+
+// concerns tells whether a Gateway wants the Certificate of that key, or one in its place.
+func concerns(certificate string, of core.Certificates) bool {
+	return slices.ContainsFunc(of.Wanted, func(c mesh.Certificate) bool { return c.Namespace+"/"+c.Name == certificate })
 }
 
 // write makes the Certificates of one Gateway so. It is done when none are wanted and none are left.

@@ -209,6 +209,12 @@ func (s *Server) begin(ctx context.Context, served Served) error {
 	if err := s.feeds.start(ctx, served); err != nil {
 		return err
 	}
+	before := s.served.Swap(&served)
+	if served.Find(GatewayAPI).OK() && !before.Find(GatewayAPI).OK() {
+		if err := s.mgr.Add(Class{s.mgr.GetClient()}); err != nil {
+			return fmt.Errorf("make the GatewayClass: %w", err)
+		}
+	}
 	for _, part := range []Part{GatewayAPI, CertManager} {
 		if !served.Find(part).OK() || s.appeared[part.Name] {
 			continue
@@ -219,7 +225,6 @@ func (s *Server) begin(ctx context.Context, served Served) error {
 			return fmt.Errorf("set up what needs %s: %w", part.Name, err)
 		}
 	}
-	s.served.Store(&served)
 	s.notify()
 	return nil
 }
@@ -236,7 +241,7 @@ func (s *Server) setup(ctx context.Context, part Part) error {
 	c := s.mgr.GetClient()
 	switch part.Name {
 	case GatewayAPI.Name:
-		return errors.Join(s.mgr.Add(Class{c}), SetupProxies(s.mgr))
+		return SetupProxies(s.mgr)
 	case CertManager.Name:
 		listeners := &Certificates{Client: c, Cache: s.mgr.GetCache(), Outbox: s.core.Certificates, Events: s.mgr.GetEventRecorder("weft-certificates")}
 		return errors.Join(

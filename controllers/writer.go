@@ -88,6 +88,17 @@ func (w *writer[V]) again(at subject) {
 	}
 }
 
+// againWhere looks once more at the subjects of which such is wanted.
+func (w *writer[V]) againWhere(such func(V) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at, wanted := range w.wanted {
+		if such(*wanted) {
+			w.queue.Add(at)
+		}
+	}
+}
+
 func (w *writer[V]) next(ctx context.Context) bool {
 	at, closed := w.queue.Get()
 	if closed {
