@@ -85,7 +85,7 @@ func (s *settings) parse(args []string) error {
 	flags.BoolVar(&s.elect, "leader-elect", true, "let one replica write")
 	flags.Float64Var(&s.qps, "api-qps", 200, "requests to the API server in a second, on average")
 	flags.IntVar(&s.burst, "api-burst", 400, "requests to the API server at once")
-	s.log = zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder}
+	s.log = zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
 	s.log.BindFlags(flags)
 	if flag.Lookup("kubeconfig") != nil {
 		flags.Var(flag.Lookup("kubeconfig").Value, "kubeconfig", "of the cluster; by default that of the pod, or of $KUBECONFIG")

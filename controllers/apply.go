@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,7 +62,8 @@ func applyOver(ctx context.Context, c client.Client, live, want client.Object) e
 	if live != nil && holds(live, wanted.Object) {
 		return nil
 	}
-	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), fieldManager, client.ForceOwnership); err != nil {
+	err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), fieldManager, client.ForceOwnership)
+	if err != nil && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) { // what is there goes too
 		return fmt.Errorf("apply %s %s: %w", kind, keyOf(want), err)
 	}
 	return nil
