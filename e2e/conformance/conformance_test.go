@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	upstream "sigs.k8s.io/gateway-api/conformance"
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
@@ -83,10 +85,32 @@ func prepare(t *testing.T) *stage.Stage {
 	if err == nil && s.Local {
 		err = errors.Join(loadImages(ctx, s), s.Apply(ctx, "", smallProxies))
 	}
+	if err == nil {
+		err = forget(ctx, s)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// forget removes what a run that was killed left behind.
+func forget(ctx context.Context, s *stage.Stage) error {
+	return stage.Until(ctx, 3*time.Minute, func(ctx context.Context) error {
+		var left corev1.NamespaceList
+		if err := s.List(ctx, &left, client.HasLabels{"gateway-conformance"}); err != nil {
+			return err
+		}
+		for _, namespace := range left.Items {
+			if err := s.Delete(ctx, &namespace); client.IgnoreNotFound(err) != nil {
+				return err
+			}
+		}
+		if len(left.Items) > 0 {
+			return fmt.Errorf("%d namespaces of an earlier run are being deleted", len(left.Items))
+		}
+		return nil
+	})
 }
 
 // smallProxies fits the suite's Gateways, up to nine at a time, on a node of two cores.
