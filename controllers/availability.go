@@ -25,11 +25,14 @@ type Part struct {
 	Remedy    string
 }
 
+// gatewayVersion is the version of the Gateway API's kinds that Weft reads.
+var gatewayVersion = schema.GroupVersion(gwv1.GroupVersion)
+
 // GatewayAPI and CertManager are the parts that Weft needs.
 var (
 	GatewayAPI = Part{
 		Name:    "Gateway API",
-		Version: gwv1.SchemeGroupVersion,
+		Version: gatewayVersion,
 		Resources: map[string]string{
 			"gatewayclasses": "GatewayClass", "gateways": "Gateway", "httproutes": "HTTPRoute", "referencegrants": "ReferenceGrant",
 		},

@@ -31,9 +31,9 @@ import (
 func TestFoundNamesWhatIsMissing(t *testing.T) {
 	served := Served{bundles: map[string]string{gwv1.GroupName: "v1.2.0"}}
 	served.kinds = map[schema.GroupVersionKind]bool{
-		gwv1.SchemeGroupVersion.WithKind("GatewayClass"): true,
-		gwv1.SchemeGroupVersion.WithKind("Gateway"):      true,
-		gwv1.SchemeGroupVersion.WithKind("HTTPRoute"):    true,
+		gatewayVersion.WithKind("GatewayClass"): true,
+		gatewayVersion.WithKind("Gateway"):      true,
+		gatewayVersion.WithKind("HTTPRoute"):    true,
 	}
 	found := served.Find(GatewayAPI)
 	if found.OK() || len(found.Missing) != 1 {

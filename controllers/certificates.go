@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/core"
@@ -90,7 +89,7 @@ func listenerCertificate(wanted mesh.Certificate) *cmv1.Certificate {
 	meta := metav1.ObjectMeta{
 		Namespace: wanted.Namespace, Name: wanted.Name,
 		Labels:          map[string]string{gateway.ManagedByLabel: gateway.ManagedBy},
-		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(wanted.Gateway, gwv1.SchemeGroupVersion.WithKind("Gateway"))},
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(wanted.Gateway, gatewayVersion.WithKind("Gateway"))},
 	}
 	return certificate(meta, cmv1.CertificateSpec{
 		DNSNames:   wanted.DNSNames,

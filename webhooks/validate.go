@@ -9,6 +9,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -74,7 +75,7 @@ func validate(gw *gwv1.Gateway) error {
 		return nil
 	}
 	at := field.NewPath("metadata", "annotations").Key(mesh.IssuerAnnotation)
-	kind := gwv1.SchemeGroupVersion.WithKind("Gateway").GroupKind()
+	kind := schema.GroupKind{Group: gwv1.GroupName, Kind: "Gateway"}
 	return apierrors.NewInvalid(kind, gw.Namespace+"/"+gw.Name, field.ErrorList{field.Invalid(at, field.OmitValueType{}, err.Error())})
 }
 
