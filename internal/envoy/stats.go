@@ -10,6 +10,7 @@ import (
 var kept = []string{
 	`server\.(live|state|uptime|memory_allocated|memory_heap_size|days_until_first_cert_expiring|total_connections)`,
 	`control_plane\.connected_state`,
+	`cluster\.xds\.upstream_cx_[rt]x_bytes_total`,
 	`(cluster_manager\.cds|listener_manager\.lds)\.update_(success|rejected)`,
 	`listener_manager\.(total_listeners_(active|warming|draining)|listener_create_failure)`,
 	`cluster\..+\.(upstream_rq_([1-5]xx|time|active|timeout|retry|retry_overflow|pending_overflow)|upstream_cx_(active|connect_fail)|membership_(total|healthy))`,
