@@ -27,7 +27,7 @@ func (d *demo) gateway(ctx context.Context) error {
 			return err
 		}
 		if len(gateway.Status.Addresses) == 0 {
-			return errors.New("Gateway shop/web has no address yet")
+			return errors.New("the Gateway shop/web has no address yet")
 		}
 		d.address = gateway.Status.Addresses[0].Value
 		if strings.Contains(d.address, ":") {

@@ -24,7 +24,7 @@ func (s *Stage) WaitDeployment(ctx context.Context, namespace, name string, limi
 		return rolledOut(d), nil
 	})
 	if err != nil {
-		return fmt.Errorf("Deployment %s/%s did not roll out within %s, %s: %w", namespace, name, limit, state, err)
+		return fmt.Errorf("roll out Deployment %s/%s not done within %s, %s: %w", namespace, name, limit, state, err)
 	}
 	return nil
 }
