@@ -31,7 +31,7 @@ func redirectOf(filters []gwv1.HTTPRouteFilter) *gwv1.HTTPRequestRedirectFilter 
 
 func redirect(v mesh.VirtualHost, c candidate, r *gwv1.HTTPRequestRedirectFilter) *routev3.Route_Redirect {
 	action := &routev3.RedirectAction{
-		HostRedirect: string(orElse(r.Hostname, "")),
+		HostRedirect: string(orElse(r.Hostname, ownHost(v))),
 		PortRedirect: redirectPort(v, r),
 		ResponseCode: redirectCodes[orElse(r.StatusCode, 302)],
 	}
@@ -45,6 +45,15 @@ func redirect(v mesh.VirtualHost, c candidate, r *gwv1.HTTPRequestRedirectFilter
 		action.PathRewriteSpecifier = &routev3.RedirectAction_PrefixRewrite{PrefixRewrite: to.prefix}
 	}
 	return &routev3.Route_Redirect{Redirect: action}
+}
+
+// ownHost is the hostname of a virtual host of one name: so Location does not repeat the port that
+// the client put into its Host header. Of several names the client's is kept, port and all.
+func ownHost(v mesh.VirtualHost) gwv1.PreciseHostname {
+	if strings.HasPrefix(v.Domain, "*") {
+		return ""
+	}
+	return gwv1.PreciseHostname(v.Domain)
 }
 
 // redirectPort is the port to name in Location, by the rules of HTTPRequestRedirectFilter.port; 0 when

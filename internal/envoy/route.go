@@ -25,6 +25,8 @@ func RouteConfiguration(name string) *routev3.RouteConfiguration {
 		Name:             name,
 		Vhds:             &routev3.Vhds{ConfigSource: adsUntilAnswered()},
 		ValidateClusters: wrapperspb.Bool(false),
+		// A backend sees the Host header as it came, with its port; only the choice ignores it.
+		IgnorePortInHostMatching: true,
 	}
 }
 

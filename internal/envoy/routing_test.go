@@ -42,7 +42,7 @@ func TestMatching(t *testing.T) {
 		{"GET", "/b", nil, "regex"}, {"GET", "/bc", nil, ""}, {"GET", "/foo/longer/x", nil, "longer"},
 		{"DELETE", "/foo", nil, "method"}, {"DELETE", "/foo/longer", nil, "longer"},
 		{"DELETE", "/foo", []string{"x-user", "ann", "Host", "inner.test"}, "method"},
-		{"GET", "/foo", []string{"x-user", "ann", "Host", "inner.test:8080"}, "header"},
+		{"GET", "/foo", []string{"x-user", "ann", "Host", "inner.test:8080"}, "prefix"},
 		{"GET", "/foo", []string{"x-user", "ann", "Host", "inner.test."}, "header"},
 		{"GET", "/foo", []string{"x-user", "ann"}, "prefix"}, {"GET", "/foo", []string{"x-user", "anna", "Host", "inner.test"}, "prefix"},
 		{"GET", "/foo?q=1&q=x", nil, "query"}, {"GET", "/foo?q=x&q=1", nil, "prefix"}, {"GET", "/foo?q=12", nil, "prefix"},

@@ -62,7 +62,7 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("rewritten to %s%s", got.Host, got.Path)
 	}
 	_, got = g.send(t, "GET", "/plain", "Host", "kept.test:8080", "X-Forwarded-For", "1.2.3.4")
-	if got.Host != "kept.test" || !strings.HasPrefix(got.Header.Get("X-Forwarded-For"), "1.2.3.4,") {
+	if got.Host != "kept.test:8080" || !strings.HasPrefix(got.Header.Get("X-Forwarded-For"), "1.2.3.4,") {
 		t.Errorf("the backend got %+v", got)
 	}
 	steersNothing(t, g)
