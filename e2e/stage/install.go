@@ -33,6 +33,9 @@ const ShopImage = "ghcr.io/weft-mesh/shop:v0.1.0"
 
 // Prepare makes the cluster ready for tests: Gateway API, Weft and the shop's image.
 func (s *Stage) Prepare(ctx context.Context) error {
+	if err := takeTurn(); err != nil {
+		return err
+	}
 	for _, step := range []func(context.Context) error{s.InstallGatewayAPI, s.InstallWeft, s.LoadShop} {
 		if err := step(ctx); err != nil {
 			return err
