@@ -40,8 +40,8 @@ test-e2e: image ## Stories and Gateway API conformance on a real cluster.
 test-long: generate-check lint image ## All of it at full length, for hours; resumes; writes docs/reports/.
 	@hack/test.sh long
 
-bench: build ## Measure, and print each figure beside what it is compared with.
-	$(NICE) $(GO) run -C bench .
+bench: image ## Measure, and print each figure beside what it is compared with.
+	@$(GO) run -C bench .
 
 lint: $(STATICCHECK) ## go vet and staticcheck.
 	$(NICE) $(GO) vet ./...

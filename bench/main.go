@@ -1,193 +1,91 @@
-// Command bench measures Weft's ADS server and prints its figures beside those of the
-// floor: the cheapest possible server on the same machine, in the same run, under the same
-// load. One endpoint of one of 1,000 services changes, and every stream sees it.
+// Command bench measures Weft and prints each figure beside what it is compared with.
 //
-// Quote CPU seconds and bytes first: they hold on a busy machine. Times hold only where
-// the column "other" (cores busy with neither server nor load) is below 0.3.
+//	cores: what one commit costs   hosts: how hostnames are told to Envoy
+//	streams: the ADS server        gateway: a Gateway on a real cluster
+//
+// The last needs a cluster: that of KUBECONFIG, or the local one of `make cluster-up`.
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"log"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/weft-mesh/weft/bench/world"
+	"github.com/weft-mesh/weft/bench/figure"
+	"github.com/weft-mesh/weft/bench/gateway"
+	"github.com/weft-mesh/weft/bench/streams"
 )
 
-var (
-	sizes    = flag.String("streams", "100,500,2000", "numbers of streams to measure with")
-	services = flag.Int("services", 1000, "services, each with a cluster and two endpoints")
-	changes  = flag.Int("changes", 5, "changes to measure; the median is printed")
-	change   = flag.String("change", "endpoint", "endpoint, or route for the whole table")
-)
+// limit bounds the whole run.
+const limit = 15 * time.Minute
 
-// figures are what the load reports of one phase.
-type figures struct {
-	Phase      string
-	LastMs     float64 `json:"last_ms"`
-	Bytes      float64
-	Resources  float64
-	ServerCPU  float64 `json:"server_cpu_s"`
-	ClientCPU  float64 `json:"client_cpu_s"`
-	OtherCores float64 `json:"other_cores"`
-	ServerMB   float64 `json:"server_rss_mb"`
+// part is one group of figures.
+type part struct {
+	name    string
+	measure func(ctx context.Context, root string) ([]figure.Figure, error)
 }
 
-// bench is a folder of programs under measurement.
-type bench struct{ folder string }
+var parts = []part{
+	{"core", core},
+	{"hosts", hosts},
+	{"streams", streams.Part{Sizes: []int{100, 500, 2000}, Services: 1000, Changes: 5, Change: "endpoint", Progress: os.Stdout}.Measure},
+	{"gateway", func(ctx context.Context, _ string) ([]figure.Figure, error) {
+		return gateway.Part{Routes: 1000, Changes: 50, Sharing: []int{10, 100, 300, 1000}, Few: 15, Progress: os.Stdout}.Measure(ctx)
+	}},
+}
 
 func main() {
+	only := flag.String("parts", "", "names of the parts to run, with commas; all by default")
 	flag.Parse()
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := run(ctx); err != nil {
-		log.Fatal(err)
+	if err := run(ctx, strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
-	folder, err := os.MkdirTemp("", "weft-bench-")
+// run measures the parts in order. A part that fails does not keep the others from being printed.
+func run(ctx context.Context, only []string) error {
+	module, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
+		return fmt.Errorf("find the repository: %w", err)
+	}
+	root := filepath.Dir(strings.TrimSpace(string(module)))
+	began := time.Now()
+	var all []figure.Figure
+	var failed []string
+	for _, p := range parts {
+		if len(only) > 0 && !slices.Contains(only, p.name) {
+			continue
+		}
+		fmt.Printf("%s  %s\n", time.Now().UTC().Format("15:04:05"), p.name)
+		figures, err := p.measure(ctx, root)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", p.name, err)
+			failed = append(failed, p.name)
+		}
+		all = append(all, figures...)
+	}
+	load, _ := os.ReadFile("/proc/loadavg") // of Linux only
+	fmt.Printf("\n%s, %d cores, %s, %s; load %s\n\n", began.UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), runtime.Version(),
+		time.Since(began).Round(time.Second), strings.TrimSpace(string(load)))
+	if err := figure.Print(os.Stdout, all); err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
-	b := bench{folder}
-	for _, name := range []string{"floor", "xds", "adsload"} {
-		build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(folder, name), "github.com/weft-mesh/weft/bench/"+name)
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
-	}
-	fmt.Printf("one %s of %d services changes; TLS 1.3 and a token on both; medians of %d\n", *change, *services, *changes)
-	fmt.Println("streams  server  last ms  CPU s   kB sent  resources  RSS MB  other   connect CPU s  connect MB")
-	for size := range strings.SplitSeq(*sizes, ",") {
-		n, err := strconv.Atoi(size)
-		if err != nil {
-			return fmt.Errorf("streams: %w", err)
-		}
-		if err := b.compare(ctx, n); err != nil {
-			return err
-		}
+	if len(failed) > 0 {
+		return fmt.Errorf("not measured: %s", strings.Join(failed, ", "))
 	}
 	return nil
-}
-
-// compare measures both servers with n streams and prints their figures and the ratio.
-func (b bench) compare(ctx context.Context, n int) error {
-	var medians [2]figures
-	for i, server := range []string{"floor", "xds"} {
-		phases, err := b.measure(ctx, server, n)
-		if err != nil {
-			return err
-		}
-		m := median(phases)
-		medians[i] = m
-		fmt.Printf("%7d  %-6s  %7.1f  %6.4f  %7.1f  %9.0f  %6.0f  %5.2f  %13.2f  %10.1f\n", n, server, m.LastMs, m.ServerCPU,
-			m.Bytes/1e3, m.Resources, m.ServerMB, m.OtherCores, phases[0].ServerCPU, phases[0].Bytes/1e6)
-	}
-	floor, weft := medians[0], medians[1]
-	fmt.Printf("%7d  ratio   %7.2f  %6.2f  %7.2f  %9.2f  %6.2f\n", n, weft.LastMs/floor.LastMs, weft.ServerCPU/floor.ServerCPU,
-		weft.Bytes/floor.Bytes, weft.Resources/floor.Resources, weft.ServerMB/floor.ServerMB)
-	return nil
-}
-
-// measure runs a server and the load against it, and returns the connect phase and the changes.
-func (b bench) measure(ctx context.Context, server string, n int) ([]figures, error) {
-	addr, ctl, roots := port(), port(), filepath.Join(b.folder, server+".pem")
-	s := exec.CommandContext(ctx, filepath.Join(b.folder, server), "-addr", addr, "-ctl", ctl, "-roots", roots, "-services", strconv.Itoa(*services))
-	s.Stderr = os.Stderr
-	if err := s.Start(); err != nil {
-		return nil, err
-	}
-	defer func() { s.Process.Kill(); s.Wait() }()
-	if err := listening(ctx, ctl); err != nil {
-		return nil, fmt.Errorf("%s: %w", server, err)
-	}
-	markers := map[string][2]string{"endpoint": {"{ipmark}", "eds"}, "route": {"rev-{iter}", "rds"}}
-	load := exec.CommandContext(ctx, filepath.Join(b.folder, "adsload"), "-addr", addr, "-pid", strconv.Itoa(s.Process.Pid), "-n", strconv.Itoa(n),
-		"-tls-ca", roots, "-tls-server-name", world.ServerName, "-token", "bench-{i}", "-iters", strconv.Itoa(*changes),
-		"-trigger-http", "http://"+ctl+"/"+*change+"?iter={iter}", "-marker", markers[*change][0], "-marker-type", markers[*change][1])
-	load.Stderr = os.Stderr
-	out, err := load.Output()
-	if err != nil {
-		return nil, fmt.Errorf("load on %s: %w", server, err)
-	}
-	return parse(out)
-}
-
-func parse(out []byte) ([]figures, error) {
-	var phases []figures
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-		var f figures
-		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
-			return nil, fmt.Errorf("read the load's report: %w", err)
-		}
-		if f.Phase != "warmup" {
-			phases = append(phases, f)
-		}
-	}
-	if len(phases) < 2 {
-		return nil, fmt.Errorf("the load reported no change")
-	}
-	return phases, nil
-}
-
-// median is that of each figure over the changes.
-func median(phases []figures) figures {
-	of := func(get func(figures) float64) float64 {
-		var all []float64
-		for _, p := range phases[1:] {
-			all = append(all, get(p))
-		}
-		slices.Sort(all)
-		return all[len(all)/2]
-	}
-	return figures{
-		LastMs:     of(func(f figures) float64 { return f.LastMs }),
-		Bytes:      of(func(f figures) float64 { return f.Bytes }),
-		Resources:  of(func(f figures) float64 { return f.Resources }),
-		ServerCPU:  of(func(f figures) float64 { return f.ServerCPU }),
-		OtherCores: of(func(f figures) float64 { return f.OtherCores }),
-		ServerMB:   of(func(f figures) float64 { return f.ServerMB }),
-	}
-}
-
-// port is a free loopback address.
-func port() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// listening waits until a server takes connections.
-func listening(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			return c.Close()
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("it does not listen: %w", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
