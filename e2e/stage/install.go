@@ -33,7 +33,7 @@ const ShopImage = "ghcr.io/weft-mesh/shop:v0.1.0"
 
 // Prepare makes the cluster ready for tests: Gateway API, Weft and the shop's image.
 func (s *Stage) Prepare(ctx context.Context) error {
-	if err := takeTurn(); err != nil {
+	if err := TakeTurn(); err != nil {
 		return err
 	}
 	for _, step := range []func(context.Context) error{s.InstallGatewayAPI, s.InstallWeft, s.LoadShop} {
@@ -71,6 +71,12 @@ func (s *Stage) GatewayAPIFiles(ctx context.Context) (string, error) {
 	return filepath.Join(dir, "config", "crd", "standard", "gateway*.yaml"), err
 }
 
+// CertManagerFiles is a pattern that matches cert-manager's CRDs.
+func (s *Stage) CertManagerFiles(ctx context.Context) (string, error) {
+	dir, err := s.module(ctx, "github.com/cert-manager/cert-manager")
+	return filepath.Join(dir, "deploy", "crds", "*.yaml"), err
+}
+
 // module is the folder of a Go module that go.mod requires.
 func (s *Stage) module(ctx context.Context, path string) (string, error) {
 	command := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", path)
@@ -104,9 +110,17 @@ func established(crd apiextensionsv1.CustomResourceDefinition) bool {
 	return false
 }
 
-// InstallWeft loads the image that `make image` made, applies dist/install.yaml and waits for the
-// operator. An operator that runs an older image of the same name is rolled.
+// InstallWeft installs Weft and waits for the operator.
 func (s *Stage) InstallWeft(ctx context.Context) error {
+	if err := s.ApplyWeft(ctx); err != nil {
+		return err
+	}
+	return s.WaitDeployment(ctx, System, Operator, 3*time.Minute)
+}
+
+// ApplyWeft loads the image that `make image` made and applies dist/install.yaml. An operator that
+// runs an older image of the same name is rolled.
+func (s *Stage) ApplyWeft(ctx context.Context) error {
 	digest, err := s.loadWeft(ctx)
 	if err != nil {
 		return err
@@ -122,7 +136,7 @@ func (s *Stage) InstallWeft(ctx context.Context) error {
 			return fmt.Errorf("roll the operator: %w", err)
 		}
 	}
-	return s.WaitDeployment(ctx, System, Operator, 3*time.Minute)
+	return nil
 }
 
 // loadWeft loads Weft's image into the local cluster and returns the digest of its archive.

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// takeTurn waits until no other process tests on this machine: two would roll each other's proxies.
+// TakeTurn waits until no other process tests on this machine: two would roll each other's proxies.
 // The turn ends with the process.
-func takeTurn() error {
+func TakeTurn() error {
 	path := filepath.Join(os.TempDir(), "weft-e2e.lock")
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {
