@@ -1,5 +1,7 @@
 package xds
 
+import "slices"
+
 // draft is what a pass tells of one kind.
 type draft struct {
 	kind    kind
@@ -24,6 +26,10 @@ func (d *draft) first(name string) bool {
 // everything answers a first request for the whole scope, against what the proxy already has.
 func (s *pass) everything(d *draft) {
 	sub, seen := s.subs[d.kind], s.scope.seen[d.kind]
+	if d.kind == virtualHosts {
+		s.unhave(sub.has)
+		s.reopened = s.openedRoutes()
+	}
 	d.empty, d.told = true, make(map[string]struct{}, len(seen))
 	for name := range seen {
 		s.say(d, change{name: name, was: sub.has[name]}, false)
@@ -36,8 +42,15 @@ func (s *pass) everything(d *draft) {
 	if d.kind == clusters && len(sub.has) > 0 {
 		s.greeting = s.nonce + 1
 	}
-	if d.kind == virtualHosts {
-		s.reopened = s.openedRoutes()
+}
+
+// unhave corrects what a proxy says it has of virtual hosts: Envoy still counts those of a
+// RouteConfiguration that it dropped and now gets anew.
+func (s *pass) unhave(has map[string]string) {
+	for name := range has {
+		if slices.Contains(s.reopened, routeOf(name)) {
+			delete(has, name)
+		}
 	}
 }
 
@@ -58,6 +71,7 @@ func (s *pass) answers(d *draft) {
 		for _, route := range s.reopened {
 			s.hosts(d, route)
 		}
+		s.reopened = nil
 	}
 }
 
@@ -81,15 +95,21 @@ func (s *pass) openedRoutes() []string {
 	return opened
 }
 
-// hosts says all virtual hosts of a RouteConfiguration. Envoy waits for an answer; where
-// there are none, it gets one by the removal of a virtual host that does not exist.
+// hosts says all virtual hosts of a RouteConfiguration, and that those on their way to the
+// proxy are gone which are. Envoy waits for an answer; where there are none, it gets one by
+// the removal of a virtual host that does not exist.
 func (s *pass) hosts(d *draft, route string) {
 	found := false
 	for name := range s.scope.hosts[route] {
 		found = found || s.scope.item(virtualHosts, name) != nil
 		s.say(d, change{name: name}, true)
 	}
-	if !found {
+	for name := range s.inFlight(virtualHosts) {
+		if routeOf(name) == route && s.scope.item(virtualHosts, name) == nil {
+			s.say(d, change{name: name}, true)
+		}
+	}
+	if !found && d.first(route+"/") {
 		d.missing = append(d.missing, route+"/")
 	}
 }
@@ -106,7 +126,6 @@ func (s *pass) say(d *draft, c change, asked bool) {
 		s.accept(id{d.kind, c.name})
 		d.missing = append(d.missing, c.name)
 	case it == nil && c.was != "":
-		s.accept(id{d.kind, c.name})
 		s.gone[d.kind] = append(s.gone[d.kind], c)
 	case it == nil, !asked && it.version == c.was, s.refused[id{d.kind, c.name}] == it.version:
 	default:
@@ -125,7 +144,7 @@ func (s *pass) add(d *draft, it *item, was string) {
 		s.warms(it.endpoints)
 	}
 	if d.kind == routes && was == "" {
-		s.reopened = append(s.reopened, it.name)
+		s.reopen(it.name)
 	}
 }
 

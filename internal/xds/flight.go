@@ -68,6 +68,22 @@ func (p *proxy) answered(nonce string) *response {
 	return nil
 }
 
+// reopen has the virtual hosts of a RouteConfiguration follow it. If the proxy refused it
+// before, they follow when it takes it.
+func (p *proxy) reopen(route string) {
+	if _, refused := p.unrouted[route]; !refused && (p.subs[virtualHosts] != nil || p.greeting != 0) {
+		p.reopened = append(p.reopened, route)
+	}
+}
+
+// routed takes in that the proxy has a RouteConfiguration now.
+func (p *proxy) routed(route string) {
+	if _, refused := p.unrouted[route]; refused {
+		delete(p.unrouted, route)
+		p.reopen(route)
+	}
+}
+
 // acked takes in that the proxy applied a response.
 func (p *proxy) acked(r *response) {
 	if r.kind == clusters {
@@ -75,12 +91,15 @@ func (p *proxy) acked(r *response) {
 	}
 	p.listening = p.listening || r.kind == listeners
 	for _, it := range r.add {
-		if len(p.alone)+len(p.refused) == 0 {
+		if len(p.alone)+len(p.refused)+len(p.unrouted) == 0 {
 			return
+		}
+		if r.kind == routes {
+			p.routed(it.name)
 		}
 		n := id{r.kind, it.name}
 		delete(p.alone, n)
-		if v := p.refused[n]; v != "" && v != it.version {
+		if v := p.refused[n]; v != "" && v != it.version && v != p.read.version(p.store, n) {
 			p.accept(n)
 		}
 	}
@@ -90,29 +109,41 @@ func (p *proxy) acked(r *response) {
 // it, so all of it counts as undelivered and its resources go again, each alone. What is
 // refused alone is not sent to this proxy again until it changes.
 func (p *proxy) nacked(r *response, detail string) {
+	if r.kind == routes {
+		p.unroute(r.add)
+	}
 	if len(r.add) == 1 && len(r.gone) == 0 {
 		p.refuse(id{r.kind, r.add[0].name}, r.add[0].version, detail)
 		return
 	}
-	if len(r.add) == 0 || p.subs[r.kind] == nil {
+	if len(r.add) == 0 {
 		return
 	}
-	for _, n := range r.gone {
-		p.subs[r.kind].ask(n)
+	later := p.inFlight(r.kind)
+	for _, name := range r.gone {
+		p.retell(id{r.kind, name}, later)
 	}
 	for _, it := range r.add {
-		p.subs[r.kind].ask(it.name)
-		if p.alone == nil {
-			p.alone = map[id]struct{}{}
+		if n := (id{r.kind, it.name}); p.retell(n, later) {
+			p.suspect(n)
 		}
-		p.alone[id{r.kind, it.name}] = struct{}{}
 	}
 }
 
-// refuse notes a refusal, unless something else is in that place by now.
+func (p *proxy) unroute(refused []*item) {
+	if p.unrouted == nil {
+		p.unrouted = map[string]struct{}{}
+	}
+	for _, it := range refused {
+		p.unrouted[it.name] = struct{}{}
+	}
+}
+
+// refuse notes a refusal. If something else is in that place by now, that is told.
 func (p *proxy) refuse(n id, version, detail string) {
 	delete(p.alone, n)
 	if p.read.version(p.store, n) != version {
+		p.retell(n, p.inFlight(n.kind))
 		return
 	}
 	if p.refused == nil {
@@ -120,6 +151,40 @@ func (p *proxy) refuse(n id, version, detail string) {
 	}
 	p.refused[n] = version
 	p.fact.refuse(Refusal{n.wire(), version, detail})
+}
+
+// retell asks for a name again, unless a later response speaks of it: that one has its own answer.
+func (p *proxy) retell(n id, later map[string]struct{}) bool {
+	if _, ok := later[n.name]; ok {
+		return false
+	}
+	p.subs[n.kind].ask(n.name)
+	return true
+}
+
+// inFlight are the names of a kind that unanswered responses speak of.
+func (p *proxy) inFlight(k kind) map[string]struct{} {
+	names := map[string]struct{}{}
+	for _, r := range p.flight {
+		if r.kind != k {
+			continue
+		}
+		for _, it := range r.add {
+			names[it.name] = struct{}{}
+		}
+		for _, name := range r.gone {
+			names[name] = struct{}{}
+		}
+	}
+	return names
+}
+
+// suspect makes a resource go alone until the proxy takes it.
+func (p *proxy) suspect(n id) {
+	if p.alone == nil {
+		p.alone = map[id]struct{}{}
+	}
+	p.alone[n] = struct{}{}
 }
 
 // accept ends a refusal: the proxy took a newer version, or the resource is gone.

@@ -20,7 +20,7 @@ type Limits struct {
 	Names         int           // subscribed to by one stream, of all types; default 100,000
 	Requests      float64       // a second, lasting, of one stream; default 200. Faster ones are slowed down
 	Burst         int           // requests at once; default 2,000
-	Patience      int           // requests in a row that may be slowed down before the stream is closed; default 2,000
+	Patience      int           // requests that may be slowed down, without a rest between, before the stream is closed; default 2,000
 }
 
 func (l Limits) orDefaults() Limits {
@@ -48,7 +48,7 @@ type limited struct {
 	grpc.ServerStream
 	rate     *rate.Limiter
 	patience int
-	slowed   int // requests in a row
+	slowed   int // requests since it last was at rest
 }
 
 func (l Limits) limit(st grpc.ServerStream) *limited {
@@ -62,8 +62,10 @@ func (l *limited) Recv() (*discovery.DeltaDiscoveryRequest, error) {
 	if err := l.RecvMsg(req); err != nil {
 		return nil, err
 	}
-	if l.rate.Allow() {
+	if l.rate.Tokens() >= float64(l.rate.Burst())/2 {
 		l.slowed = 0
+	}
+	if l.rate.Allow() {
 		return req, nil
 	}
 	if l.slowed++; l.slowed > l.patience {

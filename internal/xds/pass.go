@@ -4,13 +4,12 @@ package xds
 // It is drawn up under the Store's lock and sent outside it.
 type pass struct {
 	*proxy
-	scope    *scope
-	rev      uint64
-	changed  [kinds][]change
-	gone     [kinds][]change
-	reopened []string // RouteConfigurations that the proxy gets anew: their virtual hosts follow
-	fresh    bool     // it sends clusters that the proxy did not have
-	out      []*response
+	scope   *scope
+	rev     uint64
+	changed [kinds][]change
+	gone    [kinds][]change
+	fresh   bool // it sends clusters that the proxy did not have
+	out     []*response
 }
 
 // change is a name that may have to be told, and the version that the proxy has of it.
@@ -102,7 +101,9 @@ func (s *pass) tell(k kind, later bool) {
 	}
 	s.answers(&d)
 	for _, c := range s.changed[k] {
-		s.say(&d, c, false)
+		if sub.started { // before that, the proxy has what it said it has
+			s.say(&d, c, false)
+		}
 	}
 	sub.has, sub.answer, sub.started = nil, nil, true
 	s.queue(&d)
@@ -119,6 +120,7 @@ func (s *pass) withdraw(later bool) {
 			if s.waits(k, &c, later) {
 				s.hold(k, c)
 			} else {
+				s.accept(id{k, c.name})
 				gone = append(gone, c.name)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -63,6 +64,9 @@ type Name struct {
 	Type string // type URL
 	Name string
 }
+
+// String is short: the type without its package.
+func (n Name) String() string { return n.Type[strings.LastIndexByte(n.Type, '.')+1:] + " " + n.Name }
 
 // Variant tells apart the resources that different scopes see under one Name.
 // The ordinary one is "".

@@ -31,6 +31,8 @@ type proxy struct {
 	settled   bool                // the gate is past its clusters, and waits for endpoints and secrets
 	greeting  uint64              // the first clusters of a proxy that came with some
 	warm      map[string]struct{} // endpoints that Envoy waits for without asking
+	reopened  []string            // RouteConfigurations that it gets anew: their virtual hosts follow
+	unrouted  map[string]struct{} // RouteConfigurations that it refused, and so dropped virtual hosts of
 	alone     map[id]struct{}     // refused among others: to be sent in a response of its own
 	refused   map[id]string       // versions refused alone
 	listening bool                // has applied its listeners
@@ -113,7 +115,7 @@ func (p *proxy) take(req *discovery.DeltaDiscoveryRequest) (bool, error) {
 	if n := p.names(); n > p.maxNames {
 		return false, status.Errorf(codes.ResourceExhausted, "%d names are subscribed to; the limit is %d", n, p.maxNames)
 	}
-	return asks || len(p.held) > 0 || p.gate != 0, nil
+	return asks || len(p.held)+len(p.reopened) > 0 || p.gate != 0, nil
 }
 
 // answer takes in the ACK or NACK that a request may be.

@@ -55,6 +55,7 @@ func (s *subscription) unsubscribe(name string) {
 		s.ask(name)
 	}
 	delete(s.names, name)
+	delete(s.has, name)
 }
 
 func (s *subscription) ask(name string) { s.answer = append(s.answer, name) }
@@ -72,7 +73,7 @@ func (p *proxy) covers(k kind, name string) bool {
 
 // opened reports whether a virtual host of that RouteConfiguration would be kept.
 // Envoy subscribes to VHDS once, by wildcard, and drops a virtual host whose
-// RouteConfiguration it does not have yet; so those wait for it, see pass.reopened.
+// RouteConfiguration it does not have yet; so those wait for it, see proxy.reopen.
 func (p *proxy) opened(route string) bool {
 	if p.read.scope.item(routes, route) == nil {
 		return true
