@@ -34,17 +34,27 @@ type part struct {
 	measure func(ctx context.Context, root string) ([]figure.Figure, error)
 }
 
+var (
+	only    = flag.String("parts", "", "names of the parts to run, with commas; all by default")
+	routes  = flag.Int("routes", 1000, "routes present, with hostnames of their own")
+	changes = flag.Int("changes", 50, "changes of such routes, with none and with all present")
+	sharing = flag.Bool("sharing", true, "measure routes that share a hostname")
+)
+
 var parts = []part{
 	{"core", core},
 	{"hosts", hosts},
 	{"streams", streams.Part{Sizes: []int{100, 500, 2000}, Services: 1000, Changes: 5, Change: "endpoint", Progress: os.Stdout}.Measure},
 	{"gateway", func(ctx context.Context, _ string) ([]figure.Figure, error) {
-		return gateway.Part{Routes: 1000, Changes: 50, Sharing: []int{10, 100, 300, 1000}, Few: 15, Progress: os.Stdout}.Measure(ctx)
+		of := gateway.Part{Routes: *routes, Changes: *changes, Few: 15, Progress: os.Stdout}
+		if *sharing {
+			of.Sharing = []int{10, 100, 300, 1000}
+		}
+		return of.Measure(ctx)
 	}},
 }
 
 func main() {
-	only := flag.String("parts", "", "names of the parts to run, with commas; all by default")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -83,6 +85,9 @@ func (b *bench) setUp(ctx context.Context) error {
 	if err := stage.Until(ctx, 3*time.Minute, b.programmed); err != nil {
 		return fmt.Errorf("the Gateway is not programmed: %w", err)
 	}
+	if err := b.answers(ctx, own("nothing", 0), http.StatusNotFound); err != nil {
+		return err
+	}
 	var err error
 	if b.operator, err = b.pods(ctx, stage.System, client.MatchingLabels{"app.kubernetes.io/name": "weft"}, "weft"); err != nil {
 		return err
@@ -103,9 +108,21 @@ func (b *bench) programmed(ctx context.Context) error {
 	return nil
 }
 
-// parts measures one after the other.
+// parts measures one after the other. A route that stays has the proxies know the shop's Service
+// from the second on.
 func (b *bench) parts(ctx context.Context) (all []figure.Figure, err error) {
-	idle, err := b.probeOwn(ctx, "no other routes")
+	alone, err := b.probeOwn(ctx, b.Few, "its Service new to the proxies")
+	if err != nil {
+		return nil, err
+	}
+	stays := own("stays", 0)
+	if err := b.Create(ctx, b.route(stays)); err != nil {
+		return nil, fmt.Errorf("create the route that stays: %w", err)
+	}
+	if err := b.answers(ctx, stays, http.StatusOK); err != nil {
+		return nil, err
+	}
+	idle, err := b.probeOwn(ctx, b.Changes, "1 route present")
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +130,7 @@ func (b *bench) parts(ctx context.Context) (all []figure.Figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	full, err := b.probeOwn(ctx, fmt.Sprintf("%d routes present", b.Routes))
+	full, err := b.probeOwn(ctx, b.Changes, fmt.Sprintf("%d routes present", b.Routes))
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +138,5 @@ func (b *bench) parts(ctx context.Context) (all []figure.Figure, err error) {
 		return nil, err
 	}
 	curve, err := b.shared(ctx)
-	all = append(append(append(idle.figures(), full.figures()...), filled...), curve...)
-	return all, err
+	return slices.Concat(idle.figures(), full.figures(), alone.figures()[:1], filled, curve), err
 }
