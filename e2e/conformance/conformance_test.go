@@ -1,8 +1,8 @@
 // Package conformance runs the official Gateway API conformance suite, unmodified, against Weft.
 //
-// The short form runs every core test of the profile GATEWAY-HTTP; WEFT_LONG=1 runs also the extended
-// ones of every feature that the GatewayClass claims in its status, and writes the report below
-// docs/conformance. Flags of the suite work too: go test ./e2e/conformance -args -run-test=NAME
+// It runs every core test of the profile GATEWAY-HTTP and the extended ones of every feature that the
+// GatewayClass claims in its status. WEFT_LONG=1 writes the report to docs/conformance instead of
+// bin/conformance. Flags of the suite work too: go test ./e2e/conformance -args -run-test=NAME
 package conformance
 
 import (
@@ -44,9 +44,6 @@ func TestGatewayHTTP(t *testing.T) {
 		t.Fatal("tests or features are left out: conformance is shown by the whole suite only")
 	}
 	whole := options.RunTest == ""
-	if !stage.Long() && len(options.SupportedFeatures) == 0 {
-		options.SupportedFeatures = suite.GatewayHTTPConformanceProfile.CoreFeatures.UnsortedList()
-	}
 	folder := folder(t, s)
 	if whole {
 		options.ReportOutputPath = filepath.Join(folder, "standard-"+consts.BundleVersion+"-default-report.yaml")
@@ -61,7 +58,7 @@ func TestGatewayHTTP(t *testing.T) {
 	upstream.RunConformanceWithOptions(t, options)
 }
 
-// folder is where the report goes: the repository's own for the whole suite, otherwise bin/.
+// folder is where the report goes.
 func folder(t *testing.T, s *stage.Stage) string {
 	t.Helper()
 	path := filepath.Join(s.Root, "bin", "conformance")
