@@ -59,12 +59,21 @@ type demo struct {
 
 func (d *demo) step(ctx context.Context, title string, do func(context.Context) error) error {
 	began := time.Now()
-	fmt.Printf("\n\033[1m%s\033[0m\n", title)
+	fmt.Printf("\n%s\n", bold(title))
 	if err := do(ctx); err != nil {
 		return fmt.Errorf("%s: %w", title, err)
 	}
 	d.say("done in %s", time.Since(began).Round(100*time.Millisecond))
 	return nil
+}
+
+// bold makes a heading stand out on a terminal.
+func bold(text string) string {
+	out, err := os.Stdout.Stat()
+	if err != nil || out.Mode()&os.ModeCharDevice == 0 {
+		return text
+	}
+	return "\033[1m" + text + "\033[0m"
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Printf("  "+format+"\n", args...) }
