@@ -36,7 +36,7 @@ const (
 	reviewsAtATime = 32
 )
 
-// gate lets few tokens be reviewed at once, so that a crowd of clients does not
+// gatekeeper lets few tokens be reviewed at once, so that a crowd of clients does not
 // become a crowd at the API server.
 type gatekeeper struct {
 	who  Authenticator

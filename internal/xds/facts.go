@@ -3,6 +3,7 @@ package xds
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Proxy is one proxy's stream.
@@ -34,16 +35,21 @@ type Facts struct {
 	last    uint64
 	proxies map[uint64]*fact
 	changed chan struct{}
+	pending atomic.Bool // progress that is told soon
 }
+
+// progressEvery is how often Changed tells of acknowledgements. There is one per proxy and
+// change, so that telling each at once would cost the reader more than the change did.
+const progressEvery = 50 * time.Millisecond
 
 // fact is one proxy's part, written by its stream.
 type fact struct {
-	of      *Facts
-	proxy   Proxy
-	acked   atomic.Uint64
-	mu      sync.Mutex
-	refused map[Name]Refusal
-	onFirst func(Refusal)
+	of        *Facts
+	proxy     Proxy
+	acked     atomic.Uint64
+	mu        sync.Mutex
+	refused   map[Name]Refusal
+	onRefusal func(Refusal)
 }
 
 // NewFacts returns Facts of no proxy.
@@ -51,7 +57,8 @@ func NewFacts() *Facts {
 	return &Facts{proxies: map[uint64]*fact{}, changed: make(chan struct{}, 1)}
 }
 
-// Changed receives after facts changed. Several changes may be told as one.
+// Changed receives after facts changed: at once after a refusal, and when a proxy comes or
+// goes; within 50 ms after an acknowledgement. Several changes may be told as one.
 func (f *Facts) Changed() <-chan struct{} { return f.changed }
 
 // All returns what is known of every connected proxy.
@@ -110,7 +117,7 @@ func (f *Facts) add(p Proxy, refused func(Refusal)) *fact {
 	defer f.mu.Unlock()
 	f.last++
 	p.Stream = f.last
-	one := &fact{of: f, proxy: p, onFirst: refused}
+	one := &fact{of: f, proxy: p, onRefusal: refused}
 	f.proxies[p.Stream] = one
 	f.notify()
 	return one
@@ -131,10 +138,19 @@ func (f *Facts) notify() {
 	}
 }
 
+func (f *Facts) progress() {
+	if f.pending.CompareAndSwap(false, true) {
+		time.AfterFunc(progressEvery, func() {
+			f.pending.Store(false)
+			f.notify()
+		})
+	}
+}
+
 func (f *fact) acknowledge(rev uint64) {
 	if rev > f.acked.Load() {
 		f.acked.Store(rev)
-		f.of.notify()
+		f.of.progress()
 	}
 }
 
@@ -145,7 +161,7 @@ func (f *fact) refuse(r Refusal) {
 	}
 	f.refused[r.Name] = r
 	f.mu.Unlock()
-	f.onFirst(r)
+	f.onRefusal(r)
 	f.of.notify()
 }
 

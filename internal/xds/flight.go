@@ -1,6 +1,9 @@
 package xds
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // window is how many responses may be unanswered before a proxy is told more: one that
 // is slow is told less often, and each time of everything since.
@@ -61,7 +64,7 @@ func (p *proxy) answered(nonce string) *response {
 	}
 	for i, r := range p.flight {
 		if r.nonce == n {
-			p.flight = append(p.flight[:i], p.flight[i+1:]...)
+			p.flight = slices.Delete(p.flight, i, i+1)
 			return r
 		}
 	}

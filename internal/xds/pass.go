@@ -46,9 +46,18 @@ func (p *proxy) plan() ([]*response, <-chan struct{}) {
 func (p *proxy) newPass() *pass {
 	s := &pass{proxy: p, scope: p.read.scope, rev: p.store.rev, changed: p.changed, gone: p.gone}
 	for k := range kinds {
-		s.changed[k], s.gone[k] = s.changed[k][:0], s.gone[k][:0]
+		s.changed[k], s.gone[k] = emptied(s.changed[k]), emptied(s.gone[k])
 	}
 	return s
+}
+
+// emptied keeps a small slice's memory for the next pass; a large one is rare, and every
+// stream would keep it.
+func emptied(of []change) []change {
+	if cap(of) > 64 {
+		return nil
+	}
+	return of[:0]
 }
 
 // collect gathers the names that changed since the last pass, each with the version it had then.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // shop is a world with listeners, routes and virtual hosts for scope web.
@@ -184,11 +185,16 @@ func TestAcknowledged(t *testing.T) {
 	if _, ok := h.facts.Delivery(s, "web", Name{VirtualHostType, "nope"}); ok {
 		t.Error("there is a delivery of what nobody sees")
 	}
-	f.close()
+	for len(h.facts.Changed()) > 0 {
+		<-h.facts.Changed()
+	}
+	commit(s, put(EndpointType, "a", "2"))
+	f.want("ClusterLoadAssignment +a@2")
+	g.want("ClusterLoadAssignment +a@2")
 	select {
 	case <-h.facts.Changed():
-	default:
-		t.Error("no notice of all this")
+	case <-time.After(10 * time.Second):
+		t.Error("no notice of an acknowledgement")
 	}
 }
 
