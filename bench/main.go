@@ -45,12 +45,12 @@ var parts = []part{
 	{"core", core},
 	{"hosts", hosts},
 	{"streams", streams.Part{Sizes: []int{100, 500, 2000}, Services: 1000, Changes: 5, Change: "endpoint", Progress: os.Stdout}.Measure},
-	{"gateway", func(ctx context.Context, _ string) ([]figure.Figure, error) {
+	{"gateway", func(ctx context.Context, root string) ([]figure.Figure, error) {
 		of := gateway.Part{Routes: *routes, Changes: *changes, Few: 15, Progress: os.Stdout}
 		if *sharing {
 			of.Sharing = []int{10, 100, 300, 1000}
 		}
-		return of.Measure(ctx)
+		return of.Measure(ctx, root)
 	}},
 }
 

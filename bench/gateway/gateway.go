@@ -14,6 +14,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -50,8 +53,11 @@ type bench struct {
 var shop string
 
 // Measure prepares the cluster of stage.Open, measures and removes what it made.
-func (p Part) Measure(ctx context.Context) (all []figure.Figure, err error) {
+func (p Part) Measure(ctx context.Context, root string) (all []figure.Figure, err error) {
 	b := &bench{Part: p}
+	if err := p.cluster(ctx, root); err != nil {
+		return nil, err
+	}
 	if b.Stage, err = stage.Open(ctx); err != nil {
 		return nil, err
 	}
@@ -69,6 +75,19 @@ func (p Part) Measure(ctx context.Context) (all []figure.Figure, err error) {
 		return nil, err
 	}
 	return b.parts(ctx)
+}
+
+// cluster starts the local cluster unless KUBECONFIG names one.
+func (p Part) cluster(ctx context.Context, root string) error {
+	if os.Getenv("KUBECONFIG") != "" {
+		return nil
+	}
+	up := exec.CommandContext(ctx, "go", "run", ".", "up")
+	up.Dir, up.Stdout, up.Stderr = filepath.Join(root, "e2e", "cluster"), p.Progress, os.Stderr
+	if err := up.Run(); err != nil {
+		return fmt.Errorf("start a cluster: %w", err)
+	}
+	return nil
 }
 
 func (p Part) say(format string, args ...any) {
