@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-logr/logr/funcr"
 )
 
 // shop is a world with listeners, routes and virtual hosts for scope web.
@@ -99,7 +101,10 @@ func TestRemovalTakenBack(t *testing.T) {
 
 func TestRefusal(t *testing.T) {
 	s := shop()
-	h := listen(t, s)
+	var logged []string
+	h := listen(t, s, func(o *Options) {
+		o.Log = funcr.New(func(_, args string) { logged = append(logged, args) }, funcr.Options{})
+	})
 	f := h.open("web-0")
 	f.boot()
 	commit(s, put(VirtualHostType, "r/x", "2"), put(VirtualHostType, "r/y", "2"), drop(VirtualHostType, "r/z"))
@@ -134,6 +139,9 @@ func TestRefusal(t *testing.T) {
 	f.quiet()
 	if all := h.facts.All(); len(all[0].Refused) != 0 {
 		t.Errorf("facts are %+v, want no refusal of what is gone", all)
+	}
+	if len(logged) != 2 || !strings.Contains(logged[0], "x is bad") || !strings.Contains(logged[1], "again") {
+		t.Errorf("logged %q, want each refusal once", logged)
 	}
 }
 
