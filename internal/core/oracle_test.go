@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"math/rand"
+	"os"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/incr"
@@ -67,7 +68,11 @@ func copyTable[V any](from, to *incr.Table[string, V]) { from.Each(to.Set) }
 // TestOracle: after any history of changes, what is published and said is what a Core that
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
-	for seed := range int64(40) {
+	seeds := int64(40)
+	if os.Getenv("WEFT_LONG") == "1" {
+		seeds = 1000
+	}
+	for seed := range seeds {
 		h := chance{rand.New(rand.NewSource(seed))}
 		w := newWorld(t)
 		for step := range 60 {

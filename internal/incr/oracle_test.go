@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -140,7 +141,11 @@ func (s *shop) again() *shop {
 
 // TestOracle: after any history of changes the incremental result is the one computed from scratch.
 func TestOracle(t *testing.T) {
-	for seed := range int64(200) {
+	seeds := int64(200)
+	if os.Getenv("WEFT_LONG") == "1" {
+		seeds = 10000
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewSource(seed))
 		s := newShop()
 		for n := range 150 {
