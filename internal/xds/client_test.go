@@ -121,7 +121,6 @@ type stream struct {
 	wire  grpc.BidiStreamingClient[discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse]
 	got   chan *discovery.DeltaDiscoveryResponse
 	ended error
-	last  *discovery.DeltaDiscoveryResponse
 	fence int
 	close func()
 }

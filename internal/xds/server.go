@@ -94,7 +94,7 @@ func (s *Server) options() []grpc.ServerOption {
 		}),
 		// A fixed window: measuring the bandwidth would cost a ping per request.
 		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(1 << 20),
-		grpc.ReadBufferSize(8 << 10), grpc.WriteBufferSize(16 << 10), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(8 << 10), grpc.WriteBufferSize(16 << 10),
 	}, s.GRPC...)
 }
 
