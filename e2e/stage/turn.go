@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,21 +12,18 @@ import (
 // The turn ends with the process.
 func TakeTurn() error {
 	path := filepath.Join(os.TempDir(), "weft-e2e.lock")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
+	// Not an os.File, which the garbage collector would close.
+	lock, err := syscall.Open(path, syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o666)
 	if err != nil {
-		return err
+		return fmt.Errorf("open %s: %w", path, err)
 	}
-	if syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-		turn = file
-		return nil
+	err = syscall.Flock(lock, syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		fmt.Fprintln(os.Stderr, "waiting for another process that tests on this machine")
+		err = syscall.Flock(lock, syscall.LOCK_EX)
 	}
-	fmt.Fprintln(os.Stderr, "waiting for another process that tests on this machine")
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+	if err != nil {
 		return fmt.Errorf("lock %s: %w", path, err)
 	}
-	turn = file
 	return nil
 }
-
-// turn keeps the lock's file open until the process ends.
-var turn *os.File
