@@ -88,10 +88,11 @@ func TestResources(t *testing.T) {
 	resources := map[string]proto.Message{
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
-		"listener-https": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https}),
-		"routes":         envoy.RouteConfiguration("gateway/shop/web/80"),
-		"cluster-http1":  envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),
-		"cluster-http2":  envoy.Cluster(mesh.Cluster{Name: "service/shop/stock/81", Protocol: mesh.HTTP2}),
+		"listener-https":      envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https}),
+		"routes":              envoy.RouteConfiguration("gateway/shop/web/80"),
+		"cluster-http1":       envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),
+		"cluster-own-retries": envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80/own-retries", Protocol: mesh.HTTP1, OwnRetries: true}),
+		"cluster-http2":       envoy.Cluster(mesh.Cluster{Name: "service/shop/stock/81", Protocol: mesh.HTTP2}),
 		"endpoints": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/cart/80", Addresses: []mesh.Endpoint{
 			{Address: "10.0.1.2", Port: 8080, Zone: "b"}, {Address: "fd00::1", Port: 8080}, {Address: "10.0.1.1", Port: 8080, Zone: "b"},
 		}}),

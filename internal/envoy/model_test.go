@@ -44,7 +44,7 @@ func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {
 			rule.Filters = append(rule.Filters, f)
 			continue
 		}
-		m := mesh.Mirror{Cluster: string(f.RequestMirror.BackendRef.Name), Numerator: 100, Denominator: 100}
+		m := mesh.Mirror{Cluster: mesh.OwnRetries(string(f.RequestMirror.BackendRef.Name)), Numerator: 100, Denominator: 100}
 		if f.RequestMirror.Percent != nil {
 			m.Numerator = uint32(*f.RequestMirror.Percent)
 		}
@@ -66,7 +66,7 @@ func setBackends(rule *mesh.Rule, refs []gwv1.HTTPBackendRef) {
 		case ref.Name == "missing":
 			rule.Unresolved += weight
 		default:
-			rule.Backends = append(rule.Backends, mesh.Backend{Cluster: string(ref.Name), Weight: weight, Filters: ref.Filters})
+			rule.Backends = append(rule.Backends, mesh.Backend{Cluster: rule.Cluster(string(ref.Name)), Weight: weight, Filters: ref.Filters})
 		}
 	}
 }

@@ -69,7 +69,8 @@ func (w world) start(t *testing.T) *gateway {
 	config.StaticResources.Clusters = config.StaticResources.Clusters[1:] // the operator
 	config.StaticResources.Listeners = append(config.StaticResources.Listeners, w.listener(t, ports[3]))
 	for name, endpoints := range w.endpoints {
-		config.StaticResources.Clusters = append(config.StaticResources.Clusters, w.static(name, endpoints))
+		config.StaticResources.Clusters = append(config.StaticResources.Clusters,
+			w.static(name, endpoints, false), w.static(name, endpoints, true))
 	}
 	g := run(t, config, w.drain)
 	scheme := "http"
@@ -154,12 +155,15 @@ func inside(t *testing.T, packed *anypb.Any, m proto.Message, change func()) {
 	}
 }
 
-func (w world) static(name string, endpoints []mesh.Endpoint) *clusterv3.Cluster {
+func (w world) static(name string, endpoints []mesh.Endpoint, ownRetries bool) *clusterv3.Cluster {
 	protocol := mesh.HTTP1
 	if name == w.http2 {
 		protocol = mesh.HTTP2
 	}
-	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol})
+	if ownRetries {
+		name = mesh.OwnRetries(name)
+	}
+	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries})
 	c.EdsClusterConfig = nil
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	c.LoadAssignment = envoy.Endpoints(mesh.Endpoints{Cluster: name, Addresses: endpoints})

@@ -34,7 +34,7 @@ func timeout(t *gwv1.HTTPRouteTimeouts) *durationpb.Duration {
 	return durationpb.New(duration(t.Request))
 }
 
-// retryUnsent is the retry policy of every rule that has none of its own.
+// retryUnsent is the retry policy of a Cluster, for the rules that have none of their own.
 func retryUnsent() *routev3.RetryPolicy {
 	return &routev3.RetryPolicy{
 		RetryOn:    unsent,
@@ -48,18 +48,14 @@ func retryUnsent() *routev3.RetryPolicy {
 	}
 }
 
-// retryPolicy is a rule's own; nil leaves the virtual host's.
+// retryPolicy is a rule's own; nil leaves the Cluster's.
 func retryPolicy(r *gwv1.HTTPRouteRetry, t *gwv1.HTTPRouteTimeouts) *routev3.RetryPolicy {
-	perTry := time.Duration(0)
-	if t != nil {
-		perTry = duration(t.BackendRequest)
-	}
-	if r == nil && perTry == 0 {
+	if r == nil && (t == nil || t.BackendRequest == nil) {
 		return nil
 	}
 	policy := retryUnsent()
-	if perTry > 0 {
-		policy.PerTryTimeout = durationpb.New(perTry)
+	if t != nil && duration(t.BackendRequest) > 0 {
+		policy.PerTryTimeout = durationpb.New(duration(t.BackendRequest))
 	}
 	if r == nil {
 		return policy

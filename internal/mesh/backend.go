@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -67,7 +68,7 @@ func protocolOf(p corev1.ServicePort) (Protocol, bool) {
 // Cluster is a cluster by its name.
 func (m *Mesh) Cluster(q *incr.Query, name string) Cluster {
 	k, port := parseCluster(name)
-	out := Cluster{Name: name, Protocol: HTTP1}
+	out := Cluster{Name: name, Protocol: HTTP1, OwnRetries: strings.HasSuffix(name, ownRetries)}
 	if svc, ok := m.Services.Get(q, k); ok {
 		for _, p := range svc.Spec.Ports {
 			if protocol, ok := protocolOf(p); ok && p.Port == port {

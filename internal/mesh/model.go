@@ -73,6 +73,18 @@ type Rule struct {
 	Fail uint32
 }
 
+// Cluster is the one by which the rule sends to a backend: that with OwnRetries if the rule says how
+// to retry, or how long one attempt may take.
+func (r Rule) Cluster(backend string) string {
+	if r.Retry != nil || r.Timeouts != nil && r.Timeouts.BackendRequest != nil {
+		return OwnRetries(backend)
+	}
+	return backend
+}
+
+// OwnRetries is the name of the Cluster with OwnRetries beside another one.
+func OwnRetries(cluster string) string { return cluster + ownRetries }
+
 // Backend is one weighted destination.
 type Backend struct {
 	Cluster string // name of the Cluster
@@ -95,10 +107,12 @@ const (
 	HTTP2 Protocol = "http2" // cleartext, prior knowledge (h2c)
 )
 
-// Cluster is one port of one Service.
+// Cluster is one port of one Service. Envoy lets what a Cluster says of retries override what a route
+// says. So rules that say something of them, and mirrors, send by a second Cluster with OwnRetries.
 type Cluster struct {
-	Name     string // service/<namespace>/<service>/<port>
-	Protocol Protocol
+	Name       string // service/<namespace>/<service>/<port>, "/own-retries" follows if so
+	Protocol   Protocol
+	OwnRetries bool // it leaves retries to the rules
 }
 
 // Endpoints are the addresses of one Cluster that may receive requests.

@@ -26,8 +26,12 @@ func clusterName(namespace, service string, port int32) string {
 
 func secretName(key string) string { return "secret/" + key }
 
+// ownRetries ends the name of a cluster whose requests are retried as their rule says, if at all.
+const ownRetries = "/own-retries"
+
 // parseCluster takes a clusterName apart.
 func parseCluster(name string) (service string, port int32) {
+	name = strings.TrimSuffix(name, ownRetries)
 	i := strings.LastIndexByte(name, '/')
 	p, _ := strconv.ParseInt(name[i+1:], 10, 32)
 	return strings.TrimPrefix(name[:i], "service/"), int32(p)

@@ -119,7 +119,7 @@ func (m *Mesh) addBackend(q *incr.Query, r *gwv1.HTTPRoute, rule *Rule, ref gwv1
 	switch {
 	case weight == 0:
 	case bad.OK():
-		rule.Backends = append(rule.Backends, Backend{Cluster: name, Weight: weight, Filters: ref.Filters})
+		rule.Backends = append(rule.Backends, Backend{Cluster: rule.Cluster(name), Weight: weight, Filters: ref.Filters})
 	default:
 		rule.Unresolved += weight
 	}
@@ -137,7 +137,7 @@ func extension(fs []gwv1.HTTPRouteFilter, field string) Verdict {
 
 func (m *Mesh) mirror(q *incr.Query, r *gwv1.HTTPRoute, f *gwv1.HTTPRequestMirrorFilter, field string) (Mirror, Verdict) {
 	name, bad := m.backend(q, r, f.BackendRef, field+".requestMirror.backendRef")
-	out := Mirror{Cluster: name, Numerator: 100, Denominator: 100}
+	out := Mirror{Cluster: OwnRetries(name), Numerator: 100, Denominator: 100}
 	if f.Percent != nil {
 		out.Numerator = uint32(*f.Percent)
 	}
