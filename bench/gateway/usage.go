@@ -122,15 +122,38 @@ func (b *bench) scale(ctx context.Context) ([]figure.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
+	resting, err := b.atRest(ctx)
+	if err != nil {
+		return nil, err
+	}
 	row := func(name, unit string, value float64, beside ...string) figure.Figure {
 		return figure.Figure{Name: fmt.Sprintf("%d routes: %s", b.Routes, name), Unit: unit, Samples: []float64{value}, Beside: beside}
 	}
 	return []figure.Figure{
 		row("created, serving and accepted after", "s", took.Seconds(), figure.Published("Istio 2 s, kgateway 12 s, Envoy Gateway 23 s")),
 		row("operator's CPU to take them in", "CPU s", after.CPUSeconds-before.CPUSeconds, figure.Published("Envoy Gateway 57.9 s for 10 → 1,000")),
+		row("operator's CPU at rest", "% of a core", resting*100),
 		row("operator's RSS", "MB", after.ResidentMB, figure.Published("Envoy Gateway 263 MB")),
 		row("operator's RSS at its peak", "MB", after.PeakMB),
 		row("operator's RSS before", "MB", before.ResidentMB),
 		row("one Envoy's RSS", "MB", envoys.ResidentMB/float64(max(len(b.proxies.pids), 1)), figure.Published("Envoy Gateway's proxy 131 MB")),
 	}, nil
+}
+
+// rest is for how long the operator is watched while nothing changes.
+const rest = 5 * time.Second
+
+// atRest is how many cores the operator uses while nothing changes.
+func (b *bench) atRest(ctx context.Context) (float64, error) {
+	before, err := b.operator.usage()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(rest):
+	}
+	after, err := b.operator.usage()
+	return (after.CPUSeconds - before.CPUSeconds) / rest.Seconds(), err
 }
