@@ -19,7 +19,7 @@ failures=0
 
 say() { printf '\n%s  %s\n' "$(date -u +%H:%M:%S)" "$*"; }
 
-# part NAME LIMIT ARGUMENTS… runs `go test` and counts.
+# part NAME LIMIT ARGUMENTS… runs `go test` and counts; in another module with module=FOLDER before it.
 part() {
 	local name=$1 limit=$2
 	shift 2
@@ -29,14 +29,15 @@ part() {
 	fi
 	say "$name: go test $*"
 	rm -f "$state/$name.count"
-	nice go test -json -count=1 -timeout "$limit" "$@" 2>&1 | tee "$state/$name.json" |
+	nice go test ${module:+-C "$module"} -json -count=1 -timeout "$limit" "$@" 2>&1 | tee "$state/$name.json" |
 		bin/tally-tool -part "$name" -to "$state/$name.count" | tee "$state/$name.log"
 	if [ "${PIPESTATUS[2]}" -eq 0 ]; then touch "$state/$name.passed"; else failures=$((failures + 1)); fi
 }
 
 unit() {
 	# shellcheck disable=SC2046
-	part unit 20m -race $(go list ./... | grep -v -e /e2e/stories -e /e2e/conformance -e /e2e/late)
+	part unit 30m -race $(go list ./... | grep -v -e /e2e/stories -e /e2e/conformance -e /e2e/late)
+	module=e2e/cluster part cluster 5m ./internal/...
 }
 
 e2e() {
@@ -49,6 +50,14 @@ e2e() {
 	fi
 	part conformance "$([ "$what" = long ] && echo 3h || echo 25m)" ./e2e/conformance
 	part stories "$([ "$what" = long ] && echo 3h || echo 25m)" ./e2e/stories
+}
+
+# fuzz runs every fuzz test for a minute each (FUZZTIME).
+fuzz() {
+	[ -e "$state/fuzz.passed" ] && say "fuzz passed before" && return
+	say fuzz
+	hack/fuzz.sh 2>&1 | tee "$state/fuzz.log"
+	if [ "${PIPESTATUS[0]}" -eq 0 ]; then touch "$state/fuzz.passed"; else failures=$((failures + 1)); fi
 }
 
 report() {
@@ -75,6 +84,7 @@ all)
 long)
 	unit
 	e2e
+	fuzz
 	report
 	;;
 *)
