@@ -20,11 +20,13 @@ import (
 	upstreams "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weft-mesh/weft/bench/probe"
 	"github.com/weft-mesh/weft/bench/process"
+	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 )
 
@@ -136,7 +138,10 @@ func (p *proxy) bootstrap() *bootstrap.Bootstrap {
 	p.b.Cleanup(backend.Close)
 	xds := static("xds", l)
 	xds.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2(p.b)}
+	weft := own(p.b)
 	return &bootstrap.Bootstrap{
+		StatsConfig:     weft.StatsConfig,
+		LayeredRuntime:  weft.LayeredRuntime,
 		Node:            &core.Node{Id: "bench", Cluster: "bench"},
 		StaticResources: &bootstrap.Bootstrap_StaticResources{Clusters: []*cluster.Cluster{xds, static(backendCluster, backend.Listener)}},
 		DynamicResources: &bootstrap.Bootstrap_DynamicResources{
@@ -145,6 +150,19 @@ func (p *proxy) bootstrap() *bootstrap.Bootstrap {
 				GrpcServices: []*core.GrpcService{{TargetSpecifier: &core.GrpcService_EnvoyGrpc_{EnvoyGrpc: &core.GrpcService_EnvoyGrpc{ClusterName: "xds"}}}}},
 		},
 	}
+}
+
+// own is the bootstrap of a Gateway's proxy.
+func own(tb testing.TB) *bootstrap.Bootstrap {
+	text, err := envoy.Bootstrap(envoy.Proxy{XDSAddress: "127.0.0.1:1"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b := &bootstrap.Bootstrap{}
+	if err := protojson.Unmarshal(text, b); err != nil {
+		tb.Fatal(err)
+	}
+	return b
 }
 
 func http2(tb testing.TB) *anypb.Any {
