@@ -84,12 +84,17 @@ func (n *neighbourhood) manyRoutes(count int) {
 	serves := n.gateway.Answers(converges, last, "/", 200)
 	n.Step("%d routes: created in %s, a sibling that came after them serves within %s, all accepted after %s more, the last serves after %s",
 		count, created.Round(time.Millisecond), took.Round(time.Millisecond), all.Round(time.Millisecond), serves.Round(time.Millisecond))
-	err := n.DeleteAllOf(n.t.Context(), &gwv1.HTTPRoute{}, client.InNamespace(n.Namespace), client.MatchingLabels{"story": "many"})
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	n.deleteAll()
 	n.gateway.Answers(stage.Size(time.Minute, 5*time.Minute), last, "/", 404)
 	n.sibling("front", "after-all.test")
+}
+
+// deleteAll asks again when the API server needs longer than it gives one request.
+func (n *neighbourhood) deleteAll() {
+	n.t.Helper()
+	n.Until(10*time.Minute, "the many routes are deleted", func(ctx context.Context) error {
+		return n.DeleteAllOf(ctx, &gwv1.HTTPRoute{}, client.InNamespace(n.Namespace), client.MatchingLabels{"story": "many"})
+	})
 }
 
 func (n *neighbourhood) createAll(count int) {
