@@ -73,7 +73,7 @@ func run(ctx context.Context, only []string) error {
 		return fmt.Errorf("find the repository: %w", err)
 	}
 	root := filepath.Dir(strings.TrimSpace(string(module)))
-	began := time.Now()
+	began, busy := time.Now(), load()
 	var all []figure.Figure
 	var failed []string
 	for _, p := range parts {
@@ -88,9 +88,8 @@ func run(ctx context.Context, only []string) error {
 		}
 		all = append(all, figures...)
 	}
-	load, _ := os.ReadFile("/proc/loadavg") // of Linux only
-	fmt.Printf("\n%s, %d cores, %s, %s; load %s\n\n", began.UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), runtime.Version(),
-		time.Since(began).Round(time.Second), strings.TrimSpace(string(load)))
+	fmt.Printf("\n%s, %d cores, %s, took %s; load of the machine before %s, after %s\n\n", began.UTC().Format("2006-01-02 15:04 UTC"),
+		runtime.NumCPU(), runtime.Version(), time.Since(began).Round(time.Second), busy, load())
 	if err := figure.Print(os.Stdout, all); err != nil {
 		return err
 	}
@@ -98,4 +97,14 @@ func run(ctx context.Context, only []string) error {
 		return fmt.Errorf("not measured: %s", strings.Join(failed, ", "))
 	}
 	return nil
+}
+
+// load is how many processes wanted to run in the last minute, on average.
+func load() string {
+	averages, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(averages), " ")
+	return first
 }
