@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -85,17 +86,15 @@ func (c *seenConn) unread() []byte {
 	return buffer[:max(n, 0)]
 }
 
-// idIn finds the id header in the head of a request. HTTP/1.1 clients here send one request at a
-// time and its head in one segment.
+// idLine finds the id header in the head of a request.
+var idLine = regexp.MustCompile(`(?i)\norder-id:[ \t]*([^\r\n]*)\r`)
+
+// idIn is the id in the head of a request. HTTP/1.1 clients here send one request at a time and its
+// head in one segment.
 func idIn(head []byte) string {
-	lower := bytes.ToLower(head)
-	at := bytes.Index(lower, []byte("\norder-id:"))
-	if at < 0 {
+	found := idLine.FindSubmatch(head)
+	if found == nil {
 		return ""
 	}
-	value, _, whole := bytes.Cut(head[at+len("\norder-id:"):], []byte("\r"))
-	if !whole {
-		return ""
-	}
-	return string(bytes.TrimSpace(value))
+	return string(bytes.TrimSpace(found[1]))
 }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// listen is a witness on a free port.
+func listen(t *testing.T) *witness {
+	t.Helper()
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { plain.Close() })
+	return &witness{Listener: plain}
+}
+
+func send(t *testing.T, at net.Addr, id string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: shop\r\nORDER-ID: %s\r\n\r\n", id)
+	return conn
+}
+
+func TestAbandonNamesWhatIsInHandAndNothingElse(t *testing.T) {
+	seen := listen(t)
+	begun, forever := make(chan struct{}), make(chan struct{})
+	defer close(forever)
+	server := &http.Server{ConnState: seen.state, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(idHeader) == "in-hand" {
+			close(begun)
+			<-forever
+		}
+	})}
+	go func() { _ = server.Serve(seen) }()
+	answered := send(t, seen.Addr(), "answered")
+	if _, err := http.ReadResponse(bufio.NewReader(answered), nil); err != nil {
+		t.Fatal(err)
+	}
+	send(t, seen.Addr(), "in-hand")
+	<-begun
+	// The server marks a connection as idle a moment after its answer has left.
+	deadline := time.Now().Add(5 * time.Second)
+	for slices.Contains(ids(seen), "answered") && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if got := seen.abandon(); !slices.Equal(got, []string{"in-hand"}) {
+		t.Errorf("abandoned %v, want in-hand alone", got)
+	}
+}
+
+// ids are those that the witness holds for now.
+func ids(w *witness) (all []string) {
+	w.open.Range(func(key, _ any) bool {
+		if id := key.(*seenConn).id.Load(); id != nil {
+			all = append(all, *id)
+		}
+		return true
+	})
+	return all
+}
+
+func TestAbandonNamesWhatNobodyHasRead(t *testing.T) {
+	seen := listen(t)
+	send(t, seen.Addr(), "unread")
+	conn, err := seen.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for len(conn.(*seenConn).unread()) == 0 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if got := seen.abandon(); !slices.Equal(got, []string{"unread"}) {
+		t.Errorf("abandoned %v, want unread", got)
+	}
+}
+
+func TestTheLedgerCountsRunsNotRepetitions(t *testing.T) {
+	l := &ledger{runs: map[string]map[string]bool{}, abandoned: map[string]string{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /orders/{order}/runs/{run}", l.record)
+	mux.HandleFunc("GET /orders", l.orders)
+	for _, run := range []string{"a/runs/1", "a/runs/1", "a/runs/2", "b/runs/3"} {
+		mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, "/orders/"+run, nil))
+	}
+	answer := httptest.NewRecorder()
+	mux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/orders", nil))
+	if got := strings.TrimSpace(answer.Body.String()); got != `{"a":2,"b":1}` {
+		t.Errorf("the ledger says %s", got)
+	}
+}
+
+func FuzzIDIn(f *testing.F) {
+	f.Add([]byte("GET / HTTP/1.1\r\nOrder-Id: 7\r\n\r\n"))
+	f.Add([]byte("\norder-id:"))
+	f.Fuzz(func(t *testing.T, head []byte) {
+		if id := idIn(head); strings.ContainsAny(id, "\r") || len(id) > len(head) {
+			t.Errorf("%q in %q", id, head)
+		}
+	})
+}
