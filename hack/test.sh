@@ -11,7 +11,8 @@ cd "$(dirname "$0")/.."
 
 what=${1:-all}
 state=bin/test
-[ "$what" = long ] && state=bin/test-long-$(git rev-parse --short HEAD) && export WEFT_LONG=1
+commit=$(git rev-parse --short HEAD)
+[ "$what" = long ] && state=bin/test-long-$commit && export WEFT_LONG=1
 mkdir -p "$state"
 [ "$what" = long ] || rm -f "$state"/*
 go build -o bin/tally-tool ./hack/tally || exit 1
@@ -63,7 +64,7 @@ fuzz() {
 report() {
 	mkdir -p docs/reports
 	{
-		printf '# %s, commit %s\n\n' "$(date -u +%Y-%m-%d)" "$(git rev-parse --short HEAD)"
+		printf '# %s, commit %s\n\n' "$(date -u +%Y-%m-%d)" "$commit"
 		printf '`make test-long` on %s cores, %s.\n\n' "$(nproc)" "$(go version | cut -d' ' -f3-)"
 		for log in "$state"/*.log; do
 			printf '## %s\n\n```\n' "$(basename "$log" .log)"
