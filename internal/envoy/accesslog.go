@@ -8,8 +8,9 @@ import (
 )
 
 // failureLog writes a line of JSON to stdout for each request that failed: a status of 500 or more, or
-// a flag that says that the proxy, not a backend, is why. The runtime key weft.log_status, 0 to log
-// every request, moves the threshold.
+// a flag that says that the proxy, not a backend, is why. A request that no route takes is left out: a
+// scanner would fill the disk. The runtime key weft.log_status, 0 to log every request, moves the
+// threshold.
 func failureLog() []*accesslogv3.AccessLog {
 	status := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
@@ -18,7 +19,7 @@ func failureLog() []*accesslogv3.AccessLog {
 		}},
 	}}
 	flags := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
-		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"NR", "UF", "UC", "UT", "UH", "UO", "URX"}},
+		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"UF", "UC", "UT", "UH", "UO", "URX"}},
 	}}
 	return []*accesslogv3.AccessLog{{
 		Name: "envoy.access_loggers.stdout",
