@@ -135,7 +135,7 @@ func envoyContainer(in Input) corev1.Container {
 		Resources:       resources(in.Defaults),
 		VolumeMounts:    mounts(in.Envoy),
 		StartupProbe:    probe(in.Envoy, 1, 120),
-		ReadinessProbe:  probe(in.Envoy, 3, 2),
+		ReadinessProbe:  probe(in.Envoy, 3, 3),
 		Lifecycle:       &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: drainRequest(in.Envoy)}},
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: new(false),
@@ -194,11 +194,13 @@ func resources(d v1alpha1.GatewayDefaults) corev1.ResourceRequirements {
 	}
 }
 
+// probe is patient: Envoy answers it on the thread that also builds its tables, which thousands of new
+// hostnames keep busy for seconds while requests are served as before.
 func probe(e Envoy, period, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		PeriodSeconds:    period,
 		FailureThreshold: failures,
-		TimeoutSeconds:   2,
+		TimeoutSeconds:   10,
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 			Path: e.ReadyPath, Port: intstr.FromInt32(ReadyPort), Scheme: corev1.URISchemeHTTP,
 		}},
