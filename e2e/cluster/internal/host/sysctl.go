@@ -10,14 +10,17 @@ import (
 	"strings"
 )
 
-// required are the kernel settings that pod networking needs. The bridge ones are
-// absent when the kernel has no bridge filter; they send the answer of a pod on
-// the same bridge back through connection tracking, which Services rely on.
+// required are the kernel settings that pods need. The bridge ones are absent when
+// the kernel has no bridge filter; they send the answer of a pod on the same bridge
+// back through connection tracking, which Services rely on. Pods of one user share
+// its inotify instances, of which each Envoy takes several: it aborts at its start
+// when the kernel's default of 128 is used up.
 var required = map[string]string{
 	"net/ipv4/ip_forward":                 "1",
 	"net/ipv6/conf/all/forwarding":        "1",
 	"net/bridge/bridge-nf-call-iptables":  "1",
 	"net/bridge/bridge-nf-call-ip6tables": "1",
+	"fs/inotify/max_user_instances":       "8192",
 }
 
 // observed are settings that the kubelet and the CNI plugins change by themselves.
