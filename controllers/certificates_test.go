@@ -43,15 +43,7 @@ func newCertificateStage(t *testing.T) *certificateStage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the manager: %v", err)
-		}
-	})
+	run(t, mgr)
 	return s
 }
 

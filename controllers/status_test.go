@@ -49,15 +49,7 @@ func newStatusStage(t *testing.T) *statusStage {
 	if err := mgr.Add(s.statuses); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the manager: %v", err)
-		}
-	})
+	run(t, mgr)
 	return s
 }
 

@@ -83,18 +83,19 @@ func (g gateway) find(name string) (listener, bool) {
 // routeWants are the virtual hosts that hold a route and the clusters that it sends to.
 func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 	var out []string
+	placed, clusters := m.placements(q, k), m.rules.Get(q, k).clusters()
 	for _, a := range m.attached.Get(q, k) {
 		g := m.gateways.Get(q, a.Gateway)
 		if g.Gateway == nil || len(a.Places) == 0 {
 			continue
 		}
 		scope := ProxyScope(g.Gateway)
-		for _, name := range m.placements(q, k) {
+		for _, name := range placed {
 			if owner, _ := parseListener(name); owner == a.Gateway {
 				out = append(out, Want{scope, KindVirtualHost, name}.Key())
 			}
 		}
-		for _, c := range m.rules.Get(q, k).clusters() {
+		for _, c := range clusters {
 			out = append(out, Want{scope, KindCluster, c}.Key(), Want{scope, KindEndpoints, c}.Key())
 		}
 	}
