@@ -67,7 +67,7 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of discovery: %w", err)
 	}
-	store := xds.NewStore()
+	store := xds.NewStore(nil)
 	s := &Server{
 		mgr: mgr, address: address, log: mgr.GetLogger().WithName("serve"),
 		facts:    xds.NewFacts(),

@@ -49,7 +49,7 @@ func (h chance) object() string {
 
 // again is a new Core given everything that c holds, at once.
 func again(c *Core) *Core {
-	f := New(xds.NewStore(), xds.NewFacts())
+	f := New(xds.NewStore(nil), xds.NewFacts())
 	f.tables.Graph.Commit(func() {
 		copyTable(c.tables.GatewayClasses, f.tables.GatewayClasses)
 		copyTable(c.tables.Gateways, f.tables.Gateways)

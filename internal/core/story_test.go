@@ -66,7 +66,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t, New(xds.NewStore(), xds.NewFacts()), map[string]string{}}
+	return &world{t, New(xds.NewStore(nil), xds.NewFacts()), map[string]string{}}
 }
 
 // apply commits the objects of some YAML and returns what became different.
