@@ -12,9 +12,9 @@ func SPIFFEID(trustDomain, namespace, serviceAccount string) string {
 	return "spiffe://" + trustDomain + "/ns/" + namespace + "/sa/" + serviceAccount
 }
 
-// identity is the certificate and key of a ServiceAccount ("namespace/name"), under the name
+// Identity is the certificate and key of a ServiceAccount ("namespace/name"), under the name
 // IdentitySecret; false while it has none.
-func (m *Mesh) identity(*incr.Query, string) (Secret, bool) { return Secret{}, false }
+func (m *Mesh) Identity(*incr.Query, string) (Secret, bool) { return Secret{}, false }
 
-// roots are the authorities, in PEM, that peers' certificates are verified by.
-func (m *Mesh) roots(*incr.Query) []byte { return nil }
+// Roots are the authorities, in PEM, that peers' certificates are verified by.
+func (m *Mesh) Roots(*incr.Query) []byte { return nil }

@@ -25,10 +25,18 @@ type Mesh struct {
 	takenBy  *incr.View[string, string]
 	placedOn *incr.View[string, string]
 
-	// RouteWants and GatewayWants are what the proxies of a scope must be able to see because of a
-	// route or a Gateway: Want keys.
-	RouteWants   *incr.View[string, string]
-	GatewayWants *incr.View[string, string]
+	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
+	PodsIn   *incr.View[string, string]
+	inbounds *incr.Memo[string, Inbound]
+
+	// The ranges of pods' IPs as nodes tell them and as they were seen, each as one group, and the
+	// nodes at an address.
+	nodeRanges, seenRanges, nodesAt *incr.Index[string, string]
+
+	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route, a
+	// Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
+	RouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
+	MeshWants                                                         *incr.Set[string]
 }
 
 // New lays the functions over the tables, which must still be empty.
@@ -43,7 +51,24 @@ func New(t *cluster.Tables) *Mesh {
 	m.placedOn = incr.NewView(t.HTTPRoutes, "placedOn", m.placements)
 	m.RouteWants = incr.NewView(t.HTTPRoutes, "routeWants", m.routeWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
+	m.laySidecars(t)
 	return m
+}
+
+// laySidecars lays what concerns sidecars.
+func (m *Mesh) laySidecars(t *cluster.Tables) {
+	m.nodesAt = incr.NewIndex(t.Nodes, nodeAddresses)
+	m.nodeRanges = incr.NewIndex(incr.NewIndex(t.Nodes, nodeRanges).Table, all[[]string])
+	m.seenRanges = incr.NewIndex(incr.NewIndex(t.Pods, seenRanges).Table, all[[]string])
+	m.inbounds = incr.NewMemo(t.Graph, "inbound", same[Inbound], m.inbound)
+	m.PodsIn = incr.NewView(t.Pods, "podsIn", m.podScopes)
+	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
+	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
+	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
+	m.MeshWants = incr.NewSet[string](t.Graph)
+	for _, w := range meshWants() {
+		m.MeshWants.Add(w)
+	}
 }
 
 // same compares results, whose Kubernetes objects are pointers into caches: equal pointers are
