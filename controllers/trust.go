@@ -9,6 +9,7 @@ import (
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -27,6 +28,9 @@ import (
 )
 
 // +kubebuilder:rbac:groups=cert-manager.io,namespace=weft-system,resources=issuers,verbs=delete
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingadmissionpolicies;validatingadmissionpolicybindings,verbs=create
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingadmissionpolicies;validatingadmissionpolicybindings,resourceNames=weft-mesh-issuer;weft-mesh-issuer-signing-requests,verbs=patch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingadmissionpolicies;validatingadmissionpolicybindings,verbs=get;list;watch
 
 // Trust has the mesh's roots follow its issuer: it makes Weft's own authority, sees by a probe which
 // roots an issuer has, and takes a change of root from step to step, each written down before the
@@ -61,6 +65,8 @@ func (t *Trust) setup(mgr ctrl.Manager, changed <-chan event.GenericEvent) error
 		Watches(&cmv1.Certificate{}, always, ours).
 		Watches(&corev1.Secret{}, always, ours).
 		Watches(&corev1.ConfigMap{}, always, ours).
+		Watches(&admissionv1.ValidatingAdmissionPolicy{}, always).
+		Watches(&admissionv1.ValidatingAdmissionPolicyBinding{}, always).
 		WatchesRawSource(source.Channel(changed, handler.Funcs{GenericFunc: soon})).
 		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			queue.Add(one) // there may be nothing yet to be told of
@@ -85,7 +91,7 @@ func (t *Trust) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, err
 		t.say(v1alpha1.IdentityStatus{Phase: "Waiting", Problems: []v1alpha1.IdentityProblem{{Message: clip(err.Error(), maxRefusalDetail)}}})
 		return ctrl.Result{}, err
 	}
-	failed := []error{t.prepare(ctx, s)}
+	failed := []error{t.guard(ctx, s, state), t.prepare(ctx, s)}
 	seen, problem, err := t.observe(ctx, s, state)
 	if err != nil {
 		return ctrl.Result{}, errors.Join(append(failed, err)...)
@@ -113,6 +119,15 @@ func (t *Trust) read(ctx context.Context) (pki.State, error) {
 		return pki.State{}, nil
 	}
 	return pki.ParseState(&cm)
+}
+
+// guard keeps everybody else from the issuers.
+func (t *Trust) guard(ctx context.Context, s pki.Settings, state pki.State) error {
+	var failed []error
+	for _, policy := range pki.Policies(pki.Protected(s, state), s.CertManager) {
+		failed = append(failed, apply(ctx, t.Client, policy), apply(ctx, t.Client, pki.Binding(policy.Name)))
+	}
+	return errors.Join(failed...)
 }
 
 // prepare makes Weft's own authority, unless the Mesh names another, and the probe.

@@ -30,7 +30,7 @@ const (
 // +kubebuilder:printcolumn:name="Trust Domain",type=string,priority=1,JSONPath=`.spec.trustDomain`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'default'",message="a cluster has one Mesh, and its name is default"
-// +kubebuilder:validation:XValidation:rule="self.?spec.?trustDomain.orValue('cluster.local') == oldSelf.?spec.?trustDomain.orValue('cluster.local')",message="cannot change: every identity begins with it. To start a mesh of another trust domain, delete the Mesh and create it anew",fieldPath=".spec.trustDomain"
+// +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.trustDomain) ? self.spec.trustDomain : 'cluster.local') == (has(oldSelf.spec) && has(oldSelf.spec.trustDomain) ? oldSelf.spec.trustDomain : 'cluster.local')",message="cannot change: every identity begins with it. To start a mesh of another trust domain, delete the Mesh and create it anew",fieldPath=".spec.trustDomain"
 type Mesh struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

@@ -71,7 +71,7 @@ func (s State) next(o Observation) State {
 		return s
 	case s.Target != o.Wanted || !sameRoots(s.Keep, o.Roots):
 		s.Phase, s.Target, s.Keep = Distributing, o.Wanted, o.Roots
-		s.Incoming = without(union(s.Incoming, o.Roots), s.Trusted)
+		s.Incoming = without(o.Roots, s.Trusted) // of those before, nothing depends on any
 		return s
 	case o.Told != s.Serial || len(o.Proxies) > 0:
 		return s
@@ -108,8 +108,6 @@ func without(a, b []Root) (out []Root) {
 	}
 	return out
 }
-
-func union(a, b []Root) []Root { return slices.Concat(a, without(b, a)) }
 
 // StateName is the ConfigMap, in weft-system, that holds the State.
 const StateName = "weft-mesh-roots"
