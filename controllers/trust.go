@@ -38,10 +38,11 @@ import (
 type Trust struct {
 	client.Client
 	Told       func() uint64          // the Serial of the state that the proxies were told of
-	Behind     func() []string        // proxies that have not acknowledged what they were told
+	Proxies    func() map[string]bool // the connected ones ("namespace/pod"): whether each acknowledged what it was told
 	Identities func() []mesh.Identity // every one
 	Changed    func()                 // called when Status differs
 
+	absent absence
 	mu     sync.Mutex
 	status *v1alpha1.IdentityStatus
 }
@@ -152,32 +153,16 @@ func (t *Trust) observe(ctx context.Context, s pki.Settings, state pki.State) (p
 		}
 	}
 	slices.Sort(o.Accounts)
-	o.Told = t.Told() // before Behind, which may then speak of a later state, but of no earlier one
-	o.Proxies = t.Behind()
-	var problem string
-	var err error
-	o.Roots, problem, err = t.probe(ctx, s)
+	o.Told = t.Told() // before what proxies say, which may then be about a later state, but about no earlier one
+	if state.Phase != pki.Steady {
+		var err error
+		if o.Proxies, err = t.behind(ctx); err != nil {
+			return o, "", err
+		}
+	}
+	probed, problem, err := t.probe(ctx, s, state)
+	o.Roots = probed
 	return o, problem, err
-}
-
-// probe reads the roots of the issuer that the Mesh names; none, and why, while it has not signed.
-func (t *Trust) probe(ctx context.Context, s pki.Settings) ([]pki.Root, string, error) {
-	var secret corev1.Secret
-	err := t.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: pki.Probe}, &secret)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, "", fmt.Errorf("read Secret %s: %w", pki.Probe, err)
-	}
-	if err != nil || pki.IssuerOf(&secret) != s.Issuer {
-		return nil, fmt.Sprintf("%s has signed nothing yet: see the events of Certificate %s/%s, and whether the issuer is Ready", s.Issuer, v1alpha1.SystemNamespace, pki.Probe), nil
-	}
-	roots, problem := pki.RootsOf(&secret)
-	if problem == "" {
-		_, problem = s.CheckProbe(&secret, roots)
-	}
-	if problem != "" {
-		return nil, problem, nil
-	}
-	return roots, "", nil
 }
 
 // clear deletes the authorities that were Weft's own before: their keys are of no more use.

@@ -268,7 +268,15 @@ func TestIdentities(t *testing.T) {
 	if err := is.Delete(t.Context(), &corev1.Secret{ObjectMeta: system(leaf.Name)}); err != nil {
 		t.Fatal(err)
 	}
-	is.await("Vault", steady("ClusterIssuer/vault"))
+	third := is.await("Vault", steady("ClusterIssuer/vault"))
+
+	delete(is.roots, "vault")
+	if err := is.Delete(t.Context(), &corev1.Secret{ObjectMeta: system(leaf.Name)}); err != nil {
+		t.Fatal(err)
+	}
+	is.await("another root of the same issuer", func(s *v1alpha1.IdentityStatus) bool {
+		return steady("ClusterIssuer/vault")(s) && !slices.Equal(s.RootsTrusted, third.RootsTrusted)
+	})
 }
 
 // steady says that every identity is by this issuer, and trusts its root alone.

@@ -50,22 +50,22 @@ func (c *Core) tellIdentities() {
 // TrustTold is the Serial of the state of the roots that the proxies were told of last.
 func (c *Core) TrustTold() uint64 { return c.identities.told.Load() }
 
-// Behind names the connected proxies ("namespace/pod") that have not acknowledged their certificate or
-// their roots as they are now, in order.
-func (c *Core) Behind() []string {
-	var out []string
+// Proxies are the connected proxies ("namespace/pod"), and whether each has acknowledged its certificate
+// and its roots as they are now.
+func (c *Core) Proxies() map[string]bool {
+	out := map[string]bool{}
 	for _, p := range c.facts.All() {
-		for _, name := range []string{mesh.RootsSecret, mesh.IdentitySecret} {
-			n := xds.Name{Type: xds.SecretType, Name: name}
-			sight, seen := c.store.Sight(p.Scope, n)
-			if seen && (p.Acknowledged < sight.Revision || refuses(p, n, sight.Version)) {
-				out = append(out, p.Namespace+"/"+p.Pod)
-				break
-			}
-		}
+		name := p.Namespace + "/" + p.Pod
+		others, known := out[name] // streams of the same pod, of which one may be about to end
+		out[name] = (others || !known) && c.acknowledged(p, mesh.RootsSecret) && c.acknowledged(p, mesh.IdentitySecret)
 	}
-	slices.Sort(out)
 	return out
+}
+
+func (c *Core) acknowledged(p xds.Fact, secret string) bool {
+	n := xds.Name{Type: xds.SecretType, Name: secret}
+	sight, seen := c.store.Sight(p.Scope, n)
+	return !seen || p.Acknowledged >= sight.Revision && !refuses(p, n, sight.Version)
 }
 
 func refuses(p xds.Fact, n xds.Name, version string) bool {

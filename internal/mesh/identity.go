@@ -7,7 +7,6 @@ import (
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -107,12 +106,8 @@ func (m *Mesh) issuedLeaf(q *incr.Query, account string) leaf {
 	if !ok {
 		return leaf{problem: m.pending(q, name)}
 	}
-	l := m.check(q, account, s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
-	if l.problem != "" {
-		l.problem = fmt.Sprintf("Secret %s/%s: %s", s.Namespace, s.Name, l.problem)
-	}
-	l.From = pki.IssuerOf(s)
-	return l
+	got, problem := m.settings(q).CheckSecret(s, account, m.Trust(q).Trusted)
+	return leaf{Leaf: got, From: pki.IssuerOf(s), problem: problem}
 }
 
 func (m *Mesh) signedLeaf(q *incr.Query, account string) leaf {
@@ -120,14 +115,8 @@ func (m *Mesh) signedLeaf(q *incr.Query, account string) leaf {
 	if !ok {
 		return leaf{problem: m.pending(q, pki.Intermediate)}
 	}
-	l := m.check(q, account, s.Chain, s.Key)
-	l.From, l.Signed = s.Issuer, true
-	return l
-}
-
-func (m *Mesh) check(q *incr.Query, account string, chain, private []byte) leaf {
-	got, problem := pki.CheckLeaf(chain, private, pki.SPIFFEID(m.trustDomain(q), account), m.Trust(q).Trusted)
-	return leaf{Leaf: got, problem: problem}
+	got, problem := pki.CheckLeaf(s.Chain, s.Key, pki.SPIFFEID(m.trustDomain(q), account), m.Trust(q).Trusted)
+	return leaf{Leaf: got, From: s.Issuer, Signed: true, problem: problem}
 }
 
 // pending says why the Secret of a Certificate is not there yet.

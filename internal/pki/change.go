@@ -51,6 +51,9 @@ type Observation struct {
 // Published are the roots that the proxies are to have.
 func (s State) Published() []Root { return slices.Concat(s.Trusted, s.Incoming) }
 
+// Knows says whether a root is, or is about to be, among the Published.
+func (s State) Knows(r Root) bool { return slices.Contains(s.Published(), r) }
+
 // Next is the state after what is observed; the same if that changes nothing. A root is used once
 // every proxy has it, and withdrawn once nobody uses it; an issuer that does not answer holds up only
 // the change towards it.

@@ -188,11 +188,20 @@ func RootsOf(s *corev1.Secret) ([]Root, string) {
 
 func selfSigned(c *x509.Certificate) bool { return c.IsCA && c.CheckSignatureFrom(c) == nil }
 
+// CheckSecret is CheckLeaf of what a Secret holds, for a ServiceAccount.
+func (s Settings) CheckSecret(secret *corev1.Secret, account string, roots []Root) (Leaf, string) {
+	leaf, problem := CheckLeaf(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], SPIFFEID(s.TrustDomain, account), roots)
+	if problem != "" {
+		problem = fmt.Sprintf("Secret %s/%s: %s", secret.Namespace, secret.Name, problem)
+	}
+	return leaf, problem
+}
+
 // CheckProbe says whether the Secret of the Probe is what was asked for, and verified by its own roots.
 func (s Settings) CheckProbe(secret *corev1.Secret, roots []Root) (Leaf, string) {
-	leaf, problem := CheckLeaf(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], SPIFFEID(s.TrustDomain, operator), roots)
+	leaf, problem := s.CheckSecret(secret, operator, roots)
 	if problem != "" {
-		problem = fmt.Sprintf("%s signs what the mesh cannot use: Secret %s/%s: %s", s.Issuer, secret.Namespace, secret.Name, problem)
+		problem = fmt.Sprintf("%s signs what the mesh cannot use: %s", s.Issuer, problem)
 	}
 	return leaf, problem
 }
