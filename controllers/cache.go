@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,6 +22,7 @@ import (
 // may not serve yet cannot be named here: a manager would not start without them.
 func CacheOptions() cache.Options {
 	tls := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
+	made := labels.SelectorFromSet(labels.Set{gateway.ManagedByLabel: gateway.ManagedBy})
 	own := fields.OneTermEqualSelector(metav1.ObjectNameField, webhooks.Name)
 	return cache.Options{
 		DefaultTransform: trimMeta,
@@ -30,7 +32,9 @@ func CacheOptions() cache.Options {
 			&corev1.Secret{}:     {Field: tls},
 			&corev1.ConfigMap{}:  {Transform: trimConfigMap},
 			&appsv1.Deployment{}: {Transform: trimDeployment},
-			&admissionv1.ValidatingWebhookConfiguration{}: {Field: own},
+			&admissionv1.ValidatingWebhookConfiguration{}:   {Field: own},
+			&admissionv1.ValidatingAdmissionPolicy{}:        {Label: made},
+			&admissionv1.ValidatingAdmissionPolicyBinding{}: {Label: made},
 		},
 	}
 }

@@ -47,9 +47,12 @@ type Server struct {
 	feeds        *feeds
 	availability Availability
 	appeared     map[string]bool // names of the Parts whose controllers are set up
+	identities   *Identities
+	trust        *Trust
 
 	served  atomic.Pointer[Served]
-	changed chan event.GenericEvent // Served, or Facts, changed
+	changed chan event.GenericEvent // Served, or Facts, or the Status of trust, changed
+	moved   chan event.GenericEvent // Facts, or identities, changed
 	open    atomic.Bool
 }
 
@@ -74,7 +77,7 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	s := &Server{
 		mgr: mgr, address: address, log: mgr.GetLogger().WithName("serve"),
 		facts:    xds.NewFacts(),
-		appeared: map[string]bool{}, changed: make(chan event.GenericEvent, 1),
+		appeared: map[string]bool{}, changed: make(chan event.GenericEvent, 1), moved: make(chan event.GenericEvent, 1),
 	}
 	s.core = core.New(store, s.facts)
 	s.core.OnCommit = func(c core.Commit) {
@@ -83,7 +86,11 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 		}
 		s.log.V(1).Info("Commit", "revision", c.Revision, "inputs", c.Inputs, "resources", c.Resources, "duration", c.Duration)
 	}
-	s.core.OnFacts = s.notify
+	s.core.OnFacts = func() { s.notify(); s.move() }
+	s.identities = &Identities{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: s.core.Identities, Changed: s.move}
+	s.trust = &Trust{
+		Client: mgr.GetClient(), Told: s.core.TrustTold, Proxies: s.core.Proxies, Identities: s.identities.All, Changed: s.notify,
+	}
 	s.xds = xds.NewServer(xds.Options{
 		Store: store, Facts: s.facts, Log: s.log,
 		Certificate:   (&KeyPair{Secrets: mgr.GetClient(), Name: systemName(XDSSecret)}).GetCertificate,
@@ -247,9 +254,14 @@ func (s *Server) begin(ctx context.Context, served Served) error {
 	return nil
 }
 
-func (s *Server) notify() {
+func (s *Server) notify() { tell(s.changed) }
+
+func (s *Server) move() { tell(s.moved) }
+
+// tell never blocks: a notice that was not taken yet stands for this one too.
+func tell(of chan<- event.GenericEvent) {
 	select {
-	case s.changed <- event.GenericEvent{Object: &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}}}:
+	case of <- event.GenericEvent{Object: &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}}}:
 	default:
 	}
 }
@@ -264,7 +276,9 @@ func (s *Server) setup(ctx context.Context, part Part) error {
 		listeners := &Certificates{Client: c, Cache: s.mgr.GetCache(), Outbox: s.core.Certificates, Events: s.mgr.GetEventRecorder("weft-certificates")}
 		return errors.Join(
 			s.mgr.Add(listeners),
+			s.mgr.Add(s.identities),
 			SetupAuthority(s.mgr),
+			s.trust.setup(s.mgr, s.moved),
 			follow(ctx, s.mgr.GetCache(), &cmv1.Certificate{}, func(obj any) {
 				if cert, ok := obj.(*cmv1.Certificate); ok && cert.Namespace == v1alpha1.SystemNamespace {
 					s.notify()

@@ -43,6 +43,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.ReferenceGrants),
 		feed(in, t.Certificates),
 		feed(in, t.Deployments),
+		feed(in, t.Meshes),
 	}
 }
 

@@ -6,6 +6,7 @@
 package cluster
 
 import (
+	"bytes"
 	"slices"
 
 	certv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -16,7 +17,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/pki"
 )
 
 // Tables are the inputs. A key is "namespace/name", or "name" where a kind has no namespace.
@@ -37,6 +40,12 @@ type Tables struct {
 	Certificates    *incr.Table[string, *certv1.Certificate]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
+
+	// Meshes is the one Mesh, by name.
+	Meshes *incr.Table[string, *v1alpha1.Mesh]
+
+	// Leaves are the certificates that the operator signed itself, by ServiceAccount.
+	Leaves *incr.Table[string, Leaf]
 
 	// Bundles are the versions that the CRDs of an API group name, by group.
 	Bundles *incr.Table[string, string]
@@ -69,6 +78,16 @@ type Quarantine struct {
 	Detail     string // Envoy's own words
 }
 
+// Leaf is a certificate that the operator signed with the mesh's intermediate authority.
+type Leaf struct {
+	Chain, Key []byte     // PEM
+	Issuer     pki.Issuer // of the intermediate
+}
+
+func sameLeaf(a, b Leaf) bool {
+	return a.Issuer == b.Issuer && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.Key, b.Key)
+}
+
 // NewTables makes empty tables on a graph of their own.
 func NewTables() *Tables {
 	g := &incr.Graph{}
@@ -87,6 +106,8 @@ func NewTables() *Tables {
 		Secrets:         incr.NewTable[string](g, sameVersion[*corev1.Secret]),
 		ConfigMaps:      incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
 		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
+		Meshes:          incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
+		Leaves:          incr.NewTable[string](g, sameLeaf),
 		Bundles:         incr.NewTable[string](g, func(a, b string) bool { return a == b }),
 		Refusals:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 		Deployments:     incr.NewTable[string](g, sameAvailability),

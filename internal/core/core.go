@@ -26,6 +26,11 @@ type Core struct {
 	// Gateway.
 	Statuses     *cluster.Outbox[mesh.Status]
 	Certificates *cluster.Outbox[Certificates]
+	// Identities are what is wanted and known of each ServiceAccount that is to have an identity, once
+	// the proxies are told of it; of one that no longer is, only its Account. Signed are the same, for
+	// who signs.
+	Identities *cluster.Outbox[mesh.Identity]
+	Signed     *cluster.Outbox[mesh.Identity]
 	// OnCommit, if set before Run, is told of every commit.
 	OnCommit func(Commit)
 	// OnFacts, if set before Run, is called after proxies came, went or answered.
@@ -42,6 +47,7 @@ type Core struct {
 	answered   bool       // proxies stated new facts
 	change     xds.Change // what the commit under way does
 	quarantine *quarantine
+	identities identities
 
 	afterwards []func() // to be done when the commit under way is published
 	rescoped   bool
@@ -69,6 +75,8 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c := &Core{
 		Statuses:     cluster.NewOutbox[mesh.Status](),
 		Certificates: cluster.NewOutbox[Certificates](),
+		Identities:   cluster.NewOutbox[mesh.Identity](),
+		Signed:       cluster.NewOutbox[mesh.Identity](),
 		tables:       t,
 		mesh:         mesh.New(t),
 		inbox:        cluster.NewInbox(),
@@ -81,6 +89,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c.clear()
 	c.publishResources()
 	c.publishStatuses()
+	c.publishIdentities()
 	return c
 }
 
@@ -127,6 +136,7 @@ func (c *Core) Commit() {
 	if c.settle() && c.OnRescope != nil {
 		c.OnRescope()
 	}
+	c.tellIdentities()
 	if answered && c.OnFacts != nil {
 		c.OnFacts()
 	}

@@ -54,7 +54,7 @@ func buildSecret(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Messag
 			return envoy.Roots(name, roots)
 		}
 	case mesh.IdentitySecret:
-		s, ok = m.Identity(q, variant)
+		s, ok = m.OwnSecret(q, variant)
 	default:
 		s, ok = m.SecretByName(q, name)
 	}

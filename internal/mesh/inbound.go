@@ -18,8 +18,6 @@ const (
 	OutboundListener    = "outbound"
 	InboundListener     = "inbound"
 	NodeInboundListener = "inbound-node"
-	IdentitySecret      = "identity"
-	RootsSecret         = "roots"
 )
 
 // Clusters that lead to where a connection was going: to the app, or out of the mesh.

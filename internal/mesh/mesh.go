@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/pki"
 )
 
 // Mesh is what is remembered of the cluster: every function below is run again only when
@@ -37,6 +38,15 @@ type Mesh struct {
 	// Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
 	RouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
 	MeshWants                                                         *incr.Set[string]
+
+	meshes *incr.Memo[string, pki.Settings] // by name
+	trust  *incr.Memo[string, pki.State]    // by key of the ConfigMap
+	leaves *incr.Memo[string, leaf]         // by ServiceAccount
+
+	// PodAccounts are the pods in the mesh by their ServiceAccount, GatewayAccounts the Gateways by
+	// that of their proxies: those who are to have an identity.
+	PodAccounts     *incr.View[string, string]
+	GatewayAccounts *incr.View[string, string]
 }
 
 // New lays the functions over the tables, which must still be empty.
@@ -52,6 +62,11 @@ func New(t *cluster.Tables) *Mesh {
 	m.RouteWants = incr.NewView(t.HTTPRoutes, "routeWants", m.routeWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
 	m.laySidecars(t)
+	m.meshes = incr.NewMemo(t.Graph, "settings", same[pki.Settings], m.readSettings)
+	m.trust = incr.NewMemo(t.Graph, "trust", same[pki.State], m.readTrust)
+	m.leaves = incr.NewMemo(t.Graph, "leaf", same[leaf], m.leaf)
+	m.PodAccounts = incr.NewView(t.Pods, "podAccount", m.podAccount)
+	m.GatewayAccounts = incr.NewView(t.Gateways, "gatewayAccount", m.gatewayAccount)
 	return m
 }
 
