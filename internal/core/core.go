@@ -40,6 +40,7 @@ type Core struct {
 	answered   bool       // proxies stated new facts
 	change     xds.Change // what the commit under way does
 	quarantine *quarantine
+	policies   policies
 
 	mu     sync.RWMutex
 	scopes map[string]struct{}
@@ -77,6 +78,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c.clear()
 	c.publishResources()
 	c.publishStatuses()
+	c.publishPolicies()
 	return c
 }
 
@@ -116,9 +118,13 @@ func (c *Core) Commit() {
 		}
 	})
 	resources := len(c.change.Resources)
+	recount := answered || c.policies.touched(c.change)
 	if resources+len(c.change.Scopes) > 0 {
 		c.publish(c.change)
 		c.clear()
+	}
+	if recount {
+		c.count()
 	}
 	if answered && c.OnFacts != nil {
 		c.OnFacts()

@@ -5,6 +5,7 @@ import (
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 )
@@ -25,6 +26,9 @@ type Mesh struct {
 	takenBy  *incr.View[string, string]
 	placedOn *incr.View[string, string]
 
+	// policiesOn are the MeshPolicies that are about a subject, by the subject's group.
+	policiesOn *incr.Index[string, string]
+
 	// RouteWants and GatewayWants are what the proxies of a scope must be able to see because of a
 	// route or a Gateway: Want keys.
 	RouteWants   *incr.View[string, string]
@@ -35,6 +39,7 @@ type Mesh struct {
 func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
 	m.RoutesOf = incr.NewIndex(t.HTTPRoutes, func(_ string, r *gwv1.HTTPRoute) []string { return parents(r) })
+	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
 	m.gateways = incr.NewMemo(t.Graph, "gateway", same[gateway], m.gateway)
 	m.rules = incr.NewMemo(t.Graph, "rules", same[resolved], m.resolve)

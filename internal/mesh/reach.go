@@ -1,0 +1,43 @@
+package mesh
+
+import (
+	"slices"
+
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// Reach is how far a MeshPolicy reaches: what must be acknowledged of one generation of it.
+type Reach struct {
+	Generation int64
+	// Wants are the resources that carry the policy, for each scope of proxies that it reaches.
+	Wants []Want
+}
+
+// Reach is a policy's, by its key.
+func (m *Mesh) Reach(q *incr.Query, k string) Reach {
+	p, ok := m.MeshPolicies.Get(q, k)
+	if !ok {
+		return Reach{}
+	}
+	return Reach{p.Generation, m.carriers(q, k)}
+}
+
+// carriers are the resources that carry a policy, for each scope that has pods which it selects.
+func (m *Mesh) carriers(*incr.Query, string) []Want { return nil }
+
+// policiesOf are the keys of the policies that select a workload, or one of its ports.
+func (m *Mesh) policiesOf(q *incr.Query, w workload) []string {
+	var kinds []room.Kind
+	for _, r := range policy.All {
+		kinds = append(kinds, r.On...)
+	}
+	slices.Sort(kinds)
+	var out []string
+	for _, p := range m.selecting(q, w, 0, slices.Compact(kinds)) {
+		out = append(out, p.key())
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
