@@ -108,7 +108,7 @@ const (
 // PolicyTarget is one thing that a policy is about: an object by kind and name, or pods.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.pods) ? !has(self.kind) && !has(self.name) && !has(self.group) && !has(self.sectionName) && !has(self.port) : has(self.kind) && has(self.name)",message="a target has kind and name, or pods alone"
-// +kubebuilder:validation:XValidation:rule="!has(self.group) || !has(self.kind) || self.group == (self.kind in ['Service', 'ServiceAccount'] ? ” : 'gateway.networking.k8s.io')",message="the kind is not of that group: leave group out",fieldPath=".group"
+// +kubebuilder:validation:XValidation:rule="!has(self.group) || !has(self.kind) || (self.kind in ['Service', 'ServiceAccount'] ? self.group.size() == 0 : self.group == 'gateway.networking.k8s.io')",message="the kind is not of that group: leave group out",fieldPath=".group"
 // +kubebuilder:validation:XValidation:rule="!has(self.sectionName) || !has(self.kind) || self.kind != 'ServiceAccount'",message="a ServiceAccount has no sections",fieldPath=".sectionName"
 // +kubebuilder:validation:XValidation:rule="!has(self.port) || has(self.kind) && self.kind == 'Service' && !has(self.sectionName)",message="port is for a Service, and instead of sectionName",fieldPath=".port"
 type PolicyTarget struct {
