@@ -14,18 +14,24 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
-// contest tells what becomes of a policy among those of its mode that are about the same subject or
-// about all of it: whether another's word holds instead, and who of the same level says something
-// else.
+// contest tells what becomes of a policy among those of its mode that are about the same subject, about
+// all of it, or about pods of it: whether another's word holds instead, and who of the same level says
+// something else.
 func (m *Mesh) contest(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (lost, contested Verdict) {
-	rivals := m.rivals(q, p, s)
-	var losses, conflicts []Verdict
-	for _, r := range policy.All {
-		if !r.Has(&p.Spec) {
-			continue
+	sets := [][]selected{m.rivals(q, p, s)}
+	if s.level() > room.AtNamespace { // what is about all of a namespace or the mesh is known without its pods
+		for _, w := range m.workloadsOf(q, key(p.Namespace, p.Name)) {
+			sets = append(sets, m.rivalsFor(q, p, s, w)...)
 		}
-		l, c := contestIn(r, rivals, p, s)
-		losses, conflicts = append(losses, l), append(conflicts, c)
+	}
+	var losses, conflicts []Verdict
+	for _, rivals := range sets {
+		for _, r := range policy.All {
+			if r.Has(&p.Spec) {
+				l, c := contestIn(r, rivals, p, s)
+				losses, conflicts = append(losses, l), append(conflicts, c)
+			}
+		}
 	}
 	return join(losses), join(conflicts)
 }
@@ -36,6 +42,24 @@ func (m *Mesh) rivals(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) []select
 	slices.Sort(groups)
 	all := m.about(q, slices.Compact(groups), func(o subject) bool { return m.containing(q, o, s) })
 	return slices.DeleteFunc(all, func(o selected) bool { return isShadow(o.MeshPolicy) != isShadow(p) })
+}
+
+// rivalsFor are, for each port of a workload that s is about, or once where that is any, a policy and
+// the others of its mode and of no inner level that are about it too.
+func (m *Mesh) rivalsFor(q *incr.Query, p *v1alpha1.MeshPolicy, s subject, w workload) (sets [][]selected) {
+	if !slices.Contains(w.groups(s.Kind), s.group()) || !m.selects(q, s, w, 0) {
+		return nil
+	}
+	ports := []int32{0}
+	if s.Kind == room.Service {
+		ports = m.podPorts(q, s, w)
+	}
+	for _, port := range ports {
+		sets = append(sets, slices.DeleteFunc(m.selecting(q, w, port, anyKind), func(o selected) bool {
+			return isShadow(o.MeshPolicy) != isShadow(p) || o.Level > s.level()
+		}))
+	}
+	return sets
 }
 
 func isShadow(p *v1alpha1.MeshPolicy) bool { return p.Spec.Mode == v1alpha1.PolicyShadow }

@@ -27,15 +27,22 @@ func (m *Mesh) Reach(q *incr.Query, k string) Reach {
 // carriers are the resources that carry a policy, for each scope that has pods which it selects.
 func (m *Mesh) carriers(*incr.Query, string) []Want { return nil }
 
-// policiesOf are the keys of the policies that select a workload, or one of its ports.
-func (m *Mesh) policiesOf(q *incr.Query, w workload) []string {
-	var kinds []room.Kind
+// workloadsOf are the workloads that a policy selects, or of which it selects a port.
+func (m *Mesh) workloadsOf(*incr.Query, string) []workload { return nil }
+
+// anyKind are the kinds that some section may be about.
+var anyKind = func() (kinds []room.Kind) {
 	for _, r := range policy.All {
 		kinds = append(kinds, r.On...)
 	}
 	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}()
+
+// policiesOf are the keys of the policies that select a workload, or one of its ports.
+func (m *Mesh) policiesOf(q *incr.Query, w workload) []string {
 	var out []string
-	for _, p := range m.selecting(q, w, 0, slices.Compact(kinds)) {
+	for _, p := range m.selecting(q, w, 0, anyKind) {
 		out = append(out, p.key())
 	}
 	slices.Sort(out)
