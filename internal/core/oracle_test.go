@@ -25,9 +25,11 @@ func (h chance) object() string {
 		}
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(9) {
+	switch h.Intn(11) {
 	case 8:
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
+	case 9, 10:
+		return h.policy()
 	case 0:
 		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}]}",
 			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"))
@@ -52,6 +54,24 @@ func (h chance) object() string {
 	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weft%s}\nspec: {controllerName: mesh.weft.dev/gateway-controller}", gone)
 }
 
+// policy is a random MeshPolicy, about a namespace, the mesh or some targets.
+func (h chance) policy() string {
+	ns, name := h.of("a", "b", "weft-system"), h.of("x", "u", "z")
+	gone := ""
+	if h.Intn(5) == 0 {
+		gone = `, annotations: {delete: ""}`
+	}
+	target := h.of(
+		"{kind: Service, name: x}", "{kind: Service, name: x, sectionName: http}", "{kind: Service, name: x, port: 80}",
+		"{kind: ServiceAccount, name: x}", "{pods: {selector: {matchLabels: {app: x}}}}", "{pods: {selector: {matchLabels: {app: u}}}}",
+		"{kind: Gateway, name: x, sectionName: one}", "{kind: HTTPRoute, name: u}",
+	)
+	targets := h.of("", "targetRefs: ["+target+"], ", "targetRefs: [{kind: Service, name: u}, "+target+"], ")
+	return fmt.Sprintf("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: \"2026-01-0%sT00:00:00Z\"%s}\nspec: {%smode: %s%s}\n",
+		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
+		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}"))
+}
+
 // again is a new Core given everything that c holds, at once.
 func again(c *Core) *Core {
 	f := New(xds.NewStore(nil), xds.NewFacts())
@@ -65,6 +85,7 @@ func again(c *Core) *Core {
 		copyTable(c.tables.Pods, f.tables.Pods)
 		copyTable(c.tables.Nodes, f.tables.Nodes)
 		copyTable(c.tables.Demands, f.tables.Demands)
+		copyTable(c.tables.MeshPolicies, f.tables.MeshPolicies)
 		copyTable(c.tables.Quarantines, f.tables.Quarantines)
 	})
 	return f
