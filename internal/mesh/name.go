@@ -29,9 +29,12 @@ func secretName(key string) string { return "secret/" + key }
 // ownRetries ends the name of a cluster whose requests are retried as their rule says, if at all.
 const ownRetries = "/own-retries"
 
+// overHTTP2 ends the name of a cluster that speaks HTTP/2 whatever its port declares.
+const overHTTP2 = "/h2"
+
 // parseCluster takes a clusterName apart.
 func parseCluster(name string) (service string, port int32) {
-	name = strings.TrimSuffix(name, ownRetries)
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ownRetries), overHTTP2)
 	i := strings.LastIndexByte(name, '/')
 	p, _ := strconv.ParseInt(name[i+1:], 10, 32)
 	return strings.TrimPrefix(name[:i], "service/"), int32(p)

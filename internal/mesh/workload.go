@@ -34,13 +34,3 @@ func (m *Mesh) mtls(*incr.Query, workload, int32) MTLSMode { return MTLSStrict }
 
 // egress is the mode of a workload.
 func (m *Mesh) egress(*incr.Query, workload) EgressMode { return EgressAllow }
-
-// serviceRules are the rules of the routes whose parent is a port of a Service, as pods of namespace
-// consumer see them; false when there is none, and requests go to the Service as they are.
-func (m *Mesh) serviceRules(_ *incr.Query, service string, port int32, consumer string) ([]Rule, bool) {
-	return nil, false
-}
-
-// consumers are the namespaces with routes of their own for a port of another namespace's Service,
-// in order.
-func (m *Mesh) consumers(_ *incr.Query, service string, port int32) []string { return nil }
