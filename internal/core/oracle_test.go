@@ -22,15 +22,18 @@ func (h chance) object() string {
 		if h.Intn(5) == 0 {
 			gone = `, annotations: {delete: ""}`
 		}
-		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, h.of("x", "u", "z"), gone)
+		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(8) {
+	switch h.Intn(10) {
 	case 0:
 		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}]}",
 			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"))
 	case 1, 2:
-		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
+		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
+	case 7, 8:
+		return head("gateway.networking.k8s.io/v1", "GRPCRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.service()+"], hostnames: [%q], rules: [{matches: [{method: {type: %s, service: %q}}], backendRefs: [{name: %s, namespace: %s, port: 80}]}]}",
+			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "w.example", "deep.v.example"), h.of("Exact", "RegularExpression"), h.of("p", "("), h.of("x", "u", "z"), h.of("a", "b"))
 	case 3:
 		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: http, port: %s}], type: %s}", h.of("80", "81"), h.of("ClusterIP", "ClusterIP", "ExternalName"))
 	case 4:
@@ -38,13 +41,18 @@ func (h chance) object() string {
 	case 5:
 		return head("v1", "Pod") + h.of("", "status: {}") + "\n"
 	case 6:
-		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: %s}], to: [{group: \"\", kind: Service}]}", h.of("a", "b"))
+		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: Service}]}", h.of("HTTPRoute", "GRPCRoute"), h.of("a", "b"))
 	}
 	gone := ""
 	if h.Intn(4) == 0 {
 		gone = `, annotations: {delete: ""}`
 	}
 	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weft%s}\nspec: {controllerName: mesh.weft.dev/gateway-controller}", gone)
+}
+
+// service is a parentRef that names a Service.
+func (h chance) service() string {
+	return fmt.Sprintf("{group: '', kind: Service, name: %s, namespace: %s%s}", h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", port: 80", ", port: 81", ", sectionName: http"))
 }
 
 // again is a new Core given everything that c holds, at once.
@@ -54,6 +62,7 @@ func again(c *Core) *Core {
 		copyTable(c.tables.GatewayClasses, f.tables.GatewayClasses)
 		copyTable(c.tables.Gateways, f.tables.Gateways)
 		copyTable(c.tables.HTTPRoutes, f.tables.HTTPRoutes)
+		copyTable(c.tables.GRPCRoutes, f.tables.GRPCRoutes)
 		copyTable(c.tables.ReferenceGrants, f.tables.ReferenceGrants)
 		copyTable(c.tables.Services, f.tables.Services)
 		copyTable(c.tables.EndpointSlices, f.tables.EndpointSlices)

@@ -95,6 +95,7 @@ func (m *Mesh) contested(q *incr.Query, k string, matters func(taker string) boo
 }
 
 // outrank finds an older route of the other kind that is accepted and shares a hostname on a listener.
+// That it is the older is asked first: so no two routes ask each other.
 func (m *Mesh) outrank(q *incr.Query, at string) string {
 	k, taker, _ := strings.Cut(at, "@")
 	for _, a := range m.claims.Get(q, k) {
@@ -103,7 +104,7 @@ func (m *Mesh) outrank(q *incr.Query, at string) string {
 				continue
 			}
 			for _, rival := range m.rivals(q, k, taker, p.Domain) {
-				if m.older(q, rival, k) && m.outranked.Get(q, rival+"@"+taker) == "" {
+				if m.older(q, rival, k) && m.rules.Get(q, rival).Kept && m.outranked.Get(q, rival+"@"+taker) == "" {
 					return rival
 				}
 			}
