@@ -14,15 +14,11 @@ import (
 const routeReasonConflicted gwv1.RouteConditionReason = "Conflicted"
 
 // rivalry decides between routes of different kinds, which Gateway API does not merge: of those that
-// share a hostname on a listener the oldest is accepted; on a Service's port the GRPCRoutes are.
-//
-//	callers ─┐                 grpcOn, httpOn: who claims a domain on a listener
-//	grpcOn ──┼→ mixed → httpOn  outranked: by whom a route is kept from a listener
-//	         └────────→ outranked
-//
-// Where no GRPCRoute is, HTTPRoutes read nothing of each other.
+// share a hostname on a listener the oldest is accepted; on a Service's port the GRPCRoutes are. Where
+// no GRPCRoute is, HTTPRoutes read nothing of each other.
 type rivalry struct {
-	grpcOn, httpOn *incr.View[string, string] // by domainKey and below
+	// Who claims a domain on a listener, by domainKey and below; HTTPRoutes on mixed ones only.
+	grpcOn, httpOn *incr.View[string, string]
 	mixed          *incr.Memo[string, bool]   // by takerKey: whether a GRPCRoute claims it
 	born           *incr.Memo[string, int64]  // by routeKey: seconds since 1970
 	outranked      *incr.Memo[string, string] // by routeKey@takerKey: the routeKey of the winner
