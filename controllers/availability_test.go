@@ -34,6 +34,7 @@ func TestFoundNamesWhatIsMissing(t *testing.T) {
 		gatewayVersion.WithKind("GatewayClass"): true,
 		gatewayVersion.WithKind("Gateway"):      true,
 		gatewayVersion.WithKind("HTTPRoute"):    true,
+		gatewayVersion.WithKind("GRPCRoute"):    true,
 	}
 	found := served.Find(GatewayAPI)
 	if found.OK() || len(found.Missing) != 1 {

@@ -48,6 +48,8 @@ func story(t *testing.T, file string) proto.Message {
 		switch f.Name {
 		case "rules.yaml":
 			v.Rules = rules(t, string(f.Data))
+		case "grpc.yaml":
+			v = grpcHost(t, string(f.Data))
 		case "virtualhost.yaml":
 			want = f.Data
 		default:

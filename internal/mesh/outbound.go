@@ -3,6 +3,7 @@ package mesh
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -103,8 +104,10 @@ func (m *Mesh) ServiceHost(q *incr.Query, name, consumer string) VirtualHost {
 	at.protocol = ""
 	rules, routed := m.serviceRules(q, at.service, at.port, consumer)
 	if !routed {
+		namespace, service, _ := strings.Cut(at.service, "/")
 		rules = []Rule{{
-			Origin: Origin{Name: name}, Matches: matches(nil),
+			Origin:   Origin{Kind: "Service", Namespace: namespace, Name: service, RuleName: strconv.Itoa(int(at.port))},
+			Matches:  matches(nil),
 			Backends: []Backend{{Cluster: at.name(), Weight: 1}},
 		}}
 	}

@@ -125,7 +125,8 @@ func (m *Mesh) parts(q *incr.Query, s subject) (there, has bool) {
 		r, ok := m.HTTPRoutes.Get(q, k)
 		return ok, ok && slices.ContainsFunc(r.Spec.Rules, func(r gwv1.HTTPRouteRule) bool { return named(r.Name, s.Part) })
 	case room.GRPCRoute:
-		return false, false
+		r, ok := m.GRPCRoutes.Get(q, k)
+		return ok, ok && slices.ContainsFunc(r.Spec.Rules, func(r gwv1.GRPCRouteRule) bool { return named(r.Name, s.Part) })
 	}
 	return true, true
 }
