@@ -200,9 +200,12 @@ func TestTheProxysOwnPortsAreNoWayIn(t *testing.T) {
 		for _, source := range []string{f.node, f.other} {
 			for _, port := range []string{"15000", "15001", "15006", "15007"} {
 				to := net.JoinHostPort(f.pod, port)
-				if got := w.outside.child(root, root, nil, "dial", source, to); got != "dropped" {
-					t.Errorf("from %s to %s: %s", source, to, got)
-				}
+				t.Run(source+" to "+to, func(t *testing.T) {
+					t.Parallel()
+					if got := w.outside.child(root, root, nil, "dial", source, to); got != "dropped" {
+						t.Error(got)
+					}
+				})
 			}
 		}
 	}
@@ -238,11 +241,7 @@ func (w world) payload(t *testing.T, f family) {
 	if _, err := io.WriteString(probe, "secret"); err != nil {
 		t.Fatal(err)
 	}
-	for info(t, probe).Total_retrans < 2 {
-		if err := t.Context().Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	until(t, "TCP tries again", func() bool { return info(t, probe).Total_retrans >= 2 })
 	if got := info(t, app).Bytes_received; got != 0 {
 		t.Errorf("%d bytes of payload arrived", got)
 	}
@@ -266,6 +265,18 @@ func (w world) greeting(t *testing.T, f family) {
 	}
 	if got := info(t, probe).Bytes_received; got != 0 {
 		t.Errorf("%d bytes of the greeting arrived", got)
+	}
+}
+
+// patience is how long a condition may take to hold.
+const patience = 20 * time.Second
+
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %v it does not hold that %s", patience, what)
+		}
 	}
 }
 
