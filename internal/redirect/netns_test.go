@@ -29,6 +29,11 @@ func newNamespace(t testing.TB) *namespace {
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
+	for program, from := range map[string]string{"ip": "iproute2", "nft": "nftables"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%v: apt-get install %s", err, from)
+		}
+	}
 	n := &namespace{t: t, jobs: make(chan func())}
 	failed := make(chan error)
 	go func() {

@@ -261,18 +261,20 @@ func (w world) payload(t *testing.T, f family) {
 
 // greeting is what an app says before it is spoken to.
 func (w world) greeting(t *testing.T, f family) {
-	hung := make(chan error, 1)
+	told := make(chan error, 1)
 	w.pod.listen(":"+greetingPort, func(c net.Conn) {
 		defer c.Close()
-		if _, err := io.WriteString(c, "hello"); err != nil {
-			hung <- err
-			return
+		err := c.SetDeadline(time.Now().Add(patience))
+		if err == nil {
+			_, err = io.WriteString(c, "hello")
 		}
-		_, err := c.Read(make([]byte, 1))
-		hung <- err
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		told <- err
 	})
 	probe := w.probe(t, f, greetingPort)
-	if err := <-hung; !errors.Is(err, syscall.ECONNRESET) {
+	if err := <-told; !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the app was told %v", err)
 	}
 	if got := info(t, probe).Bytes_received; got != 0 {
