@@ -79,7 +79,7 @@ const (
 
 var config = redirect.Config{
 	NodeIPs:         []netip.Addr{netip.MustParseAddr("10.77.0.1"), netip.MustParseAddr("fd77::1")},
-	TCPProbePorts:   []uint16{9000, 9001},
+	TCPProbePorts:   []uint16{9000, 9001, 9100},
 	ExcludeInbound:  []uint16{9100},
 	ExcludeOutbound: []uint16{3306, 5432},
 	ExcludeNetworks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.7/32"), netip.MustParsePrefix("2001:db8:1::/48")},
