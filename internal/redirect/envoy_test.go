@@ -2,6 +2,7 @@ package redirect_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -100,7 +101,10 @@ func (n *namespace) get(t *testing.T, source, to string) string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return c, nil }}}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return c, nil },
+	}}
 	resp, err := client.Get("http://" + to)
 	if err != nil {
 		t.Fatal(err)
