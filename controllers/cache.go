@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/sidecar"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
@@ -18,7 +19,9 @@ import (
 // may not serve yet cannot be named here: a manager would not start without them.
 func CacheOptions() cache.Options {
 	tls := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
-	own := fields.OneTermEqualSelector(metav1.ObjectNameField, webhooks.Name)
+	named := func(name string) cache.ByObject {
+		return cache.ByObject{Field: fields.OneTermEqualSelector(metav1.ObjectNameField, name)}
+	}
 	return cache.Options{
 		DefaultTransform: trimMeta,
 		ByObject: map[client.Object]cache.ByObject{
@@ -26,7 +29,8 @@ func CacheOptions() cache.Options {
 			&corev1.Secret{}:     {Field: tls},
 			&corev1.ConfigMap{}:  {Transform: trimConfigMap},
 			&appsv1.Deployment{}: {Transform: trimDeployment},
-			&admissionv1.ValidatingWebhookConfiguration{}: {Field: own},
+			&admissionv1.ValidatingWebhookConfiguration{}: named(webhooks.Name),
+			&admissionv1.MutatingWebhookConfiguration{}:   named(webhooks.InjectorName),
 		},
 	}
 }
@@ -49,7 +53,7 @@ func trimPod(obj any) (any, error) {
 	if !ok {
 		return obj, nil
 	}
-	return &corev1.Pod{
+	trimmed := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 			Labels: pod.Labels, DeletionTimestamp: pod.DeletionTimestamp,
@@ -58,7 +62,30 @@ func trimPod(obj any) (any, error) {
 		Status: corev1.PodStatus{
 			Phase: pod.Status.Phase, HostIP: pod.Status.HostIP, PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs,
 		},
-	}, nil
+	}
+	if sidecar.Meshed(pod) {
+		trimmed.Annotations = map[string]string{}
+		for _, key := range []string{sidecar.InjectedAnnotation, sidecar.ExcludeInboundPorts} {
+			if value, set := pod.Annotations[key]; set {
+				trimmed.Annotations[key] = value
+			}
+		}
+		trimmed.Spec.InitContainers = trimContainers(pod.Spec.InitContainers)
+		trimmed.Spec.Containers = trimContainers(pod.Spec.Containers)
+	}
+	return trimmed, nil
+}
+
+// trimContainers keep what sidecar.Probes reads.
+func trimContainers(all []corev1.Container) []corev1.Container {
+	trimmed := make([]corev1.Container, len(all))
+	for i, c := range all {
+		trimmed[i] = corev1.Container{
+			Name: c.Name, Ports: c.Ports,
+			StartupProbe: c.StartupProbe, LivenessProbe: c.LivenessProbe, ReadinessProbe: c.ReadinessProbe, Lifecycle: c.Lifecycle,
+		}
+	}
+	return trimmed
 }
 
 // trimDeployment keeps what Weft made, and of others that they are there.

@@ -180,17 +180,18 @@ func TestFit(t *testing.T) {
 }
 
 func TestRevision(t *testing.T) {
-	first := Revision(v1alpha1.SidecarDefaults{}, "weft:1", sampleEnvoy)
-	if again := Revision(v1alpha1.SidecarDefaults{}, "weft:1", sampleEnvoy); again != first {
+	revision := func(d v1alpha1.SidecarDefaults, image string, e Envoy) string { return Revision(defaults(d), image, e) }
+	first := revision(v1alpha1.SidecarDefaults{}, "weft:1", sampleEnvoy)
+	if again := revision(v1alpha1.SidecarDefaults{}, "weft:1", sampleEnvoy); again != first {
 		t.Errorf("%s, then %s", first, again)
 	}
 	other := sampleEnvoy
 	other.Bootstrap = "{}"
 	for name, revision := range map[string]string{
-		"another default":   Revision(v1alpha1.SidecarDefaults{Concurrency: new(int32(4))}, "weft:1", sampleEnvoy),
-		"another image":     Revision(v1alpha1.SidecarDefaults{Image: "envoy:2"}, "weft:1", sampleEnvoy),
-		"another release":   Revision(v1alpha1.SidecarDefaults{}, "weft:2", sampleEnvoy),
-		"another bootstrap": Revision(v1alpha1.SidecarDefaults{}, "weft:1", other),
+		"another default":   revision(v1alpha1.SidecarDefaults{Concurrency: new(int32(4))}, "weft:1", sampleEnvoy),
+		"another image":     revision(v1alpha1.SidecarDefaults{Image: "envoy:2"}, "weft:1", sampleEnvoy),
+		"another release":   revision(v1alpha1.SidecarDefaults{}, "weft:2", sampleEnvoy),
+		"another bootstrap": revision(v1alpha1.SidecarDefaults{}, "weft:1", other),
 	} {
 		if revision == first {
 			t.Errorf("%s has the same revision", name)
