@@ -112,9 +112,7 @@ func TestRootsStayWhilePodsNeedThem(t *testing.T) {
 	s := newRootsStage(t)
 	theirs := rootsOf("plain")
 	theirs.Data = map[string]string{sidecar.RootsKey: "theirs"}
-	pod := podIn("shop", "cart", func(p *corev1.Pod) {
-		p.Spec.InitContainers = []corev1.Container{{Name: sidecar.ProxyContainer, Image: "envoy", RestartPolicy: new(corev1.ContainerRestartPolicyAlways)}}
-	})
+	pod := podIn("shop", "cart", ofRevision("any"))
 	create(t, s.Client, s.serving, theirs, pod)
 	first := s.serving.Data[gateway.RootsKey]
 	s.await("shop", first)
@@ -126,39 +124,5 @@ func TestRootsStayWhilePodsNeedThem(t *testing.T) {
 	s.await("shop", nil)
 	if got := s.roots(t.Context(), "plain"); string(got) != "theirs" {
 		t.Errorf("somebody else's ConfigMap is now %q", got)
-	}
-}
-
-func TestSidecarsAreCounted(t *testing.T) {
-	s := &sidecars{}
-	made := func(name, revision string, edits ...func(*corev1.Pod)) *corev1.Pod {
-		p := podIn("shop", name, edits...)
-		p.Annotations = map[string]string{sidecar.InjectedAnnotation: revision}
-		p.Spec.InitContainers = []corev1.Container{{Name: sidecar.ProxyContainer}}
-		return p
-	}
-	over := func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }
-	for i, step := range []struct {
-		news bool
-		pod  *corev1.Pod
-	}{
-		{true, made("b", "old")}, {true, made("a", "old")}, {true, made("c", "new")}, {false, made("c", "new")},
-		{false, podIn("shop", "plain")}, {true, made("job", "old")}, {true, made("job", "old", over)}, {false, made("job", "old", over)},
-	} {
-		if got := s.take(step.pod); got != step.news {
-			t.Errorf("step %d: news %v", i, got)
-		}
-	}
-	if got := s.summary("new"); got.Injected != 3 || got.Outdated != 2 || !slices.Equal(got.OutdatedPods, []string{"shop/a", "shop/b"}) {
-		t.Errorf("%+v", got)
-	}
-	if !s.drop(podIn("shop", "a")) || s.drop(podIn("shop", "a")) {
-		t.Error("a pod does not go once")
-	}
-	for i := range 100 {
-		s.take(made(fmt.Sprint("many-", i), "old"))
-	}
-	if got := s.summary("new"); got.Outdated != 101 || len(got.OutdatedPods) != maxOutdated {
-		t.Errorf("%d outdated, %d listed", got.Outdated, len(got.OutdatedPods))
 	}
 }
