@@ -114,13 +114,32 @@ func TestInjector(t *testing.T) {
 // TestInjectedPodIsLeftAlone: one that is made again from a copy, as by a backup.
 func TestInjectedPodIsLeftAlone(t *testing.T) {
 	s := newInjectorStage(t)
-	first := podIn("shop", "first")
+	first := podIn("shop", "first", func(p *corev1.Pod) {
+		p.Annotations = map[string]string{"example.com/a": "b"}
+		p.Spec.InitContainers = []corev1.Container{{Name: "migrate", Image: "app"}}
+		p.Spec.Volumes = []corev1.Volume{{Name: "cache", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	})
 	create(t, s.Client, first)
+	if got := names(first); got != "weft-redirect weft-proxy migrate app, cache weft-token weft-roots weft-sds" || first.Annotations["example.com/a"] != "b" {
+		t.Fatalf("%s, %v", got, first.Annotations)
+	}
 	again := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "again", Annotations: first.Annotations}, Spec: *first.Spec.DeepCopy()}
 	create(t, s.Client, again)
 	if !equality.Semantic.DeepEqual(again.Spec, first.Spec) || again.Annotations[sidecar.InjectedAnnotation] != first.Annotations[sidecar.InjectedAnnotation] {
 		t.Errorf("%+v", again)
 	}
+}
+
+// names are those of a pod's containers, in the order in which they start, and of its volumes.
+func names(p *corev1.Pod) string {
+	var containers, volumes []string
+	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+		containers = append(containers, c.Name)
+	}
+	for _, v := range p.Spec.Volumes {
+		volumes = append(volumes, v.Name)
+	}
+	return strings.Join(containers, " ") + ", " + strings.Join(volumes, " ")
 }
 
 // TestInjectorFollowsTheMesh: a new default holds for the next pod, and makes another revision.

@@ -8,7 +8,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 
+	reviewv1 "k8s.io/api/admission/v1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -60,7 +64,7 @@ func (i Injector) Handle(ctx context.Context, req admission.Request) admission.R
 		name := cmp.Or(pod.Name, pod.GenerateName+"…")
 		return admission.Denied(fmt.Sprintf("Pod %s/%s cannot be in the mesh: %s", req.Namespace, name, problem))
 	}
-	return patch(&pod, out)
+	return patched(&pod, out)
 }
 
 func (i Injector) inject(ctx context.Context, pod *corev1.Pod, namespace string, request types.UID) (out *corev1.Pod, problem string, err error) {
@@ -108,18 +112,48 @@ func drainKey(request types.UID) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// patch is the difference between two pods as this release knows pods. What a newer API server has in
-// one besides is not touched.
-func patch(before, after *corev1.Pod) admission.Response {
-	original, err := json.Marshal(before)
+// patched answers with what Inject added to a pod, as JSON Patch. It only adds, and names nothing that
+// the pod had: what a newer API server has in a pod, and this release does not know, stays.
+func patched(pod, out *corev1.Pod) admission.Response {
+	first := out.Spec.InitContainers[:len(out.Spec.InitContainers)-len(pod.Spec.InitContainers)]
+	last := out.Spec.Volumes[len(pod.Spec.Volumes):]
+	additions := slices.Concat(
+		added("/spec/initContainers", len(pod.Spec.InitContainers), first, strconv.Itoa),
+		added("/spec/volumes", len(pod.Spec.Volumes), last, func(int) string { return "-" }),
+		[]addition{mark(pod, out)})
+	text, err := json.Marshal(additions)
 	if err != nil {
-		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("write the pod: %w", err))
+		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("write the patch: %w", err))
 	}
-	current, err := json.Marshal(after)
-	if err != nil {
-		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("write the pod: %w", err))
+	response := admission.Allowed("")
+	response.Patch, response.PatchType = text, new(reviewv1.PatchTypeJSONPatch)
+	return response
+}
+
+// addition is an operation of JSON Patch, RFC 6902.
+type addition struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+}
+
+// added puts elements into a list that had some: index says where the n-th goes.
+func added[T any](path string, had int, elements []T, index func(n int) string) (all []addition) {
+	if had == 0 {
+		return []addition{{"add", path, elements}}
 	}
-	return admission.PatchResponseFromRaw(original, current)
+	for n, e := range elements {
+		all = append(all, addition{"add", path + "/" + index(n), e})
+	}
+	return all
+}
+
+func mark(pod, out *corev1.Pod) addition {
+	const key = sidecar.InjectedAnnotation
+	if len(pod.Annotations) == 0 {
+		return addition{"add", "/metadata/annotations", map[string]string{key: out.Annotations[key]}}
+	}
+	return addition{"add", "/metadata/annotations/" + strings.ReplaceAll(key, "/", "~1"), out.Annotations[key]}
 }
 
 // InjectorConfiguration asks the API server to call the webhook that the operator in namespace serves

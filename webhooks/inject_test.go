@@ -1,6 +1,8 @@
 package webhooks
 
 import (
+	"encoding/json"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,16 +19,30 @@ func TestPatchOnlyAdds(t *testing.T) {
 		Volumes:        []corev1.Volume{{Name: "cache"}},
 	}}
 	busy.Annotations = map[string]string{"example.com/a": "b"}
-	for name, pod := range map[string]*corev1.Pod{"empty": {}, "busy": busy} {
-		out := sidecar.Inject(pod, sidecar.Options{}, "weft:test", sidecar.Envoy{}, "REVISION")
-		response := patch(pod, out)
-		if !response.Allowed || len(response.Patches) == 0 {
-			t.Errorf("%s: %+v", name, response)
+	for name, c := range map[string]struct {
+		pod  *corev1.Pod
+		want []string
+	}{
+		"empty": {&corev1.Pod{}, []string{"/spec/initContainers", "/spec/volumes", "/metadata/annotations"}},
+		"busy": {busy, []string{
+			"/spec/initContainers/0", "/spec/initContainers/1", "/spec/volumes/-", "/spec/volumes/-", "/spec/volumes/-",
+			"/metadata/annotations/mesh.weft.dev~1injected",
+		}},
+	} {
+		response := patched(c.pod, sidecar.Inject(c.pod, sidecar.Options{}, "weft:test", sidecar.Envoy{}, "REVISION"))
+		var operations []addition
+		if err := json.Unmarshal(response.Patch, &operations); err != nil || !response.Allowed {
+			t.Fatalf("%s: %v in %+v", name, err, response)
 		}
-		for _, p := range response.Patches {
-			if p.Operation != "add" {
-				t.Errorf("%s: %s %s", name, p.Operation, p.Path)
+		var got []string
+		for _, o := range operations {
+			got = append(got, o.Path)
+			if o.Op != "add" {
+				t.Errorf("%s: %s %s", name, o.Op, o.Path)
 			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }
