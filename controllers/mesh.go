@@ -34,9 +34,10 @@ import (
 // the Events are about the operator's Deployment. Only the leader does.
 type MeshStatus struct {
 	client.Client
-	Events  events.EventRecorder
-	Served  func() Served
-	Proxies func() v1alpha1.ProxySummary
+	Events   events.EventRecorder
+	Served   func() Served
+	Proxies  func() v1alpha1.ProxySummary
+	Identity func() *v1alpha1.IdentityStatus
 	// Sidecars sums up the pods that have a proxy, given the defaults of now.
 	Sidecars func(v1alpha1.SidecarDefaults) (v1alpha1.SidecarSummary, error)
 
@@ -48,8 +49,9 @@ func setupMeshStatus(mgr ctrl.Manager, s *Server, image string) error {
 	beside := &sidecars{}
 	m := &MeshStatus{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("weft"),
-		Served:  func() Served { return *s.served.Load() },
-		Proxies: func() v1alpha1.ProxySummary { return summary(s.facts.All()) },
+		Served:   func() Served { return *s.served.Load() },
+		Proxies:  func() v1alpha1.ProxySummary { return summary(s.facts.All()) },
+		Identity: s.trust.Status,
 		Sidecars: func(d v1alpha1.SidecarDefaults) (v1alpha1.SidecarSummary, error) {
 			revision, err := sidecarRevision(d, image)
 			return beside.summary(revision), err
@@ -107,7 +109,7 @@ func (m *MeshStatus) write(ctx context.Context, live *v1alpha1.Mesh, wanted []me
 	if err != nil {
 		return err
 	}
-	live.Status.Proxies, live.Status.Sidecars = &proxies, &beside
+	live.Status.Proxies, live.Status.Identity, live.Status.Sidecars = &proxies, m.Identity(), &beside
 	if equality.Semantic.DeepEqual(before.Status, live.Status) {
 		return nil
 	}

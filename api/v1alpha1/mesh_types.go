@@ -26,8 +26,11 @@ const (
 // +kubebuilder:resource:path=meshes,scope=Cluster,categories=mesh
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Roots",type=string,JSONPath=`.status.identity.phase`
+// +kubebuilder:printcolumn:name="Trust Domain",type=string,priority=1,JSONPath=`.spec.trustDomain`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'default'",message="a cluster has one Mesh, and its name is default"
+// +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.trustDomain) ? self.spec.trustDomain : 'cluster.local') == (has(oldSelf.spec) && has(oldSelf.spec.trustDomain) ? oldSelf.spec.trustDomain : 'cluster.local')",message="cannot change: every identity begins with it. To start a mesh of another trust domain, delete the Mesh and create it anew",fieldPath=".spec.trustDomain"
 type Mesh struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -63,6 +66,22 @@ type MeshSpec struct {
 	//
 	// +optional
 	IssuerRef *IssuerReference `json:"issuerRef,omitempty"`
+
+	// trustDomain is what every workload's SPIFFE ID begins with: spiffe://<trustDomain>/… .
+	// cluster.local when unset. It cannot be changed: the names in certificates and in policies would
+	// all change at once, and proxies of the old and the new one would refuse each other. To do so all
+	// the same, delete the Mesh and create it anew.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`
+	TrustDomain string `json:"trustDomain,omitempty"`
+
+	// identity says who signs workloads' certificates, and for how long.
+	//
+	// +optional
+	Identity Identity `json:"identity,omitzero"`
 
 	// gateways holds the defaults of the Envoy proxies that Gateways become. A Gateway can
 	// differ through its spec.infrastructure.parametersRef.
@@ -186,6 +205,11 @@ type MeshStatus struct {
 	//
 	// +optional
 	Sidecars *SidecarSummary `json:"sidecars,omitempty"`
+
+	// identity tells of workloads' certificates and of the roots that proxies trust.
+	//
+	// +optional
+	Identity *IdentityStatus `json:"identity,omitempty"`
 }
 
 // SidecarSummary counts pods in the mesh and names those whose proxy is not what a new pod's is.

@@ -49,8 +49,6 @@ var annotations = []string{
 // given.
 const InjectedAnnotation = "mesh.weft.dev/injected"
 
-const annotationPrefix = "mesh.weft.dev/"
-
 // What neither the Mesh nor the pod says.
 const (
 	DefaultImage       = "envoyproxy/envoy:distroless-v1.40.0"
@@ -128,7 +126,7 @@ func defaults(d v1alpha1.SidecarDefaults) Options {
 func unknown(all map[string]string) string {
 	var found []string
 	for key := range all {
-		if strings.HasPrefix(key, annotationPrefix) && key != InjectedAnnotation && !slices.Contains(annotations, key) {
+		if strings.HasPrefix(key, AnnotationPrefix) && key != InjectedAnnotation && !slices.Contains(annotations, key) {
 			found = append(found, key)
 		}
 	}
