@@ -75,7 +75,7 @@ func (i *installation) operate() {
 		HealthProbeBindAddress: i.health, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err == nil {
-		err = Setup(mgr, Ports{XDS: "127.0.0.1:0", Webhook: freePort(i.T)})
+		err = Setup(mgr, Ports{XDS: "127.0.0.1:0", Webhook: freePort(i.T)}, "weft:test")
 	}
 	if err != nil {
 		i.Fatal(err)
