@@ -68,12 +68,16 @@ func TestALoadWithoutATargetIsRefused(t *testing.T) {
 
 func TestACallThatFailsIsAnOutcome(t *testing.T) {
 	var out bytes.Buffer
-	if err := one(strings.NewReader(`{"protocol": "tcp", "address": "127.0.0.1:1"}`), &out); err != nil {
+	request := `{"protocol": "tcp", "address": "127.0.0.1:1"}`
+	if _, err := one(strings.NewReader(request), &out); err != nil {
 		t.Fatal(err)
 	}
 	var got call.Outcome
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil || got.Failed == "" {
 		t.Errorf("the outcome is %s (%v)", out.String(), err)
+	}
+	if err := once(request); err == nil {
+		t.Error("a call without an answer ends well")
 	}
 }
 

@@ -7,9 +7,10 @@
 //	caller sent             prints how many requests have ended
 //	caller stop             ends all loads and prints their results as JSON
 //	caller call             makes one call: a call.Request as JSON in, a call.Outcome out
+//	caller once REQUEST     the same with the JSON as an argument, and ends with 1 without an answer
 //
-// All but the first are run in the same container. They reach the caller without the network, so
-// that nothing but what is tested passes the pod's interface.
+// Those between the first and the last are run in the container of the first. They reach it without
+// the network, so that nothing but what is tested passes the pod's interface.
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/e2e/call"
@@ -50,9 +52,11 @@ func main() {
 	case command == "stop" && len(args) == 0:
 		err = tell(http.MethodPost, "/stop", nil)
 	case command == "call" && len(args) == 0:
-		err = one(os.Stdin, os.Stdout)
+		_, err = one(os.Stdin, os.Stdout)
+	case command == "once" && len(args) == 1:
+		err = once(args[0])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: caller serve|start|step NAME|sent|stop|call")
+		fmt.Fprintln(os.Stderr, "usage: caller serve|start|step NAME|sent|stop|call|once REQUEST")
 		os.Exit(2)
 	}
 	if err != nil {
@@ -70,12 +74,22 @@ func serve() error {
 }
 
 // one makes one call.
-func one(from io.Reader, to io.Writer) error {
+func one(from io.Reader, to io.Writer) (out call.Outcome, err error) {
 	var request call.Request
 	if err := json.NewDecoder(from).Decode(&request); err != nil {
-		return fmt.Errorf("read a request: %w", err)
+		return out, fmt.Errorf("read a request: %w", err)
 	}
-	return json.NewEncoder(to).Encode(call.Do(context.Background(), request))
+	out = call.Do(context.Background(), request)
+	return out, json.NewEncoder(to).Encode(out)
+}
+
+// once makes one call, and has no answer be an error.
+func once(request string) error {
+	out, err := one(strings.NewReader(request), os.Stdout)
+	if err != nil {
+		return err
+	}
+	return out.Err()
 }
 
 // tell gives the running caller an order and prints its answer.
