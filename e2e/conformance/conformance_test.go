@@ -163,7 +163,7 @@ func loadEchoAdvanced(ctx context.Context, s *stage.Stage) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	binary, err := s.BuildProgram(ctx, "./e2e/conformance/echo-advanced", dir)
+	binary, err := s.BuildProgram(ctx, "./e2e/apps/echo-advanced", dir)
 	if err != nil {
 		return err
 	}
