@@ -29,6 +29,7 @@ const (
 	Greeting  Protocol = "greeting"  // the server speaks first, then as TCP
 	TLS       Protocol = "tls"       // as TCP, under the server's own TLS
 	Peek      Protocol = "peek"      // a TLS handshake as a sidecar begins it: which certificate is shown?
+	Mesh      Protocol = "mesh"      // as TCP, under mTLS as a sidecar speaks it
 )
 
 // Request is one call.
@@ -40,6 +41,10 @@ type Request struct {
 	Text     string            `json:"text,omitempty"`    // what is said
 	Headers  map[string]string `json:"headers,omitempty"` // of HTTP requests
 	Within   time.Duration     `json:"within,omitempty"`  // 0: ten seconds
+
+	// Of Mesh: the client's certificate and its key, in PEM.
+	Certificate []byte `json:"certificate,omitempty"`
+	Key         []byte `json:"key,omitempty"`
 }
 
 // Answer is what the echo application says of a call that reached it.
@@ -109,7 +114,7 @@ func (r Request) do(ctx context.Context) (Outcome, error) {
 		}
 		defer conn.Close()
 		return r.lines(conn)
-	case TLS, Peek:
+	case TLS, Peek, Mesh:
 		return r.tls(ctx)
 	}
 	return Outcome{}, fmt.Errorf("no such protocol: %q", r.Protocol)
@@ -127,25 +132,41 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	return conn, err
 }
 
-// peekALPN is what a sidecar offers for a connection that it takes for TCP.
-const peekALPN = "mesh"
+// meshALPN is what a sidecar offers for a connection that it takes for TCP.
+const meshALPN = "mesh"
 
-// tls looks at no authority: what the server shows is what is asked for.
+// config looks at no authority: what the server shows is what is asked for.
+func (r Request) config() (*tls.Config, error) {
+	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, ServerName: "echo.test"}
+	if r.Protocol != TLS {
+		config.NextProtos = []string{meshALPN}
+	}
+	if r.Certificate != nil {
+		own, err := tls.X509KeyPair(r.Certificate, r.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read the client's certificate: %w", err)
+		}
+		// Also where the server asks for another authority's.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
+	}
+	return config, nil
+}
+
 func (r Request) tls(ctx context.Context) (out Outcome, err error) {
 	plain, err := dial(ctx, r.Address)
 	if err != nil {
 		return out, err
 	}
 	defer plain.Close()
-	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, ServerName: "echo.test"}
-	if r.Protocol == Peek {
-		config.NextProtos = []string{peekALPN}
+	config, err := r.config()
+	if err != nil {
+		return out, err
 	}
 	secure := tls.Client(plain, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return out, fmt.Errorf("TLS handshake: %w", err)
 	}
-	if r.Protocol == TLS {
+	if r.Protocol != Peek {
 		if out, err = r.lines(secure); err != nil {
 			return out, err
 		}

@@ -48,17 +48,42 @@ func NewMeshed(t testing.TB, name string) *Scene {
 	t.Helper()
 	s, err := readyForMesh()
 	must(t, err)
-	scene := &Scene{Stage: s, t: t}
-	scene.Namespace = scene.NewNamespace(name, inMesh)
-	return scene
+	return (&Scene{Stage: s, t: t}).Beside(name)
+}
+
+// Beside opens a further scene of the same test in the mesh.
+func (s *Scene) Beside(name string) *Scene {
+	s.t.Helper()
+	return s.Labelled(name, inMesh)
 }
 
 // Outside opens a further scene of the same test, in a namespace that is not in the mesh.
 func (s *Scene) Outside(name string) *Scene {
 	s.t.Helper()
-	outside := &Scene{Stage: s.Stage, t: s.t}
-	outside.Namespace = outside.NewNamespace(name, nil)
-	return outside
+	return s.Labelled(name, nil)
+}
+
+// Labelled opens a further scene of the same test, whose namespace bears labels.
+func (s *Scene) Labelled(name string, labels map[string]string) *Scene {
+	s.t.Helper()
+	further := &Scene{Stage: s.Stage, t: s.t}
+	further.Namespace = further.NewNamespace(name, labels)
+	return further
+}
+
+// Tries creates the objects of a YAML text without any coming into being, and returns what the API
+// server says to the first that it refuses.
+func (s *Scene) Tries(text string) error {
+	s.t.Helper()
+	objects, err := Decode(s.fill(text))
+	must(s.t, err)
+	for _, object := range objects {
+		must(s.t, s.settle(s.Namespace, object))
+		if err := s.Create(s.t.Context(), object, client.DryRunAll); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Pods are the running pods of the scene that bear the label app with that value.

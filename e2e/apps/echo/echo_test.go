@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -117,6 +120,33 @@ func TestBytesAreCounted(t *testing.T) {
 	}
 	if got := all["tcp"]; got.Bytes != 6 || got.Connections != 1 || !got.On {
 		t.Errorf("port tcp has seen %+v", got)
+	}
+}
+
+func TestTheMeshsProtocolShowsACertificate(t *testing.T) {
+	own, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	a := started(t)
+	go func() { _ = a.lines(listener, "mTLS", "") }()
+	private, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := call.Request{Protocol: call.Mesh, Address: listener.Addr().String(), Text: "a word", Within: 5 * time.Second}
+	if out := call.Do(t.Context(), request); out.Failed == "" {
+		t.Error("a client without a certificate is answered")
+	}
+	request.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]})
+	request.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	if out := call.Do(t.Context(), request); out.Err() != nil || out.Answer.Said != "a word" {
+		t.Errorf("a client with a certificate has %+v", out)
 	}
 }
 
