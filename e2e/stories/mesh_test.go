@@ -40,14 +40,12 @@ func waysOf(protocols ...call.Protocol) []way {
 
 // declarations are the ports of a Service with their protocols declared in each way.
 var declarations = map[string]string{
-	"declared": `[{name: a, port: 80, targetPort: 8080, appProtocol: http}, {name: b, port: 81, targetPort: 8081, appProtocol: kubernetes.io/h2c},
-		{name: c, port: 90, targetPort: 9090, appProtocol: grpc}, {name: d, port: 9000, appProtocol: tcp},
-		{name: e, port: 9001, appProtocol: tcp}, {name: f, port: 443, targetPort: 8443, appProtocol: tls}]`,
-	"named": `[{name: http-web, port: 80, targetPort: 8080}, {name: http2-web, port: 81, targetPort: 8081},
-		{name: grpc-say, port: 90, targetPort: 9090}, {name: tcp-lines, port: 9000},
-		{name: tcp-greeting, port: 9001}, {name: tls-own, port: 443, targetPort: 8443}]`,
-	"undeclared": `[{name: a, port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: 8081}, {name: c, port: 90, targetPort: 9090},
-		{name: d, port: 9000}, {name: e, port: 9001}, {name: f, port: 443, targetPort: 8443}]`,
+	"declared": `[{name: a, port: 80, targetPort: 8080, appProtocol: http}, {name: b, port: 81, targetPort: 8081, appProtocol: kubernetes.io/h2c}, {name: c, port: 90, targetPort: 9090, appProtocol: grpc}, ` +
+		`{name: d, port: 9000, appProtocol: tcp}, {name: e, port: 9001, appProtocol: tcp}, {name: f, port: 443, targetPort: 8443, appProtocol: tls}]`,
+	"named": `[{name: http-web, port: 80, targetPort: 8080}, {name: http2-web, port: 81, targetPort: 8081}, {name: grpc-say, port: 90, targetPort: 9090}, ` +
+		`{name: tcp-lines, port: 9000}, {name: tcp-greeting, port: 9001}, {name: tls-own, port: 443, targetPort: 8443}]`,
+	"undeclared": `[{name: a, port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: 8081}, {name: c, port: 90, targetPort: 9090}, ` +
+		`{name: d, port: 9000}, {name: e, port: 9001}, {name: f, port: 443, targetPort: 8443}]`,
 }
 
 // echo deploys an echo application and its Service. Annotations are those of its pods.
