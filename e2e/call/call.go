@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 )
 
@@ -47,14 +48,15 @@ type Request struct {
 	Key         []byte `json:"key,omitempty"`
 }
 
-// Answer is what the echo application says of a call that reached it.
+// Answer is what the echo application says of a call that reached it. The shop says Pod, Path and
+// Headers in the same words.
 type Answer struct {
-	Pod      string            `json:"pod"`
-	Protocol string            `json:"protocol"` // as the application saw it: HTTP/1.1, HTTP/2.0, gRPC, TCP, …
-	Remote   string            `json:"remote"`   // IP that the connection came from
-	Said     string            `json:"said"`
-	Path     string            `json:"path,omitempty"`
-	Headers  map[string]string `json:"headers,omitempty"`
+	Pod      string      `json:"pod"`
+	Protocol string      `json:"protocol"` // as the application saw it: HTTP/1.1, HTTP/2.0, gRPC, TCP, …
+	Remote   string      `json:"remote"`   // IP that the connection came from
+	Said     string      `json:"said"`
+	Path     string      `json:"path,omitempty"`
+	Headers  http.Header `json:"headers,omitempty"`
 }
 
 // Outcome is what came of a call.

@@ -16,7 +16,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -101,13 +100,9 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client has gone
 	}
-	headers := map[string]string{}
-	for name, values := range r.Header {
-		headers[name] = strings.Join(values, ",")
-	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr),
-		Said: string(said), Path: r.URL.RequestURI(), Headers: headers})
+		Said: string(said), Path: r.URL.RequestURI(), Headers: r.Header})
 }
 
 func (a *application) socket(conn *websocket.Conn) {
