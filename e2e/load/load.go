@@ -26,7 +26,7 @@ const IDHeader = "Order-Id"
 type Target struct {
 	Address string      // host:port to connect to
 	Host    string      // the Host header
-	TLS     *tls.Config // nil: plain HTTP
+	TLS     *tls.Config `json:"-"` // nil: plain HTTP
 }
 
 // patience is how long a request may wait for its answer before it counts as failed.

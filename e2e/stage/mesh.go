@@ -71,6 +71,14 @@ func (s *Scene) Labelled(name string, labels map[string]string) *Scene {
 	return further
 }
 
+// OnThisMachine ends a test that looks into the node unless the node is this machine.
+func (s *Scene) OnThisMachine() {
+	s.t.Helper()
+	if !s.Local {
+		s.t.Fatal("this story looks into the node: unset KUBECONFIG to play it on the local cluster")
+	}
+}
+
 // Tries creates the objects of a YAML text without any coming into being, and returns what the API
 // server says to the first that it refuses.
 func (s *Scene) Tries(text string) error {

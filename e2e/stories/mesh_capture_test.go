@@ -14,6 +14,7 @@ var spoken = waysOf(call.HTTP, call.H2C, call.GRPC, call.TCP, call.Greeting)
 // looks at what passes their interfaces: without the mesh each secret is seen, with it none.
 func TestNothingPassesInPlaintext(t *testing.T) {
 	s := stage.NewMeshed(t, "capture")
+	s.OnThisMachine()
 	bare := s.Outside("bare")
 	for _, scene := range []*stage.Scene{s, bare} {
 		echo(t, scene, "echo", "declared", "{}")
@@ -71,6 +72,7 @@ func talk(t *testing.T, s *stage.Scene, c *stage.Caller) map[call.Protocol]int {
 // TestAGatewaySpeaksMTLS has a Gateway reach an application that takes mTLS only.
 func TestAGatewaySpeaksMTLS(t *testing.T) {
 	s := stage.NewMeshed(t, "gateway")
+	s.OnThisMachine()
 	echo(t, s, "echo", "declared", "{}")
 	s.Apply(manifest(t, "mesh/gateway.yaml"))
 	s.Rollout("echo")

@@ -39,12 +39,23 @@ func TestChurnOverIPv6(t *testing.T) { playChurn(t, "IPv6") }
 func playChurn(t *testing.T, family string) {
 	t.Helper()
 	c := &churn{Scene: stage.NewMeshed(t, "churn"), t: t, family: family}
+	c.OnThisMachine()
 	c.setUp()
 	for name := range backends {
-		c.caller.Start(load.Target{Address: name + ":80", Host: name}, 150)
+		// By address: names are DNS's, which loses its endpoints with the node.
+		c.caller.Start(load.Target{Address: at(clusterIP(t, c.Scene, name), 80), Host: name}, 150)
 	}
 	c.play()
 	judge(t, c.Scene, "300 requests per second from pod to pod over "+family+", open loop, never retried by the client", c.caller.Stop())
+}
+
+func clusterIP(t *testing.T, s *stage.Scene, name string) string {
+	t.Helper()
+	var service corev1.Service
+	if err := s.Get(t.Context(), s.Key(name), &service); err != nil {
+		t.Fatal(err)
+	}
+	return service.Spec.ClusterIP
 }
 
 func (c *churn) setUp() {

@@ -118,6 +118,7 @@ func TestOnlyWeftAsksTheMeshIssuer(t *testing.T) {
 // pass. None fails, and nothing is restarted.
 func TestIdentitiesRotate(t *testing.T) {
 	s := stage.NewMeshed(t, "rotate")
+	s.OnThisMachine()
 	meshShop(t, s, "polite", "drain", "", "IPv4")
 	caller(t, s, "caller", false)
 	s.Rollout("polite")

@@ -20,6 +20,7 @@ import (
 // signed with the mesh's own key, which only this test has beside cert-manager.
 func TestAPeerHasExactlyOneName(t *testing.T) {
 	s := stage.NewMeshed(t, "peer")
+	s.OnThisMachine()
 	echo(t, s, "echo", "declared", "{}")
 	s.Rollout("echo")
 	now := steady(t, s, 2*time.Minute)

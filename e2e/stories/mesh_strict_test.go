@@ -29,6 +29,7 @@ var refusal = waysOf(call.HTTP, call.WebSocket, call.H2C, call.GRPC, call.TCP, c
 // in the client's place. All are refused, unless a policy lets them in.
 func TestStrictRefusesPlaintext(t *testing.T) {
 	s := stage.NewMeshed(t, "strict")
+	s.OnThisMachine()
 	echo(t, s, "echo", "declared", "{}")
 	echo(t, s, "open", "declared", `{mesh.weft.dev/exclude-inbound-ports: "9000"}`)
 	caller(t, s, "friend", false)
@@ -50,6 +51,8 @@ func TestStrictRefusesPlaintext(t *testing.T) {
 		t.Errorf("bytes of strangers reached the application: it had read %v, and has read %v", before, after)
 	}
 	excluded(t, s, outside)
+	// The friend's sidecar must know that nobody behind an excluded port speaks mTLS.
+	friend.Answered(call.Request{Protocol: call.TCP, Address: "open:9000"}, past(friend.Pod))
 
 	s.Apply(manifest(t, "mesh/permissive.yaml"))
 	s.Holds("permissive")
@@ -76,12 +79,10 @@ func TestStrictRefusesPlaintext(t *testing.T) {
 // strangersOf waits for the clients.
 func strangersOf(t *testing.T, s, outside *stage.Scene) []stranger {
 	t.Helper()
-	app := s.Pod("echo")
-	var service, byNode corev1.Service
-	for name, into := range map[string]*corev1.Service{"echo": &service, "by-node": &byNode} {
-		if err := s.Get(t.Context(), s.Key(name), into); err != nil {
-			t.Fatal(err)
-		}
+	app, service := s.Pod("echo"), clusterIP(t, s, "echo")
+	var byNode corev1.Service
+	if err := s.Get(t.Context(), s.Key("by-node"), &byNode); err != nil {
+		t.Fatal(err)
 	}
 	nodePorts := map[int]int{}
 	for _, p := range byNode.Spec.Ports {
@@ -91,7 +92,7 @@ func strangersOf(t *testing.T, s, outside *stage.Scene) []stranger {
 	from := func(c *stage.Caller, address func(way) string) func(way) call.Outcome {
 		return func(w way) call.Outcome { return c.Call(request(w, address(w))) }
 	}
-	byService := func(w way) string { return at(service.Spec.ClusterIP, w.service) }
+	byService := func(w way) string { return at(service, w.service) }
 	byPod := func(w way) string { return at(app.Status.PodIP, w.pod) }
 	return []stranger{
 		{"a pod outside the mesh, by Service", from(pod, byService)},

@@ -49,6 +49,7 @@ type visitor struct {
 // TestXDSGivesATokenItsOwnIdentityAndNoOther shows tokens of every kind at the xDS port.
 func TestXDSGivesATokenItsOwnIdentityAndNoOther(t *testing.T) {
 	s := stage.NewMeshed(t, "tokens")
+	s.OnThisMachine()
 	other := s.Beside("other")
 	outside := s.Outside("outside")
 	for _, scene := range []*stage.Scene{s, other, outside} {
