@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,23 +39,40 @@ func (t *Trust) probe(ctx context.Context, s pki.Settings, state pki.State) ([]p
 // newRoot says whether the issuer has signed something since the probe by a root that the probe does
 // not know: the authority behind the issuer was replaced.
 func (t *Trust) newRoot(ctx context.Context, s pki.Settings, state pki.State, probe pki.Leaf) (bool, error) {
+	accounts := map[string]string{pki.Intermediate: ""} // by name of the Secret
 	for _, id := range t.Identities() {
-		if id.Problem == "" {
-			continue
+		if id.Problem != "" {
+			accounts[pki.SecretName(id.Account)] = id.Account
 		}
-		secret, err := t.secret(ctx, pki.SecretName(id.Account))
+	}
+	for name, account := range accounts {
+		secret, err := t.secret(ctx, name)
 		if err != nil {
 			return false, err
 		}
 		if secret == nil || pki.IssuerOf(secret) != s.Issuer {
 			continue
 		}
-		roots, _ := pki.RootsOf(secret)
-		if leaf, problem := s.CheckSecret(secret, id.Account, roots); problem == "" && leaf.Issued.After(probe.Issued) && !state.Knows(leaf.Root) {
+		if issued, root := signedBy(s, secret, account); issued.After(probe.Issued) && !state.Knows(root) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// signedBy is when, and by which root, what a Secret holds was signed; never, if it cannot be used. An
+// empty account stands for the intermediate authority.
+func signedBy(s pki.Settings, secret *corev1.Secret, account string) (time.Time, pki.Root) {
+	if account == "" {
+		by, problem := pki.IntermediateOf(secret)
+		if problem != "" {
+			return time.Time{}, ""
+		}
+		return by.Cert.NotBefore, by.Root
+	}
+	roots, _ := pki.RootsOf(secret)
+	leaf, _ := s.CheckSecret(secret, account, roots)
+	return leaf.Issued, leaf.Root
 }
 
 // secret reads a Secret of weft-system; nil if there is none.

@@ -277,6 +277,7 @@ func (s *Server) setup(ctx context.Context, part Part) error {
 		return errors.Join(
 			s.mgr.Add(listeners),
 			s.mgr.Add(s.identities),
+			s.mgr.Add(&Signer{Client: c, Cache: s.mgr.GetCache(), Core: s.core}),
 			SetupAuthority(s.mgr),
 			s.trust.setup(s.mgr, s.moved),
 			follow(ctx, s.mgr.GetCache(), &cmv1.Certificate{}, func(obj any) {

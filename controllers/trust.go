@@ -101,7 +101,7 @@ func (t *Trust) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, err
 	if next.Serial != state.Serial {
 		failed = append(failed, apply(ctx, t.Client, next.ConfigMap()))
 	}
-	failed = append(failed, t.clear(ctx, s, next))
+	failed = append(failed, t.intermediate(ctx, s, next), t.clear(ctx, s, next))
 	t.say(t.report(next, seen, problem))
 	if next.Phase == pki.Steady {
 		return ctrl.Result{}, errors.Join(failed...)
@@ -165,14 +165,22 @@ func (t *Trust) observe(ctx context.Context, s pki.Settings, state pki.State) (p
 	return o, problem, err
 }
 
-// clear deletes the authorities that were Weft's own before: their keys are of no more use.
+// intermediate makes the authority that signs in memory, by the issuer that certificates are asked of.
+func (t *Trust) intermediate(ctx context.Context, s pki.Settings, state pki.State) error {
+	if s.Issuance != v1alpha1.IssuanceIntermediate || state.Phase == pki.Waiting {
+		return nil
+	}
+	return apply(ctx, t.Client, s.IntermediateCertificate(state.Issuer))
+}
+
+// clear deletes the authorities that signed before, and do no more.
 func (t *Trust) clear(ctx context.Context, s pki.Settings, state pki.State) error {
 	if state.Phase != pki.Steady {
 		return nil
 	}
 	ours := []client.ListOption{
-		client.InNamespace(v1alpha1.SystemNamespace),
-		client.MatchingLabels{gateway.ManagedByLabel: gateway.ManagedBy, pki.RoleLabel: pki.RoleAuthority},
+		client.InNamespace(v1alpha1.SystemNamespace), client.HasLabels{pki.RoleLabel},
+		client.MatchingLabels{gateway.ManagedByLabel: gateway.ManagedBy},
 	}
 	var issuers cmv1.IssuerList
 	var certs cmv1.CertificateList
@@ -181,14 +189,26 @@ func (t *Trust) clear(ctx context.Context, s pki.Settings, state pki.State) erro
 	}
 	var failed []error
 	for i := range issuers.Items {
-		if issuers.Items[i].Name != s.Issuer.Name {
+		if t.over(&issuers.Items[i], s) {
 			failed = append(failed, remove(ctx, t.Client, &issuers.Items[i]))
 		}
 	}
 	for i := range certs.Items {
-		if certs.Items[i].Name != s.Issuer.Name {
+		if t.over(&certs.Items[i], s) {
 			failed = append(failed, remove(ctx, t.Client, &certs.Items[i]))
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// over says whether an authority was needed and is no more.
+func (t *Trust) over(o client.Object, s pki.Settings) bool {
+	switch o.GetLabels()[pki.RoleLabel] {
+	case pki.RoleAuthority:
+		return o.GetName() != s.Issuer.Name
+	case pki.RoleIntermediate:
+		signed := func(id mesh.Identity) bool { return id.Signed }
+		return s.Issuance != v1alpha1.IssuanceIntermediate && !slices.ContainsFunc(t.Identities(), signed)
+	}
+	return false
 }

@@ -279,6 +279,31 @@ func TestIdentities(t *testing.T) {
 	})
 }
 
+// TestIntermediate: a ServiceAccount that comes while the operator signs in memory costs no Certificate,
+// and gets one when that is over.
+func TestIntermediate(t *testing.T) {
+	is := newIssuers(t)
+	is.await("Weft's authority", func(s *v1alpha1.IdentityStatus) bool { return s.Phase == "Steady" })
+	is.change(func(i *v1alpha1.Identity) { i.Issuance = v1alpha1.IssuanceIntermediate })
+	create(t, is.Client, gatewayNamed("edge", nil))
+	is.await("a certificate signed in memory", steady("Issuer/weft-mesh-ca-1"))
+	cert := &cmv1.Certificate{ObjectMeta: system("sa.default.edge-weft")}
+	if err := is.Get(t.Context(), client.ObjectKeyFromObject(cert), cert); !apierrors.IsNotFound(err) {
+		t.Errorf("there is a Certificate for it: %v", err)
+	}
+	is.change(func(i *v1alpha1.Identity) { i.AuthorityRevision = 2 })
+	is.await("another authority", steady("Issuer/weft-mesh-ca-2"))
+
+	is.change(func(i *v1alpha1.Identity) { i.Issuance = "" })
+	is.awaitObject(cert)
+	eventually(t, "the end of the intermediate", func(ctx context.Context) bool {
+		is.answer(ctx)
+		err := is.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: pki.Intermediate}, &cmv1.Certificate{})
+		return apierrors.IsNotFound(err)
+	}, func() string { return "it is still there" })
+	is.await("the same issuer", steady("Issuer/weft-mesh-ca-2"))
+}
+
 // steady says that every identity is by this issuer, and trusts its root alone.
 func steady(issuer string) func(*v1alpha1.IdentityStatus) bool {
 	return func(s *v1alpha1.IdentityStatus) bool {

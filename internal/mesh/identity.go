@@ -113,10 +113,22 @@ func (m *Mesh) issuedLeaf(q *incr.Query, account string) leaf {
 func (m *Mesh) signedLeaf(q *incr.Query, account string) leaf {
 	s, ok := m.Leaves.Get(q, account)
 	if !ok {
-		return leaf{problem: m.pending(q, pki.Intermediate)}
+		return leaf{problem: m.unsigned(q)}
 	}
 	got, problem := pki.CheckLeaf(s.Chain, s.Key, pki.SPIFFEID(m.trustDomain(q), account), m.Trust(q).Trusted)
 	return leaf{Leaf: got, From: s.Issuer, Signed: true, problem: problem}
+}
+
+// unsigned says why the operator has not signed a certificate.
+func (m *Mesh) unsigned(q *incr.Query) string {
+	s, ok := m.Secrets.Get(q, key(v1alpha1.SystemNamespace, pki.Intermediate))
+	if !ok {
+		return m.pending(q, pki.Intermediate)
+	}
+	if _, problem := pki.IntermediateOf(s); problem != "" {
+		return problem
+	}
+	return "the operator is about to sign it"
 }
 
 // pending says why the Secret of a Certificate is not there yet.

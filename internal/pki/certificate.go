@@ -20,6 +20,7 @@ const (
 	RoleLabel         = "mesh.weft.dev/role"
 	RoleIdentity      = "identity"
 	RoleAuthority     = "mesh-authority"
+	RoleIntermediate  = "mesh-intermediate"
 	AccountAnnotation = "mesh.weft.dev/service-account"
 )
 
@@ -93,7 +94,7 @@ func (s Settings) leaf(name, account string, from Issuer) *cmv1.Certificate {
 
 // IntermediateCertificate is that of the authority that signs in memory.
 func (s Settings) IntermediateCertificate(from Issuer) *cmv1.Certificate {
-	return certificate(Intermediate, cmv1.CertificateSpec{
+	c := certificate(Intermediate, cmv1.CertificateSpec{
 		IsCA:       true,
 		CommonName: "Weft mesh intermediate " + s.TrustDomain,
 		SecretName: Intermediate,
@@ -101,6 +102,8 @@ func (s Settings) IntermediateCertificate(from Issuer) *cmv1.Certificate {
 		Usages:     []cmv1.KeyUsage{cmv1.UsageCertSign, cmv1.UsageCRLSign, cmv1.UsageDigitalSignature},
 		IssuerRef:  from.reference(),
 	})
+	role(c, RoleIntermediate)
+	return c
 }
 
 // AuthorityCertificate is that of one revision of Weft's own authority.

@@ -176,7 +176,7 @@ func RootsOf(s *corev1.Secret) ([]Root, string) {
 		if !c.IsCA {
 			continue
 		}
-		if r := Root(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})); !slices.Contains(roots, r) {
+		if r := Root(encode(c.Raw)); !slices.Contains(roots, r) {
 			roots = append(roots, r)
 		}
 	}
@@ -184,6 +184,10 @@ func RootsOf(s *corev1.Secret) ([]Root, string) {
 		return nil, fmt.Sprintf("%s publishes no authority: Secret %s/%s has none in %s, and its chain does not end in one; configure the issuer to publish it", IssuerOf(s), s.Namespace, s.Name, authorityKey)
 	}
 	return roots, ""
+}
+
+func encode(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 func selfSigned(c *x509.Certificate) bool { return c.IsCA && c.CheckSignatureFrom(c) == nil }
