@@ -55,7 +55,8 @@ func Bootstrap(p Proxy) ([]byte, error) {
 		},
 		LayeredRuntime:  runtime,
 		OverloadManager: overload(p.Memory),
-		StatsConfig:     statsConfig(),
+		StatsConfig:     statsConfig(false),
+		StatsEviction:   statsEviction(),
 	})
 }
 

@@ -6,6 +6,16 @@ var (
 	Router        = router
 	UnsentReplies = unsentReplies
 	RetryInbound  = retryInbound
+	HTTPSignals   = httpSignals
+	TCPSignals    = tcpSignals
+	TCPLogOptions = tcpLogOptions
+	StatsConfig   = statsConfig
 )
 
-const UnsentHeader = unsentHeader
+const (
+	UnsentHeader = unsentHeader
+	Source       = source
+	Destination  = destination
+)
+
+type Called = called
