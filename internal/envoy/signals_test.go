@@ -139,18 +139,18 @@ func TestHTTPSignals(t *testing.T) {
 		requests := func(value string, more ...string) {
 			counted(t, e, value, "envoy_weft_requests_total", slices.Concat(answered, more)...)
 		}
-		requests("2", "response_code", "200", "response_class", "2xx", "grpc_response_status", "")
-		requests("1", "response_code", "404", "response_class", "4xx", "grpc_response_status", "")
-		requests("1", "response_code", "200", "response_class", "2xx", "grpc_response_status", "5")
-		requests("1", "response_code", "200", "response_class", "2xx", "grpc_response_status", "other")
+		requests("2", "response_code", "200", "grpc_response_status", "")
+		requests("1", "response_code", "404", "grpc_response_status", "")
+		requests("1", "response_code", "200", "grpc_response_status", "5")
+		requests("1", "response_code", "200", "grpc_response_status", "other")
 		for _, bound := range []string{"10000", "+Inf"} {
 			counted(t, e, "4", "envoy_weft_request_duration_milliseconds_bucket",
-				slices.Concat(side, []string{"response_class", "2xx", "le", bound})...)
+				slices.Concat(side, []string{"response_code", "200", "le", bound})...)
 		}
 		counted(t, e, "1", "envoy_weft_requests_total", slices.Concat(side, []string{"response_code", "0"})...)
 	}
 	counted(t, h.caller, "1", "envoy_weft_requests_total", "reporter", "source", "response_code", "503", "response_flags", "NC")
-	counted(t, h.caller, "1", "envoy_weft_requests_total", "response_code", "0", "response_flags", "DC", "response_class", "")
+	counted(t, h.caller, "1", "envoy_weft_requests_total", "response_code", "0", "response_flags", "DC")
 }
 
 // What was not sent to any upstream is counted by the caller, and only by the caller.
