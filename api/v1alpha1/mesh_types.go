@@ -69,6 +69,11 @@ type MeshSpec struct {
 	//
 	// +optional
 	Gateways GatewayDefaults `json:"gateways,omitzero"`
+
+	// telemetry holds the defaults of what proxies log about traffic.
+	//
+	// +optional
+	Telemetry Telemetry `json:"telemetry,omitzero"`
 }
 
 // IssuerReference names a cert-manager issuer.

@@ -9,6 +9,8 @@ var (
 	HTTPSignals   = httpSignals
 	TCPSignals    = tcpSignals
 	TCPLogOptions = tcpLogOptions
+	HTTPLogs      = httpLogs
+	TCPLogs       = tcpLogs
 	StatsConfig   = statsConfig
 )
 

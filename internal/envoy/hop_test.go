@@ -18,7 +18,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -44,9 +46,12 @@ const (
 	appID    = "spiffe://mesh.test/ns/stock/sa/stock"
 )
 
-// logs are what the four filters of a hop write to.
+// logs are what the four filters of a hop write to, and what is before two of them.
 type logs struct {
 	callerHTTP, callerTCP, appHTTP, appTCP []*accesslogv3.AccessLog
+
+	httpRules *httprbacv3.RBAC
+	tcpRules  *networkrbacv3.RBAC
 }
 
 // cluster is where the caller's sidecar sends what it gets.
@@ -58,8 +63,8 @@ func startHop(t *testing.T, l logs, app, tcpApp mesh.Endpoint) hop {
 	h := hop{http: ports[0], tcp: ports[1]}
 	inside := &bootstrapv3.Bootstrap_StaticResources{
 		Listeners: []*listenerv3.Listener{
-			encrypted(t, listening(t, ports[2], manager(l.appHTTP, "app"))),
-			encrypted(t, listening(t, ports[3], tcpProxy(l.appTCP, "app-tcp"))),
+			encrypted(t, listening(t, ports[2], l.inbound(t))),
+			encrypted(t, l.inboundTCP(t, ports[3])),
 		},
 		Clusters: []*clusterv3.Cluster{plain("app", app), plain("app-tcp", tcpApp)},
 	}
@@ -78,6 +83,23 @@ func startHop(t *testing.T, l logs, app, tcpApp mesh.Endpoint) hop {
 		e.Until("Envoy is live", func() bool { return e.Counter("server.live") == 1 })
 	}
 	return h
+}
+
+func (l logs) inbound(t *testing.T) *hcmv3.HttpConnectionManager {
+	m := manager(l.appHTTP, "app")
+	if l.httpRules != nil {
+		rbac := &hcmv3.HttpFilter{Name: "envoy.filters.http.rbac", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t, l.httpRules)}}
+		m.HttpFilters = append([]*hcmv3.HttpFilter{rbac}, m.HttpFilters...)
+	}
+	return m
+}
+
+func (l logs) inboundTCP(t *testing.T, port uint32) *listenerv3.Listener {
+	proxy := tcpProxy(l.appTCP, "app-tcp")
+	if l.tcpRules == nil {
+		return listening(t, port, proxy)
+	}
+	return listening(t, port, l.tcpRules, proxy)
 }
 
 // counting is an Envoy with a sidecar's statistics. Histograms show what they got at the next flush.

@@ -34,21 +34,27 @@ type called struct {
 // signalPrefix begins the names of all golden signals.
 const signalPrefix = "weft"
 
-// What one proxy counts at most, all listeners together. Envoy drops further series without a word.
-// The text of one counter is some 400 bytes, of one histogram 5 kB.
+// What one listener counts at most: to one Service, or from or to any number of workloads. Each has a
+// bound of its own, so that an app with a thousand status codes hides no other. Envoy drops what would
+// be a further series, and counts how often in envoy_server_stats_overflow_counter and _histogram.
+// The text of a counter is some 400 bytes, that of a histogram 5 kB.
 const (
-	maxCounters   = 4000
-	maxHistograms = 1000
+	fewCounters, fewHistograms   = 300, 60
+	manyCounters, manyHistograms = 4000, 1000
 )
 
-// signalScope is the same in every logger, so that all count into one. Series in which nothing
-// happened for evictionInterval go.
-func signalScope() *typev3.Scope {
+// scope is not shared between listeners: with a sharing_name, Envoy 1.40 crashes when it validates a
+// configuration. Counters of one name and the same labels are one all the same. Series in which
+// nothing happened for evictionInterval go.
+func (r reporter) scope(to called) *typev3.Scope {
+	counters, histograms := uint32(manyCounters), uint32(manyHistograms)
+	if r == source && to != (called{}) {
+		counters, histograms = fewCounters, fewHistograms
+	}
 	return &typev3.Scope{
 		Prefix:         signalPrefix,
-		SharingName:    signalPrefix,
-		MaxCounters:    wrapperspb.UInt32(maxCounters),
-		MaxHistograms:  wrapperspb.UInt32(maxHistograms),
+		MaxCounters:    wrapperspb.UInt32(counters),
+		MaxHistograms:  wrapperspb.UInt32(histograms),
 		EnableEviction: true,
 	}
 }
@@ -60,7 +66,7 @@ func signalScope() *typev3.Scope {
 func httpSignals(r reporter, to called) *accesslogv3.AccessLog {
 	code := tag("response_code", "%RESPONSE_CODE%")
 	return signalLog(nil, &statslogv3.Config{
-		StatsScope: signalScope(),
+		StatsScope: r.scope(to),
 		Counters: []*statslogv3.Config_Counter{count("requests_total", slices.Concat(r.tags(), to.tags(), []*statslogv3.Config_Tag{
 			tag("request_protocol", "%PROTOCOL%"),
 			code,
@@ -86,11 +92,11 @@ func tcpSignals(r reporter, to called) []*accesslogv3.AccessLog {
 	ended := slices.Concat(tags, []*statslogv3.Config_Tag{tag("response_flags", "%RESPONSE_FLAGS%")})
 	return []*accesslogv3.AccessLog{
 		signalLog(logTypes(accessdatav3.AccessLogType_TcpUpstreamConnected), &statslogv3.Config{
-			StatsScope: signalScope(),
+			StatsScope: r.scope(to),
 			Counters:   []*statslogv3.Config_Counter{count("tcp_connections_opened_total", tags)},
 		}),
 		signalLog(logTypes(accessdatav3.AccessLogType_TcpConnectionEnd), &statslogv3.Config{
-			StatsScope: signalScope(),
+			StatsScope: r.scope(to),
 			Counters: []*statslogv3.Config_Counter{
 				count("tcp_connections_closed_total", ended),
 				sum("tcp_received_bytes_total", "%BYTES_RECEIVED%", tags),

@@ -8,11 +8,14 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
@@ -167,16 +170,7 @@ func TestSignalsWithoutUpstream(t *testing.T) {
 
 func TestTCPSignals(t *testing.T) {
 	h := startHop(t, signals(), closedPort(t), greeter(t))
-	c := dial(t, h.tcp)
-	if _, err := io.WriteString(c, "hello"); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := io.ReadAll(c); err != nil || string(got) != greeting+"hello" {
-		t.Fatalf("got %q, %v", got, err)
-	}
+	echoed(t, h)
 	for e, side := range map[*envoytest.Envoy][]string{
 		h.caller: {"reporter", "source", "upstream_cluster", cluster + "/tcp"}, h.app: {"reporter", "destination"},
 	} {
@@ -233,4 +227,42 @@ func giveUp(t *testing.T, h hop, path string, asked <-chan struct{}) {
 	<-asked
 	cancel()
 	<-done
+}
+
+// Listeners that are for the same count into the same series, and each has its own bound on them.
+func TestSignalsOfListeners(t *testing.T) {
+	ports := freePorts(t, 3)
+	resources := &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{plain(cluster, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		code, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		w.WriteHeader(code)
+	})[0])}}
+	other := stock
+	other.Service = "other"
+	for i, to := range []envoy.Called{stock, stock, other} {
+		resources.Listeners = append(resources.Listeners, listening(t, ports[i],
+			manager([]*accesslogv3.AccessLog{envoy.HTTPSignals(envoy.Source, to)}, cluster)))
+	}
+	e := counting(t, resources)
+	e.Until("Envoy is live", func() bool { return e.Counter("server.live") == 1 })
+	post(t, hop{http: ports[0]}, "/200")
+	post(t, hop{http: ports[1]}, "/200")
+	counted(t, e, "2", "envoy_weft_requests_total", "destination_service_name", "stock", "response_code", "200")
+	counted(t, e, "2", "envoy_weft_request_duration_milliseconds_count", "destination_service_name", "stock", "response_code", "200")
+	for code := 200; code < 600; code++ {
+		post(t, hop{http: ports[1]}, fmt.Sprintf("/%d", code))
+	}
+	post(t, hop{http: ports[2]}, "/200")
+	counted(t, e, "1", "envoy_weft_requests_total", "destination_service_name", "other")
+	n := 0
+	for name := range series(e) {
+		if strings.HasPrefix(name, `envoy_weft_requests_total{`) {
+			n++
+		}
+	}
+	if n != 301 {
+		t.Errorf("%d series of requests, want 300 of one listener and one of the other", n)
+	}
+	if dropped := series(e)["envoy_server_stats_overflow_counter{}"]; dropped != "100" {
+		t.Errorf("%s series were dropped, want 100", dropped)
+	}
 }

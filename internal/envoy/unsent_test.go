@@ -18,6 +18,7 @@ import (
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
@@ -51,6 +52,7 @@ func inbound() *hcmv3.HttpConnectionManager {
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 		Name:                    "inbound",
 		ResponseHeadersToRemove: []string{envoy.UnsentHeader},
+		ValidateClusters:        wrapperspb.Bool(false),
 		VirtualHosts:            []*routev3.VirtualHost{{Name: "app", Domains: []string{"*"}, Routes: []*routev3.Route{toCluster("app")}}},
 	}}
 	return m
@@ -83,15 +85,19 @@ func appCluster(t *testing.T, app mesh.Endpoint) *clusterv3.Cluster {
 	}
 }
 
-func listening(t *testing.T, port uint32, filter proto.Message) *listenerv3.Listener {
+func listening(t *testing.T, port uint32, filters ...proto.Message) *listenerv3.Listener {
+	chain := &listenerv3.FilterChain{}
+	for i, f := range filters {
+		chain.Filters = append(chain.Filters, &listenerv3.Filter{
+			Name:       fmt.Sprintf("filter_%d", i),
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(t, f)},
+		})
+	}
 	return &listenerv3.Listener{
 		Name: fmt.Sprintf("port_%d", port),
 		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 			Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port}}}},
-		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
-			Name:       "filter",
-			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(t, filter)},
-		}}}},
+		FilterChains: []*listenerv3.FilterChain{chain},
 	}
 }
 
