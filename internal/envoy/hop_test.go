@@ -54,8 +54,8 @@ type logs struct {
 	tcpRules  *networkrbacv3.RBAC
 }
 
-// cluster is where the caller's sidecar sends what it gets.
-const cluster = "service/stock/stock/80"
+// cluster is where the caller's sidecar sends what it gets for the Service stock: to another.
+const cluster = "service/stock/stock-canary/80"
 
 func startHop(t *testing.T, l logs, app, tcpApp mesh.Endpoint) hop {
 	t.Helper()

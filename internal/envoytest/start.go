@@ -108,6 +108,9 @@ func (e *Envoy) Counter(name string) int {
 	return 0
 }
 
+// AdminAddress is the host:port of the admin interface.
+func (e *Envoy) AdminAddress() string { return e.admin }
+
 // PID is the proxy's process.
 func (e *Envoy) PID() int { return e.pid }
 
