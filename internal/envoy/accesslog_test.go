@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,30 @@ func TestAccessLogModes(t *testing.T) {
 				t.Errorf("%q: logged %v, want %q", mode, got, want)
 			}
 		}
+	}
+}
+
+// Both proxies of a request log it, or neither does.
+func TestSampledLogsAgree(t *testing.T) {
+	l := logging(v1alpha1.Telemetry{AccessLogs: v1alpha1.AccessLogSampled, SamplePercent: new(int32(50))})
+	l.callerTCP, l.appTCP = logging(everything).callerTCP, logging(everything).appTCP
+	h := startHop(t, l, stockApp(t, nil), greeter(t))
+	const requests = 60
+	for range requests {
+		post(t, h, "/")
+	}
+	echoed(t, h)
+	ids := map[*envoytest.Envoy][]string{}
+	for _, e := range []*envoytest.Envoy{h.caller, h.app} {
+		wrote(t, e, map[string]any{"protocol": "TCP"})
+		for _, line := range logged(e) {
+			if id, is := line["request_id"].(string); is {
+				ids[e] = append(ids[e], id)
+			}
+		}
+	}
+	if n := len(ids[h.caller]); n == 0 || n == requests || !slices.Equal(ids[h.caller], ids[h.app]) {
+		t.Errorf("of %d requests the caller's proxy logged\n%v\nthe app's\n%v", requests, ids[h.caller], ids[h.app])
 	}
 }
 

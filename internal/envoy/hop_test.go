@@ -114,6 +114,7 @@ func counting(t *testing.T, resources *bootstrapv3.Bootstrap_StaticResources) *e
 
 func manager(logs []*accesslogv3.AccessLog, to string) *hcmv3.HttpConnectionManager {
 	m := envoy.Hardened("hop")
+	m.PreserveExternalRequestId = true // or each proxy would give the request another
 	m.AccessLog = logs
 	m.HttpFilters = []*hcmv3.HttpFilter{envoy.Router()}
 	unrouted := toCluster("nowhere")
