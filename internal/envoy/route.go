@@ -29,6 +29,7 @@ func RouteConfiguration(name string) *routev3.RouteConfiguration {
 		ValidateClusters: wrapperspb.Bool(false),
 		// A backend sees the Host header as it came, with its port; only the choice ignores it.
 		IgnorePortInHostMatching: true,
+		ResponseHeadersToRemove:  []string{unsentHeader},
 	}
 }
 
