@@ -70,7 +70,7 @@ func newInstallation(t *testing.T) *installation {
 func (i *installation) operate() {
 	i.Helper()
 	i.health = fmt.Sprintf("127.0.0.1:%d", freePort(i.T))
-	mgr, err := ctrl.NewManager(i.config, ctrl.Options{
+	mgr, err := ctrl.NewManager(as(i.config, "weft-system:weft-operator"), ctrl.Options{
 		Scheme: i.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"},
 		HealthProbeBindAddress: i.health, Controller: config.Controller{SkipNameValidation: new(true)},
 	})

@@ -34,9 +34,10 @@ import (
 // the Events are about the operator's Deployment. Only the leader does.
 type MeshStatus struct {
 	client.Client
-	Events  events.EventRecorder
-	Served  func() Served
-	Proxies func() v1alpha1.ProxySummary
+	Events   events.EventRecorder
+	Served   func() Served
+	Proxies  func() v1alpha1.ProxySummary
+	Identity func() *v1alpha1.IdentityStatus
 
 	mu   sync.Mutex
 	said map[string]metav1.ConditionStatus // what the last Event of each condition said
@@ -45,8 +46,9 @@ type MeshStatus struct {
 func setupMeshStatus(mgr ctrl.Manager, s *Server) error {
 	m := &MeshStatus{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("weft"),
-		Served:  func() Served { return *s.served.Load() },
-		Proxies: func() v1alpha1.ProxySummary { return summary(s.facts.All()) },
+		Served:   func() Served { return *s.served.Load() },
+		Proxies:  func() v1alpha1.ProxySummary { return summary(s.facts.All()) },
+		Identity: s.trust.Status,
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("mesh").
@@ -95,7 +97,7 @@ func (m *MeshStatus) write(ctx context.Context, live *v1alpha1.Mesh, wanted []me
 	live.Status.ObservedGeneration = live.Generation
 	live.Status.Conditions = conditions(live.Status.Conditions, wanted, metav1.Now())
 	proxies := m.Proxies()
-	live.Status.Proxies = &proxies
+	live.Status.Proxies, live.Status.Identity = &proxies, m.Identity()
 	if equality.Semantic.DeepEqual(before.Status, live.Status) {
 		return nil
 	}

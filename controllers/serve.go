@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/core"
+	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/xds"
 	"github.com/weft-mesh/weft/internal/xds/tokenreview"
 )
@@ -44,9 +47,12 @@ type Server struct {
 	feeds        *feeds
 	availability Availability
 	appeared     map[string]bool // names of the Parts whose controllers are set up
+	identities   *Identities
+	trust        *Trust
 
 	served  atomic.Pointer[Served]
-	changed chan event.GenericEvent // Served, or Facts, changed
+	changed chan event.GenericEvent // Served, or Facts, or the Status of trust, changed
+	moved   chan event.GenericEvent // Facts, or identities, changed
 	open    atomic.Bool
 }
 
@@ -67,11 +73,11 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of discovery: %w", err)
 	}
-	store := xds.NewStore()
+	store := xds.NewStore(mesh.BaseOf)
 	s := &Server{
 		mgr: mgr, address: address, log: mgr.GetLogger().WithName("serve"),
 		facts:    xds.NewFacts(),
-		appeared: map[string]bool{}, changed: make(chan event.GenericEvent, 1),
+		appeared: map[string]bool{}, changed: make(chan event.GenericEvent, 1), moved: make(chan event.GenericEvent, 1),
 	}
 	s.core = core.New(store, s.facts)
 	s.core.OnCommit = func(c core.Commit) {
@@ -80,13 +86,19 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 		}
 		s.log.V(1).Info("Commit", "revision", c.Revision, "inputs", c.Inputs, "resources", c.Resources, "duration", c.Duration)
 	}
-	s.core.OnFacts = s.notify
+	s.core.OnFacts = func() { s.notify(); s.move() }
+	s.identities = &Identities{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: s.core.Identities, Changed: s.move}
+	s.trust = &Trust{
+		Client: mgr.GetClient(), Told: s.core.TrustTold, Proxies: s.core.Proxies, Identities: s.identities.All, Changed: s.notify,
+	}
 	s.xds = xds.NewServer(xds.Options{
 		Store: store, Facts: s.facts, Log: s.log,
 		Certificate:   (&KeyPair{Secrets: mgr.GetClient(), Name: systemName(XDSSecret)}).GetCertificate,
 		Authenticator: tokenreview.Authenticator{Reviews: reviews.TokenReviews()},
-		ScopeOf:       func(who xds.Identity) (string, bool) { return s.core.ScopeOf(who.Namespace, who.ServiceAccount) },
+		ScopeOf:       s.core.ScopeOf,
+		OnDemand:      s.demand,
 	})
+	s.core.OnRescope = s.xds.Rescope
 	s.feeds, err = newFeeds(mgr.GetCache(), mgr.GetScheme(), kinds(s.core))
 	if err != nil {
 		return nil, err
@@ -95,6 +107,19 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	s.availability = Availability{Discovery: kindsServed, Client: mgr.GetClient(), Versions: versions}
 	s.served.Store(&Served{})
 	return s, nil
+}
+
+// demand has the core look up an address that a sidecar asked for, as long as one does.
+func (s *Server) demand(name string, wanted bool) {
+	address, is := strings.CutPrefix(name, mesh.DirectPrefix)
+	if _, err := netip.ParseAddrPort(address); !is || err != nil {
+		return
+	}
+	if demands := s.core.Tables().Demands; wanted {
+		cluster.Put(s.core.Inbox(), demands, address, struct{}{})
+	} else {
+		cluster.Delete(s.core.Inbox(), demands, address)
+	}
 }
 
 func systemName(name string) types.NamespacedName {
@@ -229,9 +254,14 @@ func (s *Server) begin(ctx context.Context, served Served) error {
 	return nil
 }
 
-func (s *Server) notify() {
+func (s *Server) notify() { tell(s.changed) }
+
+func (s *Server) move() { tell(s.moved) }
+
+// tell never blocks: a notice that was not taken yet stands for this one too.
+func tell(of chan<- event.GenericEvent) {
 	select {
-	case s.changed <- event.GenericEvent{Object: &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}}}:
+	case of <- event.GenericEvent{Object: &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}}}:
 	default:
 	}
 }
@@ -246,7 +276,9 @@ func (s *Server) setup(ctx context.Context, part Part) error {
 		listeners := &Certificates{Client: c, Cache: s.mgr.GetCache(), Outbox: s.core.Certificates, Events: s.mgr.GetEventRecorder("weft-certificates")}
 		return errors.Join(
 			s.mgr.Add(listeners),
+			s.mgr.Add(s.identities),
 			SetupAuthority(s.mgr),
+			s.trust.setup(s.mgr, s.moved),
 			follow(ctx, s.mgr.GetCache(), &cmv1.Certificate{}, func(obj any) {
 				if cert, ok := obj.(*cmv1.Certificate); ok && cert.Namespace == v1alpha1.SystemNamespace {
 					s.notify()

@@ -21,7 +21,7 @@ import (
 	"github.com/weft-mesh/weft/webhooks"
 )
 
-// +kubebuilder:rbac:groups="",resources=services;pods;namespaces;secrets;configmaps,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=services;pods;nodes;namespaces;secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;referencegrants,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
@@ -33,6 +33,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.Services),
 		feed(in, t.EndpointSlices),
 		feed(in, t.Pods),
+		feed(in, t.Nodes),
 		feed(in, t.Namespaces),
 		feed(in, t.Secrets),
 		feed(in, t.ConfigMaps),
@@ -43,6 +44,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.ReferenceGrants),
 		feed(in, t.Certificates),
 		feed(in, t.Deployments),
+		feed(in, t.Meshes),
 	}
 }
 

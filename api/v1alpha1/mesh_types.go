@@ -26,8 +26,11 @@ const (
 // +kubebuilder:resource:path=meshes,scope=Cluster,categories=mesh
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Roots",type=string,JSONPath=`.status.identity.phase`
+// +kubebuilder:printcolumn:name="Trust Domain",type=string,priority=1,JSONPath=`.spec.trustDomain`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'default'",message="a cluster has one Mesh, and its name is default"
+// +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.trustDomain) ? self.spec.trustDomain : 'cluster.local') == (has(oldSelf.spec) && has(oldSelf.spec.trustDomain) ? oldSelf.spec.trustDomain : 'cluster.local')",message="cannot change: every identity begins with it. To start a mesh of another trust domain, delete the Mesh and create it anew",fieldPath=".spec.trustDomain"
 type Mesh struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -64,11 +67,34 @@ type MeshSpec struct {
 	// +optional
 	IssuerRef *IssuerReference `json:"issuerRef,omitempty"`
 
+	// trustDomain is what every workload's SPIFFE ID begins with: spiffe://<trustDomain>/… .
+	// cluster.local when unset. It cannot be changed: the names in certificates and in policies would
+	// all change at once, and proxies of the old and the new one would refuse each other. To do so all
+	// the same, delete the Mesh and create it anew.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`
+	TrustDomain string `json:"trustDomain,omitempty"`
+
+	// identity says who signs workloads' certificates, and for how long.
+	//
+	// +optional
+	Identity Identity `json:"identity,omitzero"`
+
 	// gateways holds the defaults of the Envoy proxies that Gateways become. A Gateway can
 	// differ through its spec.infrastructure.parametersRef.
 	//
 	// +optional
 	Gateways GatewayDefaults `json:"gateways,omitzero"`
+
+	// sidecars holds the defaults of the Envoy proxies beside pods in the mesh. A pod can differ
+	// through its annotations. What is set here holds for new pods: status.sidecars counts those that
+	// run with what was set before.
+	//
+	// +optional
+	Sidecars SidecarDefaults `json:"sidecars,omitzero"`
 }
 
 // IssuerReference names a cert-manager issuer.
@@ -126,6 +152,30 @@ type GatewayDefaults struct {
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }
 
+// SidecarDefaults are the defaults of the proxies beside pods.
+type SidecarDefaults struct {
+	// image of Envoy. When unset, the stock image this release of Weft was tested with:
+	// envoyproxy/envoy:distroless-v1.40.0. Pulled if not present on the node.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image,omitempty"`
+
+	// resources of the proxy. When unset: requests of 50m CPU and 128Mi memory, and a limit of 512Mi
+	// memory.
+	//
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+
+	// concurrency is the number of the proxy's worker threads. 2 when unset.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	Concurrency *int32 `json:"concurrency,omitempty"`
+}
+
 // MeshStatus is what the operator reports.
 type MeshStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of.
@@ -150,6 +200,40 @@ type MeshStatus struct {
 	//
 	// +optional
 	Proxies *ProxySummary `json:"proxies,omitempty"`
+
+	// sidecars sums up the pods that have a proxy beside them.
+	//
+	// +optional
+	Sidecars *SidecarSummary `json:"sidecars,omitempty"`
+
+	// identity tells of workloads' certificates and of the roots that proxies trust.
+	//
+	// +optional
+	Identity *IdentityStatus `json:"identity,omitempty"`
+}
+
+// SidecarSummary counts pods in the mesh and names those whose proxy is not what a new pod's is.
+type SidecarSummary struct {
+	// injected is the number of pods that have a proxy.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Injected int32 `json:"injected"`
+
+	// outdated is the number of those whose proxy was made by another release of Weft, or with other
+	// defaults of this Mesh. They work; a restart of the pod brings the new one.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Outdated int32 `json:"outdated"`
+
+	// outdatedPods are the first 32 of them, as namespace and name separated by a slash.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=512
+	OutdatedPods []string `json:"outdatedPods,omitempty"`
 }
 
 // ProxySummary counts proxies and names what they refused.

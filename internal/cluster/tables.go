@@ -6,6 +6,9 @@
 package cluster
 
 import (
+	"bytes"
+	"slices"
+
 	certv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +17,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/pki"
 )
 
 // Tables are the inputs. A key is "namespace/name", or "name" where a kind has no namespace.
@@ -29,12 +34,19 @@ type Tables struct {
 	Services        *incr.Table[string, *corev1.Service]
 	EndpointSlices  *incr.Table[string, *discoveryv1.EndpointSlice]
 	Pods            *incr.Table[string, *corev1.Pod]
+	Nodes           *incr.Table[string, *corev1.Node]
 	Namespaces      *incr.Table[string, *corev1.Namespace]
 	Secrets         *incr.Table[string, *corev1.Secret]
 	ConfigMaps      *incr.Table[string, *corev1.ConfigMap]
 	Certificates    *incr.Table[string, *certv1.Certificate]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
+
+	// Meshes is the one Mesh, by name.
+	Meshes *incr.Table[string, *v1alpha1.Mesh]
+
+	// Leaves are the certificates that the operator signed itself, by ServiceAccount.
+	Leaves *incr.Table[string, Leaf]
 
 	// Bundles are the versions that the CRDs of an API group name, by group.
 	Bundles *incr.Table[string, string]
@@ -49,9 +61,15 @@ type Tables struct {
 	// GoodSecrets are the Secrets that held a usable certificate at some time, by key.
 	GoodSecrets *incr.Table[string, struct{}]
 
-	// SlicesOf are the EndpointSlices of a Service, GrantsIn the ReferenceGrants of a namespace.
-	SlicesOf *incr.Index[string, string]
-	GrantsIn *incr.Index[string, string]
+	// Demands are the addresses, "ip:port", that a proxy asked for by a pod's own IP.
+	Demands *incr.Table[string, struct{}]
+
+	// SlicesOf are the EndpointSlices of a Service, GrantsIn the ReferenceGrants of a namespace,
+	// ServicesIn its Services, and PodsAt the pods that have an IP of their own.
+	SlicesOf   *incr.Index[string, string]
+	GrantsIn   *incr.Index[string, string]
+	ServicesIn *incr.Index[string, string]
+	PodsAt     *incr.Index[string, string]
 }
 
 // Quarantine says that a proxy refused what one generation of a route was translated to.
@@ -59,6 +77,16 @@ type Quarantine struct {
 	Generation int64
 	Proxy      string // namespace/pod
 	Detail     string // Envoy's own words
+}
+
+// Leaf is a certificate that the operator signed with the mesh's intermediate authority.
+type Leaf struct {
+	Chain, Key []byte     // PEM
+	Issuer     pki.Issuer // of the intermediate
+}
+
+func sameLeaf(a, b Leaf) bool {
+	return a.Issuer == b.Issuer && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.Key, b.Key)
 }
 
 // NewTables makes empty tables on a graph of their own.
@@ -74,10 +102,14 @@ func NewTables() *Tables {
 		Services:        incr.NewTable[string](g, sameVersion[*corev1.Service]),
 		EndpointSlices:  incr.NewTable[string](g, sameVersion[*discoveryv1.EndpointSlice]),
 		Pods:            incr.NewTable[string](g, samePod),
+		Nodes:           incr.NewTable[string](g, sameNode),
+		Demands:         incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
 		Namespaces:      incr.NewTable[string](g, sameLabels[*corev1.Namespace]),
 		Secrets:         incr.NewTable[string](g, sameVersion[*corev1.Secret]),
 		ConfigMaps:      incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
 		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
+		Meshes:          incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
+		Leaves:          incr.NewTable[string](g, sameLeaf),
 		Bundles:         incr.NewTable[string](g, func(a, b string) bool { return a == b }),
 		Refusals:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 		Deployments:     incr.NewTable[string](g, sameAvailability),
@@ -90,7 +122,21 @@ func NewTables() *Tables {
 	t.GrantsIn = incr.NewIndex(t.ReferenceGrants, func(_ string, r *gwv1.ReferenceGrant) []string {
 		return []string{r.Namespace}
 	})
+	t.ServicesIn = incr.NewIndex(t.Services, func(_ string, s *corev1.Service) []string { return []string{s.Namespace} })
+	t.PodsAt = incr.NewIndex(t.Pods, func(_ string, p *corev1.Pod) []string { return addresses(p) })
 	return t
+}
+
+// addresses are the IPs that a pod shares with no other: none on its node's network, none once it
+// has ended.
+func addresses(p *corev1.Pod) (ips []string) {
+	if p.Spec.HostNetwork || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return nil
+	}
+	for _, ip := range p.Status.PodIPs {
+		ips = append(ips, ip.IP)
+	}
+	return ips
 }
 
 // sameVersion holds for two readings of one state of one object.
@@ -109,10 +155,17 @@ func sameLabels[T metav1.Object](a, b T) bool {
 	return equality.Semantic.DeepEqual(a.GetLabels(), b.GetLabels())
 }
 
-// samePod looks at what Weft reads of a pod: whether it is going, and where it runs.
+// samePod looks at what Weft reads of a pod. What it is made of does not change, but for images.
 func samePod(a, b *corev1.Pod) bool {
 	return a.UID == b.UID && a.DeletionTimestamp.IsZero() == b.DeletionTimestamp.IsZero() &&
-		a.Spec.NodeName == b.Spec.NodeName
+		a.Spec.NodeName == b.Spec.NodeName && a.Status.Phase == b.Status.Phase &&
+		slices.Equal(a.Status.PodIPs, b.Status.PodIPs) && sameLabels(a, b) &&
+		equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
+}
+
+// sameNode looks at a node's addresses and at the ranges of its pods'.
+func sameNode(a, b *corev1.Node) bool {
+	return a.UID == b.UID && slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) && slices.Equal(a.Status.Addresses, b.Status.Addresses)
 }
 
 func sameAvailability(a, b *appsv1.Deployment) bool {

@@ -26,10 +26,17 @@ type Core struct {
 	// Gateway.
 	Statuses     *cluster.Outbox[mesh.Status]
 	Certificates *cluster.Outbox[Certificates]
+	// Identities are what is wanted and known of each ServiceAccount that is to have an identity, once
+	// the proxies are told of it; of one that no longer is, only its Account. Signed are the same, for
+	// who signs.
+	Identities *cluster.Outbox[mesh.Identity]
+	Signed     *cluster.Outbox[mesh.Identity]
 	// OnCommit, if set before Run, is told of every commit.
 	OnCommit func(Commit)
 	// OnFacts, if set before Run, is called after proxies came, went or answered.
 	OnFacts func()
+	// OnRescope, if set before Run, is called after the scope of a pod became another one.
+	OnRescope func()
 
 	tables     *cluster.Tables
 	mesh       *mesh.Mesh
@@ -40,9 +47,12 @@ type Core struct {
 	answered   bool       // proxies stated new facts
 	change     xds.Change // what the commit under way does
 	quarantine *quarantine
+	identities identities
 
-	mu     sync.RWMutex
-	scopes map[string]struct{}
+	afterwards []func() // to be done when the commit under way is published
+	rescoped   bool
+	mu         sync.RWMutex
+	scopes     scopes
 }
 
 // Certificates are those wanted for one Gateway.
@@ -65,18 +75,21 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c := &Core{
 		Statuses:     cluster.NewOutbox[mesh.Status](),
 		Certificates: cluster.NewOutbox[Certificates](),
+		Identities:   cluster.NewOutbox[mesh.Identity](),
+		Signed:       cluster.NewOutbox[mesh.Identity](),
 		tables:       t,
 		mesh:         mesh.New(t),
 		inbox:        cluster.NewInbox(),
 		facts:        facts,
 		store:        store,
 		publish:      func(change xds.Change) { store.Commit(change) },
-		scopes:       map[string]struct{}{},
+		scopes:       scopes{gateways: map[string]struct{}{}, pods: map[string]podsScope{}},
 	}
 	c.quarantine = newQuarantine(c.hold, c.release)
 	c.clear()
 	c.publishResources()
 	c.publishStatuses()
+	c.publishIdentities()
 	return c
 }
 
@@ -120,6 +133,10 @@ func (c *Core) Commit() {
 		c.publish(c.change)
 		c.clear()
 	}
+	if c.settle() && c.OnRescope != nil {
+		c.OnRescope()
+	}
+	c.tellIdentities()
 	if answered && c.OnFacts != nil {
 		c.OnFacts()
 	}
@@ -132,24 +149,5 @@ func (c *Core) clear() {
 	c.change = xds.Change{
 		Resources: map[xds.Resource]*discovery.Resource{},
 		Scopes:    map[string]map[xds.Name]*xds.Variant{},
-	}
-}
-
-// ScopeOf is the scope of a proxy with that ServiceAccount; false: it is none of ours.
-func (c *Core) ScopeOf(namespace, serviceAccount string) (string, bool) {
-	scope := namespace + "/" + serviceAccount
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	_, ok := c.scopes[scope]
-	return scope, ok
-}
-
-func (c *Core) setScope(scope string, is bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if is {
-		c.scopes[scope] = struct{}{}
-	} else {
-		delete(c.scopes, scope)
 	}
 }

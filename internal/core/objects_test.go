@@ -47,6 +47,7 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 		take(t, c, c.tables.EndpointSlices, &discoveryv1.EndpointSlice{}, b)
 	},
 	"Pod":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Pods, &corev1.Pod{}, b) },
+	"Node":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Nodes, &corev1.Node{}, b) },
 	"Namespace": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Namespaces, &corev1.Namespace{}, b) },
 	"Secret":    func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Secrets, &corev1.Secret{}, b) },
 	"Deployment": func(t *testing.T, c *Core, b []byte) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/pki"
 )
 
 // Mesh is what is remembered of the cluster: every function below is run again only when
@@ -29,10 +30,27 @@ type Mesh struct {
 	frontedBy *incr.View[string, string]
 	rivalry
 
-	// RouteWants and GatewayWants are what the proxies of a scope must be able to see because of a
-	// route or a Gateway: Want keys.
-	RouteWants   *incr.View[string, string]
-	GatewayWants *incr.View[string, string]
+	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
+	PodsIn   *incr.View[string, string]
+	inbounds *incr.Memo[string, Inbound]
+
+	// The ranges of pods' IPs as nodes tell them and as they were seen, each as one group, and the
+	// nodes at an address.
+	nodeRanges, seenRanges, nodesAt *incr.Index[string, string]
+
+	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route at a
+	// Gateway or of a Service, a Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
+	RouteWants, ServiceRouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
+	MeshWants                                                                            *incr.Set[string]
+
+	meshes *incr.Memo[string, pki.Settings] // by name
+	trust  *incr.Memo[string, pki.State]    // by key of the ConfigMap
+	leaves *incr.Memo[string, leaf]         // by ServiceAccount
+
+	// PodAccounts are the pods in the mesh by their ServiceAccount, GatewayAccounts the Gateways by
+	// that of their proxies: those who are to have an identity.
+	PodAccounts     *incr.View[string, string]
+	GatewayAccounts *incr.View[string, string]
 }
 
 // New lays the functions over the tables, which must still be empty.
@@ -49,8 +67,31 @@ func New(t *cluster.Tables) *Mesh {
 	m.placedOn = incr.NewView(m.routes(), "placedOn", m.placements)
 	m.frontedBy = incr.NewView(m.routes(), "frontedBy", m.frontends)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
+	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
+	m.laySidecars(t)
+	m.meshes = incr.NewMemo(t.Graph, "settings", same[pki.Settings], m.readSettings)
+	m.trust = incr.NewMemo(t.Graph, "trust", same[pki.State], m.readTrust)
+	m.leaves = incr.NewMemo(t.Graph, "leaf", same[leaf], m.leaf)
+	m.PodAccounts = incr.NewView(t.Pods, "podAccount", m.podAccount)
+	m.GatewayAccounts = incr.NewView(t.Gateways, "gatewayAccount", m.gatewayAccount)
 	return m
+}
+
+// laySidecars lays what concerns sidecars.
+func (m *Mesh) laySidecars(t *cluster.Tables) {
+	m.nodesAt = incr.NewIndex(t.Nodes, nodeAddresses)
+	m.nodeRanges = incr.NewIndex(incr.NewIndex(t.Nodes, nodeRanges).Table, all[[]string])
+	m.seenRanges = incr.NewIndex(incr.NewIndex(t.Pods, seenRanges).Table, all[[]string])
+	m.inbounds = incr.NewMemo(t.Graph, "inbound", same[Inbound], m.inbound)
+	m.PodsIn = incr.NewView(t.Pods, "podsIn", m.podScopes)
+	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
+	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
+	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
+	m.MeshWants = incr.NewSet[string](t.Graph)
+	for _, w := range meshWants() {
+		m.MeshWants.Add(w)
+	}
 }
 
 // same compares results, whose Kubernetes objects are pointers into caches: equal pointers are

@@ -43,8 +43,8 @@ func (v VirtualHost) Name() string { return v.Routes + "/" + v.Domain }
 
 // Origin says which rule of which route something came from, and carries what breaks a tie.
 type Origin struct {
-	Kind            string // HTTPRoute or GRPCRoute
-	Namespace, Name string // of the route
+	Kind            string // HTTPRoute, GRPCRoute or, where requests meet no route, Service
+	Namespace, Name string // of that
 	Created         time.Time
 	Index           int    // of the rule within the route
 	RuleName        string // empty when unnamed
@@ -89,10 +89,6 @@ func (r Rule) Cluster(backend string) string {
 // OwnRetries is the name of the Cluster with OwnRetries beside another one.
 func OwnRetries(cluster string) string { return cluster + ownRetries }
 
-// OverHTTP2 is the name of the Cluster beside another one that speaks HTTP/2 whatever the port
-// declares. Of the two suffixes that of OwnRetries is the last.
-func OverHTTP2(cluster string) string { return cluster + overHTTP2 }
-
 // Backend is one weighted destination.
 type Backend struct {
 	Cluster string // name of the Cluster
@@ -107,20 +103,20 @@ type Mirror struct {
 	Denominator uint32
 }
 
-// Protocol is what a backend's port speaks.
-type Protocol string
-
-const (
-	HTTP1 Protocol = "http1"
-	HTTP2 Protocol = "http2" // cleartext, prior knowledge (h2c)
-)
-
 // Cluster is one port of one Service. Envoy lets what a Cluster says of retries override what a route
 // says. So rules that say something of them, and mirrors, send by a second Cluster with OwnRetries.
 type Cluster struct {
-	Name       string // service/<namespace>/<service>/<port>, "/h2" and "/own-retries" follow if so
+	Name       string // service/<namespace>/<service>/<port>, and what its requests have of their own
+	Endpoints  string // the name of its Endpoints: service/<namespace>/<service>/<port>
 	Protocol   Protocol
 	OwnRetries bool // it leaves retries to the rules
+	Peers      Peers
+}
+
+// Peers are the endpoints of a Cluster that are in the mesh.
+type Peers struct {
+	Identities []string // their SPIFFE IDs, in order; none: none is
+	All        bool     // no endpoint is outside
 }
 
 // Endpoints are the addresses of one Cluster that may receive requests.
@@ -134,6 +130,8 @@ type Endpoint struct {
 	Address string // an IPv4 or IPv6 address
 	Port    uint32
 	Zone    string // topology.kubernetes.io/zone of its node; empty when unknown
+	// Identity is the SPIFFE ID that it must prove by mTLS; empty: it is outside the mesh.
+	Identity string
 }
 
 // Secret is a certificate and its private key, in PEM.

@@ -1,0 +1,378 @@
+package controllers
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"math/big"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/pki"
+)
+
+// as makes requests in the name of a ServiceAccount ("namespace:name") that may do everything, so that
+// what is refused is refused by a policy.
+func as(config *rest.Config, account string) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + account, Groups: []string{"system:masters"}}
+	return config
+}
+
+// issuers sign what Certificates in weft-system ask for, each with a root of its own.
+type issuers struct {
+	*installation
+	roots  map[string]*authority // by name of the issuer
+	silent map[string]bool       // those that do not answer
+	extra  map[string]string     // one more URI name in the certificates of that name
+}
+
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (is *issuers) root(name string) *authority {
+	if is.roots[name] == nil {
+		is.roots[name] = &authority{key: newKey(is.T)}
+		is.roots[name].cert = is.sign(is.roots[name], &is.roots[name].key.PublicKey, &x509.Certificate{
+			Subject: pkix.Name{CommonName: name}, IsCA: true, KeyUsage: x509.KeyUsageCertSign,
+		})
+	}
+	return is.roots[name]
+}
+
+func (is *issuers) sign(by *authority, key *ecdsa.PublicKey, c *x509.Certificate) *x509.Certificate {
+	is.Helper()
+	c.SerialNumber, c.BasicConstraintsValid = big.NewInt(time.Now().UnixNano()), true
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+	parent := by.cert
+	if parent == nil {
+		parent = c
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key, by.key)
+	if err != nil {
+		is.Fatal(err)
+	}
+	made, err := x509.ParseCertificate(der)
+	if err != nil {
+		is.Fatal(err)
+	}
+	return made
+}
+
+func certPEM(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+// answer fills the Secret of every Certificate in weft-system that waits for one.
+func (is *issuers) answer(ctx context.Context) {
+	is.Helper()
+	var certs cmv1.CertificateList
+	if err := is.List(ctx, &certs, client.InNamespace(v1alpha1.SystemNamespace)); err != nil {
+		is.Fatal(err)
+	}
+	for i := range certs.Items {
+		cert := &certs.Items[i]
+		if is.silent[cert.Spec.IssuerRef.Name] {
+			continue
+		}
+		var secret corev1.Secret
+		err := is.Get(ctx, client.ObjectKey{Namespace: cert.Namespace, Name: cert.Spec.SecretName}, &secret)
+		if err == nil && secret.Annotations[cmv1.IssuerNameAnnotationKey] == cert.Spec.IssuerRef.Name {
+			continue
+		}
+		want := is.issued(cert)
+		if apierrors.IsNotFound(err) {
+			err = is.Create(ctx, want)
+		} else if err == nil {
+			want.ResourceVersion = secret.ResourceVersion
+			err = is.Update(ctx, want)
+		}
+		if err != nil {
+			is.Fatal(err)
+		}
+	}
+}
+
+func (is *issuers) issued(cert *cmv1.Certificate) *corev1.Secret {
+	by, key := is.root(cert.Spec.IssuerRef.Name), newKey(is.T)
+	c := &x509.Certificate{IsCA: cert.Spec.IsCA, Subject: pkix.Name{CommonName: cert.Spec.CommonName}}
+	if c.IsCA {
+		c.KeyUsage = x509.KeyUsageCertSign
+	}
+	for _, name := range append(cert.Spec.URIs, is.extra[cert.Name]) {
+		if u, err := url.Parse(name); err == nil && name != "" {
+			c.URIs = append(c.URIs, u)
+		}
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		is.Fatal(err)
+	}
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: cert.Namespace, Name: cert.Spec.SecretName, Annotations: map[string]string{
+			cmv1.IssuerNameAnnotationKey: cert.Spec.IssuerRef.Name, cmv1.IssuerKindAnnotationKey: cert.Spec.IssuerRef.Kind,
+			cmv1.IssuerGroupAnnotationKey: cert.Spec.IssuerRef.Group,
+		}},
+		Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{
+			"tls.crt": certPEM(is.sign(by, &key.PublicKey, c)), "ca.crt": certPEM(by.cert),
+			"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+		},
+	}
+	if cert.Spec.SecretTemplate != nil {
+		s.Labels = maps.Clone(cert.Spec.SecretTemplate.Labels)
+	}
+	return s
+}
+
+// await waits, while the issuers answer, for what the Mesh says of identity.
+func (is *issuers) await(what string, holds func(s *v1alpha1.IdentityStatus) bool) *v1alpha1.IdentityStatus {
+	is.Helper()
+	var m v1alpha1.Mesh
+	eventually(is.T, what, func(ctx context.Context) bool {
+		is.answer(ctx)
+		err := is.Get(ctx, client.ObjectKey{Name: v1alpha1.MeshName}, &m)
+		return err == nil && m.Status.Identity != nil && holds(m.Status.Identity)
+	}, func() string { return fmt.Sprintf("%+v", m.Status.Identity) })
+	return m.Status.Identity
+}
+
+func (is *issuers) change(edit func(*v1alpha1.Identity)) {
+	is.Helper()
+	var m v1alpha1.Mesh
+	if err := is.Get(is.Context(), client.ObjectKey{Name: v1alpha1.MeshName}, &m); err != nil {
+		is.Fatal(err)
+	}
+	before := m.DeepCopy()
+	edit(&m.Spec.Identity)
+	if err := is.Patch(is.Context(), &m, client.MergeFrom(before)); err != nil {
+		is.Fatal(err)
+	}
+}
+
+// refuses expects the API server to say this of an edit of the Mesh.
+func (is *issuers) refuses(says string, edit func(*v1alpha1.Mesh)) {
+	is.Helper()
+	var m v1alpha1.Mesh
+	if err := is.Get(is.Context(), client.ObjectKey{Name: v1alpha1.MeshName}, &m); err != nil {
+		is.Fatal(err)
+	}
+	edit(&m)
+	if err := is.Update(is.Context(), &m); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), says) {
+		is.Errorf("the edit that should be refused, as %q: %v", says, err)
+	}
+}
+
+func (is *issuers) awaitGone(o client.Object) {
+	is.Helper()
+	eventually(is.T, fmt.Sprintf("the end of %T %s", o, o.GetName()), func(ctx context.Context) bool {
+		return apierrors.IsNotFound(is.Get(ctx, client.ObjectKeyFromObject(o), o))
+	}, func() string { return "it is still there" })
+}
+
+func newIssuers(t *testing.T) *issuers {
+	is := &issuers{installation: newInstallation(t), roots: map[string]*authority{}, silent: map[string]bool{}, extra: map[string]string{}}
+	installGatewayAPI(t, is.config)
+	installCertManager(t, is.config)
+	create(t, is.Client,
+		&v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
+	is.operate()
+	is.awaitClass()
+	return is
+}
+
+func system(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: name}
+}
+
+// TestIdentities follows the identity of a Gateway's proxies: from Weft's own authority, to the next,
+// to an issuer that does not answer at first, with a bad certificate in between.
+func TestIdentities(t *testing.T) {
+	is := newIssuers(t)
+	is.silent["weft-mesh-ca-1"] = true
+	is.await("an issuer that is waited for", func(s *v1alpha1.IdentityStatus) bool {
+		return s.Phase == "Waiting" && len(s.Problems) == 1 && strings.Contains(s.Problems[0].Message, "Issuer/weft-mesh-ca-1 has signed nothing yet")
+	})
+	is.refuses("cannot change", func(m *v1alpha1.Mesh) { m.Spec.TrustDomain = "example.org" })
+	is.refuses("shorter than lifetime", func(m *v1alpha1.Mesh) {
+		m.Spec.Identity.RenewBefore = &metav1.Duration{Duration: 24 * time.Hour}
+	})
+	is.refuses("from 1h to 8760h", func(m *v1alpha1.Mesh) {
+		m.Spec.Identity.Lifetime = &metav1.Duration{Duration: time.Minute}
+	})
+	edge := gatewayNamed("edge", nil)
+	edge.Namespace, edge.Spec.GatewayClassName = "shop", ClassName
+	create(t, is.Client, edge)
+
+	is.silent = map[string]bool{}
+	first := is.await("a first certificate", steady("Issuer/weft-mesh-ca-1"))
+	leaf := &cmv1.Certificate{ObjectMeta: system("sa.shop.edge-weft")}
+	is.awaitObject(leaf)
+	if !slices.Equal(leaf.Spec.URIs, []string{"spiffe://cluster.local/ns/shop/sa/edge-weft"}) {
+		t.Errorf("it is called %v", leaf.Spec.URIs)
+	}
+
+	is.change(func(i *v1alpha1.Identity) { i.AuthorityRevision = 2 })
+	second := is.await("another authority", steady("Issuer/weft-mesh-ca-2"))
+	if slices.Equal(first.RootsTrusted, second.RootsTrusted) {
+		t.Errorf("the root is still %v", second.RootsTrusted)
+	}
+	is.awaitGone(&cmv1.Issuer{ObjectMeta: system("weft-mesh-ca-1")})
+	is.awaitGone(&cmv1.Certificate{ObjectMeta: system("weft-mesh-ca-1")})
+
+	is.silent["vault"] = true
+	is.extra[leaf.Name] = "spiffe://cluster.local/ns/shop/sa/admin"
+	is.change(func(i *v1alpha1.Identity) {
+		i.AuthorityRevision, i.IssuerRef = 0, &v1alpha1.IssuerReference{Name: "vault", Kind: "ClusterIssuer"}
+	})
+	is.await("an issuer that does not answer", func(s *v1alpha1.IdentityStatus) bool {
+		return s.Phase == "Steady" && s.Issuer == "Issuer/weft-mesh-ca-2" && len(s.Problems) == 1 && strings.Contains(s.Problems[0].Message, "ClusterIssuer/vault has signed nothing")
+	})
+	is.silent["vault"] = false
+	is.await("a certificate with two names", func(s *v1alpha1.IdentityStatus) bool {
+		return s.Phase == "Switching" && slices.Equal(s.WaitingFor, []string{"shop/edge-weft"}) && len(s.RootsTrusted) == 2 &&
+			len(s.Problems) == 1 && strings.Contains(s.Problems[0].Message, "Secret weft-system/sa.shop.edge-weft: it has 2 URI names")
+	})
+	is.extra = map[string]string{}
+	if err := is.Delete(t.Context(), &corev1.Secret{ObjectMeta: system(leaf.Name)}); err != nil {
+		t.Fatal(err)
+	}
+	third := is.await("Vault", steady("ClusterIssuer/vault"))
+
+	delete(is.roots, "vault")
+	if err := is.Delete(t.Context(), &corev1.Secret{ObjectMeta: system(leaf.Name)}); err != nil {
+		t.Fatal(err)
+	}
+	is.await("another root of the same issuer", func(s *v1alpha1.IdentityStatus) bool {
+		return steady("ClusterIssuer/vault")(s) && !slices.Equal(s.RootsTrusted, third.RootsTrusted)
+	})
+}
+
+// steady says that every identity is by this issuer, and trusts its root alone.
+func steady(issuer string) func(*v1alpha1.IdentityStatus) bool {
+	return func(s *v1alpha1.IdentityStatus) bool {
+		return s.Phase == "Steady" && s.Issuer == issuer && s.Accounts == 1 && len(s.Problems) == 0 && len(s.RootsTrusted) == 1
+	}
+}
+
+// TestOnlyWeftAsksTheIssuer: whoever else names the mesh's issuer is refused, by any kind of request,
+// in any namespace.
+func TestOnlyWeftAsksTheIssuer(t *testing.T) {
+	is := newIssuers(t)
+	is.change(func(i *v1alpha1.Identity) {
+		i.IssuerRef = &v1alpha1.IssuerReference{Name: "mesh", Kind: "ClusterIssuer"}
+	})
+	mesh := cmmeta.IssuerReference{Kind: "ClusterIssuer", Name: "mesh"}
+	cert := func(namespace string, ref cmmeta.IssuerReference) client.Object {
+		c := certificate(metav1.ObjectMeta{Namespace: namespace, GenerateName: "c-"}, cmv1.CertificateSpec{
+			SecretName: "c", URIs: []string{"spiffe://cluster.local/ns/shop/sa/admin"}, IssuerRef: ref,
+		})
+		return c
+	}
+	request := func(namespace string, ref cmmeta.IssuerReference) client.Object {
+		return &cmv1.CertificateRequest{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "r-"},
+			Spec:       cmv1.CertificateRequestSpec{Request: []byte("x"), IssuerRef: ref},
+		}
+	}
+	signing := func(signer string) client.Object {
+		return &certificatesv1.CertificateSigningRequest{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "s-"},
+			Spec:       certificatesv1.CertificateSigningRequestSpec{Request: signingRequest(t), SignerName: signer, Usages: []certificatesv1.KeyUsage{"client auth"}},
+		}
+	}
+	const weft, manager, other = "weft-system:weft-operator", "cert-manager:cert-manager", "shop:web"
+	for _, c := range []struct {
+		who, what string
+		object    func() client.Object
+		refused   bool
+	}{
+		{other, "a Certificate", func() client.Object { return cert("shop", mesh) }, true},
+		{other, "a Certificate in weft-system", func() client.Object { return cert("weft-system", mesh) }, true},
+		{other, "a Certificate that names the group", func() client.Object {
+			return cert("shop", cmmeta.IssuerReference{Group: "cert-manager.io", Kind: "ClusterIssuer", Name: "mesh"})
+		}, true},
+		{other, "a request", func() client.Object { return request("shop", mesh) }, true},
+		{other, "a request in weft-system", func() client.Object { return request("weft-system", mesh) }, true},
+		{other, "a signing request", func() client.Object { return signing("clusterissuers.cert-manager.io/mesh") }, true},
+		{manager, "a Certificate, for an Ingress", func() client.Object { return cert("shop", mesh) }, true},
+		{manager, "a request elsewhere", func() client.Object { return request("shop", mesh) }, true},
+		{manager, "a request", func() client.Object { return request("weft-system", mesh) }, false},
+		{weft, "a Certificate", func() client.Object { return cert("weft-system", mesh) }, false},
+		{other, "a Certificate of another issuer", func() client.Object {
+			return cert("shop", cmmeta.IssuerReference{Kind: "ClusterIssuer", Name: "public"})
+		}, false},
+		{other, "a Certificate of its own Issuer of that name", func() client.Object { return cert("shop", cmmeta.IssuerReference{Name: "mesh"}) }, false},
+		{other, "a request of another issuer", func() client.Object { return request("shop", cmmeta.IssuerReference{Name: "public"}) }, false},
+		{other, "another signing request", func() client.Object { return signing("clusterissuers.cert-manager.io/public") }, false},
+	} {
+		t.Run(c.who+" "+c.what, func(t *testing.T) {
+			by := newClient(t, as(is.config, c.who))
+			var err error
+			eventually(t, "the policy's answer", func(ctx context.Context) bool {
+				err = by.Create(ctx, c.object())
+				refused := apierrors.IsForbidden(err) && strings.Contains(err.Error(), "only Weft may ask the mesh's issuer")
+				return refused == c.refused && (c.refused || err == nil)
+			}, func() string { return fmt.Sprint(err) })
+		})
+	}
+	theirs := cert("shop", cmmeta.IssuerReference{Kind: "ClusterIssuer", Name: "public"}).(*cmv1.Certificate)
+	by := newClient(t, as(is.config, other))
+	create(t, by, theirs)
+	theirs.Spec.IssuerRef = mesh
+	if err := by.Update(t.Context(), theirs); !apierrors.IsForbidden(err) {
+		t.Errorf("a Certificate was made to name the mesh's issuer: %v", err)
+	}
+	var list cmv1.CertificateList
+	if err := is.List(t.Context(), &list, client.InNamespace("weft-system")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range list.Items {
+		if c := &list.Items[i]; c.Name == pki.Probe {
+			c.Labels["theirs"] = "too"
+			if err := by.Update(t.Context(), c); err != nil {
+				t.Errorf("a label was refused: %v", err)
+			}
+		}
+	}
+}
+
+func signingRequest(t *testing.T) []byte {
+	t.Helper()
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, newKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+}

@@ -1,0 +1,73 @@
+package core
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+// identities are what the commit under way says of identities. It is told after the proxies are:
+// who hears that a certificate is there may ask who has it.
+type identities struct {
+	changed []mesh.Identity
+	gone    []string
+	serial  uint64        // of the state of the roots
+	told    atomic.Uint64 // the same, of the last commit that was published
+}
+
+// publishIdentities keeps what is wanted and known of each ServiceAccount that has pods in the mesh, or
+// proxies of a Gateway.
+func (c *Core) publishIdentities() {
+	incr.Keep(mesh.Memo(c.mesh, "identity", c.mesh.Identity), func(account string, id mesh.Identity, has bool) {
+		if has {
+			c.identities.changed = append(c.identities.changed, id)
+		} else {
+			c.identities.gone = append(c.identities.gone, account)
+		}
+	}, c.mesh.PodAccounts, c.mesh.GatewayAccounts)
+	one := incr.NewSet[string](c.tables.Graph)
+	incr.Keep(mesh.Memo(c.mesh, "serial", func(q *incr.Query, _ string) uint64 { return c.mesh.Trust(q).Serial }),
+		func(_ string, serial uint64, _ bool) { c.identities.serial = serial }, one)
+	one.Add("")
+}
+
+func (c *Core) tellIdentities() {
+	c.identities.told.Store(c.identities.serial)
+	for _, id := range c.identities.changed {
+		c.Identities.Put(id.Account, id)
+		c.Signed.Put(id.Account, id)
+	}
+	for _, account := range c.identities.gone {
+		c.Identities.Forget(account, mesh.Identity{Account: account})
+		c.Signed.Forget(account, mesh.Identity{Account: account})
+	}
+	c.identities.changed, c.identities.gone = nil, nil
+}
+
+// TrustTold is the Serial of the state of the roots that the proxies were told of last.
+func (c *Core) TrustTold() uint64 { return c.identities.told.Load() }
+
+// Proxies are the connected proxies ("namespace/pod"), and whether each has acknowledged its certificate
+// and its roots as they are now.
+func (c *Core) Proxies() map[string]bool {
+	out := map[string]bool{}
+	for _, p := range c.facts.All() {
+		name := p.Namespace + "/" + p.Pod
+		others, known := out[name] // streams of the same pod, of which one may be about to end
+		out[name] = (others || !known) && c.acknowledged(p, mesh.RootsSecret) && c.acknowledged(p, mesh.IdentitySecret)
+	}
+	return out
+}
+
+func (c *Core) acknowledged(p xds.Fact, secret string) bool {
+	n := xds.Name{Type: xds.SecretType, Name: secret}
+	sight, seen := c.store.Sight(p.Scope, n)
+	return !seen || p.Acknowledged >= sight.Revision && !refuses(p, n, sight.Version)
+}
+
+func refuses(p xds.Fact, n xds.Name, version string) bool {
+	return slices.ContainsFunc(p.Refused, func(r xds.Refusal) bool { return r.Name == n && r.Version == version })
+}
