@@ -25,6 +25,7 @@ import (
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;referencegrants,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
+// +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
 
 // kinds are those that the core reads. A new one is one line, and a table in internal/cluster.
 func kinds(c *core.Core) []kind {
@@ -45,6 +46,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.Certificates),
 		feed(in, t.Deployments),
 		feed(in, t.Meshes),
+		feed(in, t.MeshPolicies),
 	}
 }
 

@@ -39,6 +39,7 @@ type Tables struct {
 	Secrets         *incr.Table[string, *corev1.Secret]
 	ConfigMaps      *incr.Table[string, *corev1.ConfigMap]
 	Certificates    *incr.Table[string, *certv1.Certificate]
+	MeshPolicies    *incr.Table[string, *v1alpha1.MeshPolicy]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
@@ -57,6 +58,9 @@ type Tables struct {
 
 	// Refusals are the listeners that a proxy refused, by the resource's name: a fact too.
 	Refusals *incr.Table[string, Quarantine]
+
+	// Holdings are how far MeshPolicies have come among the proxies, by the policy's key: a fact too.
+	Holdings *incr.Table[string, Holding]
 
 	// GoodSecrets are the Secrets that held a usable certificate at some time, by key.
 	GoodSecrets *incr.Table[string, struct{}]
@@ -89,6 +93,26 @@ func sameLeaf(a, b Leaf) bool {
 	return a.Issuer == b.Issuer && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.Key, b.Key)
 }
 
+// Holding counts the connected proxies that one generation of a MeshPolicy reaches.
+type Holding struct {
+	Generation   int64
+	Total        int32
+	Acknowledged int32           // of Total, how many have applied it
+	Refused      []PolicyRefusal // ordered, at most 32; those that are not listed are not Acknowledged either
+}
+
+// PolicyRefusal says that a proxy refused a resource that a policy shaped.
+type PolicyRefusal struct {
+	Proxy    string // namespace/pod
+	Resource string
+	Detail   string // Envoy's own words
+}
+
+// Same says whether two of them say the same.
+func (h Holding) Same(o Holding) bool {
+	return h.Generation == o.Generation && h.Total == o.Total && h.Acknowledged == o.Acknowledged && slices.Equal(h.Refused, o.Refused)
+}
+
 // NewTables makes empty tables on a graph of their own.
 func NewTables() *Tables {
 	g := &incr.Graph{}
@@ -110,6 +134,8 @@ func NewTables() *Tables {
 		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
 		Meshes:          incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
 		Leaves:          incr.NewTable[string](g, sameLeaf),
+		MeshPolicies:    incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
+		Holdings:        incr.NewTable[string](g, Holding.Same),
 		Bundles:         incr.NewTable[string](g, func(a, b string) bool { return a == b }),
 		Refusals:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 		Deployments:     incr.NewTable[string](g, sameAvailability),

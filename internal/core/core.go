@@ -48,6 +48,7 @@ type Core struct {
 	change     xds.Change // what the commit under way does
 	quarantine *quarantine
 	identities identities
+	policies   policies
 
 	afterwards []func() // to be done when the commit under way is published
 	rescoped   bool
@@ -90,6 +91,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c.publishResources()
 	c.publishStatuses()
 	c.publishIdentities()
+	c.publishPolicies()
 	return c
 }
 
@@ -129,6 +131,7 @@ func (c *Core) Commit() {
 		}
 	})
 	resources := len(c.change.Resources)
+	recount := answered || c.policies.touched(c.change)
 	if resources+len(c.change.Scopes) > 0 {
 		c.publish(c.change)
 		c.clear()
@@ -137,6 +140,9 @@ func (c *Core) Commit() {
 		c.OnRescope()
 	}
 	c.tellIdentities()
+	if recount {
+		c.count()
+	}
 	if answered && c.OnFacts != nil {
 		c.OnFacts()
 	}

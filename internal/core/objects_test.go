@@ -14,6 +14,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 )
@@ -52,6 +53,9 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"Secret":    func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Secrets, &corev1.Secret{}, b) },
 	"Deployment": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.Deployments, &appsv1.Deployment{}, b)
+	},
+	"MeshPolicy": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.MeshPolicies, &v1alpha1.MeshPolicy{}, b)
 	},
 	"ConfigMap": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ConfigMaps, &corev1.ConfigMap{}, b) },
 }
@@ -105,10 +109,27 @@ func statusText(status any) string {
 			fmt.Fprintf(&b, "%s attachedRoutes=%d\n", l.Name, l.AttachedRoutes)
 			conditions(string(l.Name)+" ", l.Conditions)
 		}
+	case v1alpha1.MeshPolicyStatus:
+		fmt.Fprintf(&b, "proxies %s\n", s.Proxies.Summary)
+		conditions("", s.Conditions)
+		for _, a := range s.Ancestors {
+			conditions(ancestorText(a.AncestorRef)+" ", a.Conditions)
+		}
 	case gwv1.HTTPRouteStatus:
 		parents(s.Parents)
 	case gwv1.GRPCRouteStatus:
 		parents(s.Parents)
 	}
 	return b.String()
+}
+
+func ancestorText(ref gwv1.ParentReference) string {
+	text := string(*ref.Kind) + " " + string(ref.Name)
+	if ref.SectionName != nil {
+		text += "/" + string(*ref.SectionName)
+	}
+	if ref.Port != nil {
+		text += fmt.Sprint(":", *ref.Port)
+	}
+	return text
 }

@@ -25,16 +25,18 @@ func (h chance) object() string {
 		}
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(11) {
+	switch h.Intn(13) {
 	case 8:
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
+	case 9, 10:
+		return h.policy()
 	case 0:
 		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}]}",
 			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"))
 	case 1, 2:
 		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
-	case 7, 9:
+	case 11, 12:
 		return head("gateway.networking.k8s.io/v1", "GRPCRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.service()+"], hostnames: [%q], rules: [{matches: [{method: {type: %s, service: %q}}], backendRefs: [{name: %s, namespace: %s, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "w.example", "deep.v.example"), h.of("Exact", "RegularExpression"), h.of("p", "("), h.of("x", "u", "z"), h.of("a", "b"))
 	case 3:
@@ -60,6 +62,24 @@ func (h chance) service() string {
 	return fmt.Sprintf("{group: '', kind: Service, name: %s, namespace: %s%s}", h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", port: 80", ", port: 81", ", sectionName: http"))
 }
 
+// policy is a random MeshPolicy, about a namespace, the mesh or some targets.
+func (h chance) policy() string {
+	ns, name := h.of("a", "b", "weft-system"), h.of("x", "u", "z")
+	gone := ""
+	if h.Intn(5) == 0 {
+		gone = `, annotations: {delete: ""}`
+	}
+	target := h.of(
+		"{kind: Service, name: x}", "{kind: Service, name: x, sectionName: http}", "{kind: Service, name: x, port: 80}",
+		"{kind: ServiceAccount, name: x}", "{pods: {selector: {matchLabels: {app: x}}}}", "{pods: {selector: {matchLabels: {app: u}}}}",
+		"{kind: Gateway, name: x, sectionName: one}", "{kind: HTTPRoute, name: u}",
+	)
+	targets := h.of("", "targetRefs: ["+target+"], ", "targetRefs: [{kind: Service, name: u}, "+target+"], ")
+	return fmt.Sprintf("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: \"2026-01-0%sT00:00:00Z\"%s}\nspec: {%smode: %s%s}\n",
+		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
+		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}"))
+}
+
 // again is a new Core given everything that c holds, at once.
 func again(c *Core) *Core {
 	f := New(xds.NewStore(nil), xds.NewFacts())
@@ -74,6 +94,7 @@ func again(c *Core) *Core {
 		copyTable(c.tables.Pods, f.tables.Pods)
 		copyTable(c.tables.Nodes, f.tables.Nodes)
 		copyTable(c.tables.Demands, f.tables.Demands)
+		copyTable(c.tables.MeshPolicies, f.tables.MeshPolicies)
 		copyTable(c.tables.Quarantines, f.tables.Quarantines)
 	})
 	return f

@@ -81,6 +81,7 @@ func (w *world) commit() string {
 	var out []string
 	w.core.publish = func(c xds.Change) { out = append(out, w.resources(c)...) }
 	w.core.Commit()
+	w.core.Commit() // takes in what the first one learned
 	for _, s := range w.core.Statuses.Take() {
 		out = append(out, w.tell("status "+s.Kind+" "+s.Key, conditionText(s))...)
 	}

@@ -58,9 +58,9 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 	}
 	t := templateOf(p)
 	in := Inbound{TrustDomain: m.trustDomain(q), Probes: t.Probes}
-	in.workload = workload{Namespace: p.Namespace, ServiceAccount: p.Spec.ServiceAccountName, Labels: p.Labels}
+	in.workload = workload{Namespace: p.Namespace, ServiceAccount: p.Spec.ServiceAccountName, Labels: p.Labels, Ports: t.Ports}
 	ports := map[int32]InboundPort{}
-	for _, svc := range m.selecting(q, p) {
+	for _, svc := range m.servicesOf(q, p) {
 		in.Services = append(in.Services, key(svc.Namespace, svc.Name))
 		for _, port := range svc.Spec.Ports {
 			at, known := t.resolve(port.TargetPort, port.Port)
@@ -90,9 +90,9 @@ func (t template) resolve(target intstr.IntOrString, port int32) (int32, bool) {
 	return at, known
 }
 
-// selecting are the Services that select a pod, the oldest first: where two disagree on what a port
+// servicesOf are the Services that select a pod, the oldest first: where two disagree on what a port
 // speaks, it has the say.
-func (m *Mesh) selecting(q *incr.Query, p *corev1.Pod) (out []*corev1.Service) {
+func (m *Mesh) servicesOf(q *incr.Query, p *corev1.Pod) (out []*corev1.Service) {
 	for _, k := range m.ServicesIn.Get(q, p.Namespace) {
 		svc, ok := m.Services.Get(q, k)
 		if ok && len(svc.Spec.Selector) > 0 && labels.SelectorFromSet(svc.Spec.Selector).Matches(labels.Set(p.Labels)) {

@@ -3,6 +3,7 @@ package mesh
 import (
 	"reflect"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/pki"
@@ -33,6 +34,8 @@ type Mesh struct {
 	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
 	PodsIn   *incr.View[string, string]
 	inbounds *incr.Memo[string, Inbound]
+	// scopesUnder are the scopes of whose pods a MeshPolicy selects some.
+	scopesUnder *incr.View[string, string]
 
 	// The ranges of pods' IPs as nodes tell them and as they were seen, each as one group, and the
 	// nodes at an address.
@@ -51,11 +54,15 @@ type Mesh struct {
 	// that of their proxies: those who are to have an identity.
 	PodAccounts     *incr.View[string, string]
 	GatewayAccounts *incr.View[string, string]
+
+	// policiesOn are the MeshPolicies that are about a subject, by the subject's group.
+	policiesOn *incr.Index[string, string]
 }
 
 // New lays the functions over the tables, which must still be empty.
 func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
+	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
 	m.gateways = incr.NewMemo(t.Graph, "gateway", same[gateway], m.gateway)
 	m.rules = incr.NewMemo(t.Graph, "rules", same[resolved], func(q *incr.Query, k string) resolved { return m.resolve(q, k, false) })
@@ -85,6 +92,7 @@ func (m *Mesh) laySidecars(t *cluster.Tables) {
 	m.seenRanges = incr.NewIndex(incr.NewIndex(t.Pods, seenRanges).Table, all[[]string])
 	m.inbounds = incr.NewMemo(t.Graph, "inbound", same[Inbound], m.inbound)
 	m.PodsIn = incr.NewView(t.Pods, "podsIn", m.podScopes)
+	m.scopesUnder = incr.NewView[string](m.PodsIn, "policiesUnder", m.policiesUnder)
 	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
 	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
 	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
