@@ -94,18 +94,6 @@ func (m *Mesh) serviceRules(q *incr.Query, service string, port int32, consumer 
 	return out, len(ks) > 0
 }
 
-// serviceContributors are the routes that serviceRules are made of, each with the generation that was
-// used.
-func (m *Mesh) serviceContributors(q *incr.Query, service string, port int32, consumer string) map[string]int64 {
-	out := map[string]int64{}
-	for _, k := range m.serviceRoutes(q, service, port, consumer) {
-		if r, ok := m.route(q, k); ok {
-			out[k] = r.Generation
-		}
-	}
-	return out
-}
-
 // consumers are the namespaces with routes of their own for a port of another namespace's Service,
 // in order.
 func (m *Mesh) consumers(q *incr.Query, service string, port int32) []string {
