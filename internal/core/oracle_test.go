@@ -25,8 +25,8 @@ func (h chance) object() string {
 		}
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(12) {
-	case 11:
+	switch h.Intn(13) {
+	case 8:
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
 		return h.policy()
@@ -36,7 +36,7 @@ func (h chance) object() string {
 	case 1, 2:
 		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
-	case 7, 8:
+	case 11, 12:
 		return head("gateway.networking.k8s.io/v1", "GRPCRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.service()+"], hostnames: [%q], rules: [{matches: [{method: {type: %s, service: %q}}], backendRefs: [{name: %s, namespace: %s, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "w.example", "deep.v.example"), h.of("Exact", "RegularExpression"), h.of("p", "("), h.of("x", "u", "z"), h.of("a", "b"))
 	case 3:
@@ -57,6 +57,11 @@ func (h chance) object() string {
 	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weft%s}\nspec: {controllerName: mesh.weft.dev/gateway-controller}", gone)
 }
 
+// service is a parentRef that names a Service.
+func (h chance) service() string {
+	return fmt.Sprintf("{group: '', kind: Service, name: %s, namespace: %s%s}", h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", port: 80", ", port: 81", ", sectionName: http"))
+}
+
 // policy is a random MeshPolicy, about a namespace, the mesh or some targets.
 func (h chance) policy() string {
 	ns, name := h.of("a", "b", "weft-system"), h.of("x", "u", "z")
@@ -73,11 +78,6 @@ func (h chance) policy() string {
 	return fmt.Sprintf("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: \"2026-01-0%sT00:00:00Z\"%s}\nspec: {%smode: %s%s}\n",
 		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
 		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}"))
-}
-
-// service is a parentRef that names a Service.
-func (h chance) service() string {
-	return fmt.Sprintf("{group: '', kind: Service, name: %s, namespace: %s%s}", h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", port: 80", ", port: 81", ", sectionName: http"))
 }
 
 // again is a new Core given everything that c holds, at once.

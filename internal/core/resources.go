@@ -48,7 +48,7 @@ func (c *Core) publishResources() {
 		} else {
 			wanted[w.Kind].Remove(variantKey(w))
 		}
-	}, c.mesh.RouteWants, c.mesh.GatewayWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
+	}, c.mesh.RouteWants, c.mesh.ServiceRouteWants, c.mesh.GatewayWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
 	for k, set := range wanted {
 		c.publishKind(k, set)
 	}

@@ -53,6 +53,12 @@ func (m *Mesh) servicePort(q *incr.Query, k string, port int32, field string) (s
 	return clusterName(svc.Namespace, svc.Name, port), protocol, Verdict{}
 }
 
+// routable says whether a Service port carries requests that a route could tell apart.
+func routable(p corev1.ServicePort) bool {
+	protocol := declared(p)
+	return overTCP(p) && (protocol.HTTP() || protocol == Undeclared)
+}
+
 // protocolOf is what a route of HTTP speaks to a Service port; false: it cannot, in plaintext.
 func protocolOf(p corev1.ServicePort) (Protocol, bool) {
 	if !overTCP(p) {

@@ -41,10 +41,10 @@ type Mesh struct {
 	// nodes at an address.
 	nodeRanges, seenRanges, nodesAt *incr.Index[string, string]
 
-	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route, a
-	// Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
-	RouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
-	MeshWants                                                         *incr.Set[string]
+	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route at a
+	// Gateway or of a Service, a Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
+	RouteWants, ServiceRouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
+	MeshWants                                                                            *incr.Set[string]
 
 	meshes *incr.Memo[string, pki.Settings] // by name
 	trust  *incr.Memo[string, pki.State]    // by key of the ConfigMap
@@ -74,6 +74,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.placedOn = incr.NewView(m.routes(), "placedOn", m.placements)
 	m.frontedBy = incr.NewView(m.routes(), "frontedBy", m.frontends)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
+	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
 	m.laySidecars(t)
 	m.meshes = incr.NewMemo(t.Graph, "settings", same[pki.Settings], m.readSettings)

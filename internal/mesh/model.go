@@ -43,8 +43,8 @@ func (v VirtualHost) Name() string { return v.Routes + "/" + v.Domain }
 
 // Origin says which rule of which route something came from, and carries what breaks a tie.
 type Origin struct {
-	Kind            string // HTTPRoute or GRPCRoute
-	Namespace, Name string // of the route
+	Kind            string // HTTPRoute, GRPCRoute or, where requests meet no route, Service
+	Namespace, Name string // of that
 	Created         time.Time
 	Index           int    // of the rule within the route
 	RuleName        string // empty when unnamed

@@ -96,9 +96,6 @@ func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 	if slices.ContainsFunc(given, func(a attached) bool { return len(a.Places) > 0 }) {
 		out = m.gatewayRouteWants(q, k, given)
 	}
-	for _, c := range m.serviceClusters(q, k) {
-		out = append(out, clusterWants(MeshScope, c)...)
-	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -99,7 +99,7 @@ func (m *Mesh) outrank(q *incr.Query, at string) string {
 			if takerKey(a.Gateway, gwv1.SectionName(p.Listener)) != taker {
 				continue
 			}
-			for _, rival := range m.otherKind(q, k, taker, p.Domain) {
+			for _, rival := range m.claimants(q, k, taker, p.Domain) {
 				if m.older(q, rival, k) && m.rules.Get(q, rival).Kept && m.outranked.Get(q, rival+"@"+taker) == "" {
 					return rival
 				}
@@ -109,8 +109,8 @@ func (m *Mesh) outrank(q *incr.Query, at string) string {
 	return ""
 }
 
-// otherKind are the routes of the other kind than k's whose hostnames on a listener meet a domain.
-func (m *Mesh) otherKind(q *incr.Query, k, taker, domain string) []string {
+// claimants are the routes of the other kind than k's whose hostnames on a listener meet a domain.
+func (m *Mesh) claimants(q *incr.Query, k, taker, domain string) []string {
 	others := m.grpcOn
 	if strings.HasPrefix(k, GRPCRoute) {
 		others = m.httpOn

@@ -29,8 +29,8 @@ func (m *Mesh) frontend(q *incr.Query, a attached) ([]int32, Verdict) {
 		if (a.Ref.SectionName != nil && string(*a.Ref.SectionName) != p.Name) || (a.Ref.Port != nil && *a.Ref.Port != p.Port) {
 			continue
 		}
-		if _, is := protocolOf(p); !is {
-			verdict = wrong(gwv1.RouteReasonUnsupportedProtocol, "%s: port %d of Service %s carries no HTTP that a proxy could read: see its protocol and appProtocol", a.Field, p.Port, a.Service)
+		if !routable(p) {
+			verdict = wrong(gwv1.RouteReasonUnsupportedProtocol, "%s: port %d of Service %s carries no HTTP that a proxy could read: see its protocol, appProtocol and name", a.Field, p.Port, a.Service)
 			continue
 		}
 		out = append(out, p.Port)
@@ -94,18 +94,6 @@ func (m *Mesh) serviceRules(q *incr.Query, service string, port int32, consumer 
 	return out, len(ks) > 0
 }
 
-// serviceContributors are the routes that serviceRules are made of, each with the generation that was
-// used.
-func (m *Mesh) serviceContributors(q *incr.Query, service string, port int32, consumer string) map[string]int64 {
-	out := map[string]int64{}
-	for _, k := range m.serviceRoutes(q, service, port, consumer) {
-		if r, ok := m.route(q, k); ok {
-			out[k] = r.Generation
-		}
-	}
-	return out
-}
-
 // consumers are the namespaces with routes of their own for a port of another namespace's Service,
 // in order.
 func (m *Mesh) consumers(q *incr.Query, service string, port int32) []string {
@@ -120,11 +108,25 @@ func (m *Mesh) consumers(q *incr.Query, service string, port int32) []string {
 	return slices.Compact(out)
 }
 
-// serviceClusters are the names of the clusters that a route (by its routeKey) sends to by the
-// Services that it is attached to.
-func (m *Mesh) serviceClusters(q *incr.Query, k string) []string {
+// serviceRouteWants are the clusters that a route sends to by the Services that it is attached to: a
+// producer's route has every sidecar see them, a consumer's those of its namespace.
+func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
 	if len(m.frontends(q, k)) == 0 {
 		return nil
 	}
-	return m.serviceBound.Get(q, k).clusters()
+	clusters := m.serviceBound.Get(q, k).clusters()
+	for _, a := range m.attached.Get(q, k) {
+		if len(a.Ports) == 0 {
+			continue
+		}
+		scope := NamespaceScope(namespaceOf(k))
+		if strings.HasPrefix(a.Service, namespaceOf(k)+"/") {
+			scope = MeshScope
+		}
+		for _, c := range clusters {
+			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

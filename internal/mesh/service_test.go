@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -126,25 +127,30 @@ func TestProducersAndConsumers(t *testing.T) {
 	check("which cannot be served", 80, map[string]string{"shop": "none", "buy": "none"})
 }
 
-// The clusters of a route are those that it sends to by its Services; of one at Gateways only, none.
-func TestServiceClusters(t *testing.T) {
+// The sidecars that follow a route see the clusters that it sends to; of one at Gateways only, none do.
+func TestServiceRouteWants(t *testing.T) {
 	w := newTown("shop/cart", "shop/next")
 	rule := httpTo("shop/next")
 	rule.Retry = &gwv1.HTTPRouteRetry{}
 	mirror := backend("shop/cart").BackendObjectReference
 	rule.Filters = []gwv1.HTTPRouteFilter{{Type: gwv1.HTTPRouteFilterRequestMirror, RequestMirror: &gwv1.HTTPRequestMirrorFilter{BackendRef: mirror}}}
 	w.http("shop/retry", parent("shop/cart", 0), rule)
-	w.grpc("shop/calls", parent("shop/next", 0), grpcTo("shop/next"))
+	w.grpc("buy/calls", parent("shop/next", 81), grpcTo("shop/next"))
 	w.http("shop/edge", []gwv1.ParentReference{{Name: "edge"}}, httpTo("shop/next"))
 	w.http("shop/lost", parent("shop/gone", 0), httpTo("shop/next"))
 	for k, want := range map[string][]string{
-		"HTTPRoute/shop/retry": {"service/shop/cart/80/own-retries", "service/shop/next/80/own-retries"},
-		"GRPCRoute/shop/calls": {"service/shop/next/80/h2"},
+		"HTTPRoute/shop/retry": {"@mesh service/shop/cart/80/own-retries", "@mesh service/shop/next/80/own-retries", "@mesh service/shop/cart/80", "@mesh service/shop/next/80"},
+		"GRPCRoute/buy/calls":  {"@mesh/buy service/shop/next/80/h2", "@mesh/buy service/shop/next/80"},
 		"HTTPRoute/shop/edge":  nil,
 		"HTTPRoute/shop/lost":  nil,
 		"HTTPRoute/shop/gone":  nil,
 	} {
-		if got := w.serviceClusters(nil, k); !slices.Equal(got, want) {
+		var got []string
+		for _, key := range w.serviceRouteWants(nil, k) {
+			at := ParseWant(key)
+			got = append(got, at.Scope+" "+at.Name)
+		}
+		if !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", k, got, want)
 		}
 	}
@@ -187,12 +193,9 @@ func TestClusterNames(t *testing.T) {
 		OverHTTP2(clusterName("shop", "cart", 80)):             {Protocol: HTTP2},
 		OwnRetries(OverHTTP2(clusterName("shop", "cart", 80))): {Protocol: HTTP2, OwnRetries: true},
 	} {
-		want.Name, want.Endpoints = name, clusterName("shop", "cart", 80)
-		if got := w.Cluster(nil, name); !same(got, want) {
+		want.Name, want.Endpoints = name, "service/shop/cart/80"
+		if got := w.Cluster(nil, name); !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
-		}
-		if at := parseCluster(name); at.service != "shop/cart" || at.port != 80 || at.name() != name {
-			t.Errorf("%s: %+v", name, at)
 		}
 	}
 }
