@@ -28,12 +28,14 @@ var version = "dev"
 // commands are what the first argument may be.
 var commands = map[string]func(ctx context.Context, args []string) error{
 	"operator": operator,
+	"redirect": redirectPod,
 	"version":  printVersion,
 }
 
 const usage = `Usage: weft <command> [flags]
 
   operator  run the controllers, the webhook and the xDS server
+  redirect  send the TCP connections of a pod through its sidecar; its init container runs this
   version   print the version
 
 weft <command> -h tells a command's flags.

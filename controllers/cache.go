@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"strings"
+
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/sidecar"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
@@ -25,6 +28,7 @@ func CacheOptions() cache.Options {
 		DefaultTransform: trimMeta,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:        {Transform: trimPod},
+			&corev1.Node{}:       {Transform: trimNode},
 			&corev1.Secret{}:     {Field: tls},
 			&corev1.ConfigMap{}:  {Transform: trimConfigMap},
 			&appsv1.Deployment{}: {Transform: trimDeployment},
@@ -48,20 +52,56 @@ func trimMeta(obj any) (any, error) {
 	return obj, nil
 }
 
+// trimPod keeps who and where a pod is and, of one in the mesh, what its sidecar must know of it.
 func trimPod(obj any) (any, error) {
 	pod, ok := obj.(*corev1.Pod)
 	if !ok {
 		return obj, nil
 	}
-	return &corev1.Pod{
+	trimmed := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 			Labels: pod.Labels, DeletionTimestamp: pod.DeletionTimestamp,
 		},
-		Spec: corev1.PodSpec{NodeName: pod.Spec.NodeName, ServiceAccountName: pod.Spec.ServiceAccountName},
+		Spec: corev1.PodSpec{
+			NodeName: pod.Spec.NodeName, ServiceAccountName: pod.Spec.ServiceAccountName, HostNetwork: pod.Spec.HostNetwork,
+		},
 		Status: corev1.PodStatus{
 			Phase: pod.Status.Phase, HostIP: pod.Status.HostIP, PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs,
 		},
+	}
+	if !sidecar.Meshed(pod) {
+		return trimmed, nil
+	}
+	for name, value := range pod.Annotations {
+		if strings.HasPrefix(name, sidecar.AnnotationPrefix) {
+			metav1.SetMetaDataAnnotation(&trimmed.ObjectMeta, name, value)
+		}
+	}
+	trimmed.Spec.Containers = trimContainers(pod.Spec.Containers)
+	trimmed.Spec.InitContainers = trimContainers(pod.Spec.InitContainers)
+	return trimmed, nil
+}
+
+func trimContainers(all []corev1.Container) (trimmed []corev1.Container) {
+	for _, c := range all {
+		trimmed = append(trimmed, corev1.Container{
+			Name: c.Name, Ports: c.Ports, RestartPolicy: c.RestartPolicy,
+			LivenessProbe: c.LivenessProbe, ReadinessProbe: c.ReadinessProbe, StartupProbe: c.StartupProbe, Lifecycle: c.Lifecycle,
+		})
+	}
+	return trimmed
+}
+
+func trimNode(obj any) (any, error) {
+	node, ok := obj.(*corev1.Node)
+	if !ok {
+		return obj, nil
+	}
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion, Labels: node.Labels},
+		Spec:       corev1.NodeSpec{PodCIDR: node.Spec.PodCIDR, PodCIDRs: node.Spec.PodCIDRs},
+		Status:     corev1.NodeStatus{Addresses: node.Status.Addresses},
 	}, nil
 }
 

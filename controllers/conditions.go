@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
@@ -73,6 +74,25 @@ func gatewayStatus(live, wanted gwv1.GatewayStatus, now metav1.Time) gwv1.Gatewa
 			was = live.Listeners[at]
 		}
 		wanted.Listeners[i].Conditions = conditions(was.Conditions, l.Conditions, now)
+	}
+	return wanted
+}
+
+func meshPolicyStatus(live, wanted v1alpha1.MeshPolicyStatus, now metav1.Time) v1alpha1.MeshPolicyStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	wanted.Ancestors = slices.Clone(wanted.Ancestors)
+	for i, a := range wanted.Ancestors {
+		var was gwv1.PolicyAncestorStatus
+		at := slices.IndexFunc(live.Ancestors, func(was gwv1.PolicyAncestorStatus) bool {
+			return equality.Semantic.DeepEqual(was.AncestorRef, a.AncestorRef)
+		})
+		if at >= 0 {
+			was = live.Ancestors[at]
+		}
+		wanted.Ancestors[i].Conditions = conditions(was.Conditions, a.Conditions, now)
 	}
 	return wanted
 }

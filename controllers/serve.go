@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/core"
+	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/xds"
 	"github.com/weft-mesh/weft/internal/xds/tokenreview"
 )
@@ -70,7 +73,7 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of discovery: %w", err)
 	}
-	store := xds.NewStore()
+	store := xds.NewStore(mesh.BaseOf)
 	s := &Server{
 		mgr: mgr, address: address, log: mgr.GetLogger().WithName("serve"),
 		facts:    xds.NewFacts(),
@@ -92,8 +95,10 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 		Store: store, Facts: s.facts, Log: s.log,
 		Certificate:   (&KeyPair{Secrets: mgr.GetClient(), Name: systemName(XDSSecret)}).GetCertificate,
 		Authenticator: tokenreview.Authenticator{Reviews: reviews.TokenReviews()},
-		ScopeOf:       func(who xds.Identity) (string, bool) { return s.core.ScopeOf(who.Namespace, who.ServiceAccount) },
+		ScopeOf:       s.core.ScopeOf,
+		OnDemand:      s.demand,
 	})
+	s.core.OnRescope = s.xds.Rescope
 	s.feeds, err = newFeeds(mgr.GetCache(), mgr.GetScheme(), kinds(s.core))
 	if err != nil {
 		return nil, err
@@ -102,6 +107,19 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	s.availability = Availability{Discovery: kindsServed, Client: mgr.GetClient(), Versions: versions}
 	s.served.Store(&Served{})
 	return s, nil
+}
+
+// demand has the core look up an address that a sidecar asked for, as long as one does.
+func (s *Server) demand(name string, wanted bool) {
+	address, is := strings.CutPrefix(name, mesh.DirectPrefix)
+	if _, err := netip.ParseAddrPort(address); !is || err != nil {
+		return
+	}
+	if demands := s.core.Tables().Demands; wanted {
+		cluster.Put(s.core.Inbox(), demands, address, struct{}{})
+	} else {
+		cluster.Delete(s.core.Inbox(), demands, address)
+	}
 }
 
 func systemName(name string) types.NamespacedName {

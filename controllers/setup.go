@@ -21,10 +21,11 @@ import (
 	"github.com/weft-mesh/weft/webhooks"
 )
 
-// +kubebuilder:rbac:groups="",resources=services;pods;namespaces;secrets;configmaps,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=services;pods;nodes;namespaces;secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;referencegrants,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
+// +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
 
 // kinds are those that the core reads. A new one is one line, and a table in internal/cluster.
 func kinds(c *core.Core) []kind {
@@ -33,6 +34,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.Services),
 		feed(in, t.EndpointSlices),
 		feed(in, t.Pods),
+		feed(in, t.Nodes),
 		feed(in, t.Namespaces),
 		feed(in, t.Secrets),
 		feed(in, t.ConfigMaps),
@@ -43,6 +45,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.Certificates),
 		feed(in, t.Deployments),
 		feed(in, t.Meshes),
+		feed(in, t.MeshPolicies),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/mesh"
 )
@@ -21,6 +22,7 @@ import (
 const statusWorkers = 8
 
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;httproutes/status,verbs=patch
+// +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies/status,verbs=patch
 
 // Statuses writes what the core wants said of each object. Only the leader does.
 type Statuses struct {
@@ -91,6 +93,7 @@ var statusKinds = map[string]statusKind{
 	"GatewayClass": statusOf(func(c *gwv1.GatewayClass) *gwv1.GatewayClassStatus { return &c.Status }, gatewayClassStatus, oneWriter),
 	"Gateway":      statusOf(func(g *gwv1.Gateway) *gwv1.GatewayStatus { return &g.Status }, gatewayStatus, oneWriter),
 	"HTTPRoute":    statusOf(func(r *gwv1.HTTPRoute) *gwv1.HTTPRouteStatus { return &r.Status }, httpRouteStatus, manyWriters),
+	"MeshPolicy":   statusOf(func(p *v1alpha1.MeshPolicy) *v1alpha1.MeshPolicyStatus { return &p.Status }, meshPolicyStatus, oneWriter),
 }
 
 // A status has one writer, or several: then ours is taken out of it when none is wanted, while a

@@ -19,7 +19,7 @@ const SystemNamespace = "weft-system"
 
 // AddToScheme registers this package's kinds. It never fails.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &Mesh{}, &MeshList{})
+	s.AddKnownTypes(GroupVersion, &Mesh{}, &MeshList{}, &MeshPolicy{}, &MeshPolicyList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

@@ -88,6 +88,13 @@ type MeshSpec struct {
 	//
 	// +optional
 	Gateways GatewayDefaults `json:"gateways,omitzero"`
+
+	// sidecars holds the defaults of the Envoy proxies beside pods in the mesh. A pod can differ
+	// through its annotations. What is set here holds for new pods: status.sidecars counts those that
+	// run with what was set before.
+	//
+	// +optional
+	Sidecars SidecarDefaults `json:"sidecars,omitzero"`
 }
 
 // IssuerReference names a cert-manager issuer.
@@ -145,6 +152,30 @@ type GatewayDefaults struct {
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }
 
+// SidecarDefaults are the defaults of the proxies beside pods.
+type SidecarDefaults struct {
+	// image of Envoy. When unset, the stock image this release of Weft was tested with:
+	// envoyproxy/envoy:distroless-v1.40.0. Pulled if not present on the node.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image,omitempty"`
+
+	// resources of the proxy. When unset: requests of 50m CPU and 128Mi memory, and a limit of 512Mi
+	// memory.
+	//
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+
+	// concurrency is the number of the proxy's worker threads. 2 when unset.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	Concurrency *int32 `json:"concurrency,omitempty"`
+}
+
 // MeshStatus is what the operator reports.
 type MeshStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of.
@@ -170,10 +201,39 @@ type MeshStatus struct {
 	// +optional
 	Proxies *ProxySummary `json:"proxies,omitempty"`
 
+	// sidecars sums up the pods that have a proxy beside them.
+	//
+	// +optional
+	Sidecars *SidecarSummary `json:"sidecars,omitempty"`
+
 	// identity tells of workloads' certificates and of the roots that proxies trust.
 	//
 	// +optional
 	Identity *IdentityStatus `json:"identity,omitempty"`
+}
+
+// SidecarSummary counts pods in the mesh and names those whose proxy is not what a new pod's is.
+type SidecarSummary struct {
+	// injected is the number of pods that have a proxy.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Injected int32 `json:"injected"`
+
+	// outdated is the number of those whose proxy was made by another release of Weft, or with other
+	// defaults of this Mesh. They work; a restart of the pod brings the new one.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Outdated int32 `json:"outdated"`
+
+	// outdatedPods are the first 32 of them, as namespace and name separated by a slash.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=512
+	OutdatedPods []string `json:"outdatedPods,omitempty"`
 }
 
 // ProxySummary counts proxies and names what they refused.

@@ -58,7 +58,7 @@ func everything() xds.Change {
 
 func main() {
 	flag.Parse()
-	store := xds.NewStore()
+	store := xds.NewStore(nil)
 	store.Commit(everything())
 	cert, err := world.Certificate(*roots)
 	if err != nil {

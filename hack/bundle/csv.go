@@ -74,10 +74,17 @@ func labels(o *unstructured.Unstructured) object {
 	return out
 }
 
-// made are the kinds that come to be from an object of ours: what a console shows beside it.
-var made = []any{
-	object{"kind": "Deployment", "name": "", "version": "v1"},
-	object{"kind": "Service", "name": "", "version": "v1"},
+// beside are, by kind of ours, what comes to be from an object of it, or what it is about: what a
+// console shows beside it.
+var beside = map[string][]any{
+	"Mesh": {
+		object{"kind": "Deployment", "name": "", "version": "v1"},
+		object{"kind": "Service", "name": "", "version": "v1"},
+	},
+	"MeshPolicy": {
+		object{"kind": "Pod", "name": "", "version": "v1"},
+		object{"kind": "Service", "name": "", "version": "v1"},
+	},
 }
 
 // owned lists every version of every CRD, described by the comment on its Go type.
@@ -91,7 +98,7 @@ func owned(objects []*unstructured.Unstructured) (all []any) {
 			all = append(all, object{
 				"kind": kind, "displayName": kind, "name": crd.GetName(), "version": version["name"],
 				"description":       schema["description"],
-				"resources":         made,
+				"resources":         beside[kind],
 				"specDescriptors":   descriptors(schema, "spec"),
 				"statusDescriptors": descriptors(schema, "status"),
 			})

@@ -7,6 +7,7 @@ package cluster
 
 import (
 	"bytes"
+	"slices"
 
 	certv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -32,10 +33,12 @@ type Tables struct {
 	Services        *incr.Table[string, *corev1.Service]
 	EndpointSlices  *incr.Table[string, *discoveryv1.EndpointSlice]
 	Pods            *incr.Table[string, *corev1.Pod]
+	Nodes           *incr.Table[string, *corev1.Node]
 	Namespaces      *incr.Table[string, *corev1.Namespace]
 	Secrets         *incr.Table[string, *corev1.Secret]
 	ConfigMaps      *incr.Table[string, *corev1.ConfigMap]
 	Certificates    *incr.Table[string, *certv1.Certificate]
+	MeshPolicies    *incr.Table[string, *v1alpha1.MeshPolicy]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
@@ -55,12 +58,21 @@ type Tables struct {
 	// Refusals are the listeners that a proxy refused, by the resource's name: a fact too.
 	Refusals *incr.Table[string, Quarantine]
 
+	// Holdings are how far MeshPolicies have come among the proxies, by the policy's key: a fact too.
+	Holdings *incr.Table[string, Holding]
+
 	// GoodSecrets are the Secrets that held a usable certificate at some time, by key.
 	GoodSecrets *incr.Table[string, struct{}]
 
-	// SlicesOf are the EndpointSlices of a Service, GrantsIn the ReferenceGrants of a namespace.
-	SlicesOf *incr.Index[string, string]
-	GrantsIn *incr.Index[string, string]
+	// Demands are the addresses, "ip:port", that a proxy asked for by a pod's own IP.
+	Demands *incr.Table[string, struct{}]
+
+	// SlicesOf are the EndpointSlices of a Service, GrantsIn the ReferenceGrants of a namespace,
+	// ServicesIn its Services, and PodsAt the pods that have an IP of their own.
+	SlicesOf   *incr.Index[string, string]
+	GrantsIn   *incr.Index[string, string]
+	ServicesIn *incr.Index[string, string]
+	PodsAt     *incr.Index[string, string]
 }
 
 // Quarantine says that a proxy refused what one generation of a route was translated to.
@@ -80,6 +92,26 @@ func sameLeaf(a, b Leaf) bool {
 	return a.Issuer == b.Issuer && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.Key, b.Key)
 }
 
+// Holding counts the connected proxies that one generation of a MeshPolicy reaches.
+type Holding struct {
+	Generation   int64
+	Total        int32
+	Acknowledged int32           // of Total, how many have applied it
+	Refused      []PolicyRefusal // ordered, at most 32; those that are not listed are not Acknowledged either
+}
+
+// PolicyRefusal says that a proxy refused a resource that a policy shaped.
+type PolicyRefusal struct {
+	Proxy    string // namespace/pod
+	Resource string
+	Detail   string // Envoy's own words
+}
+
+// Same says whether two of them say the same.
+func (h Holding) Same(o Holding) bool {
+	return h.Generation == o.Generation && h.Total == o.Total && h.Acknowledged == o.Acknowledged && slices.Equal(h.Refused, o.Refused)
+}
+
 // NewTables makes empty tables on a graph of their own.
 func NewTables() *Tables {
 	g := &incr.Graph{}
@@ -92,12 +124,16 @@ func NewTables() *Tables {
 		Services:        incr.NewTable[string](g, sameVersion[*corev1.Service]),
 		EndpointSlices:  incr.NewTable[string](g, sameVersion[*discoveryv1.EndpointSlice]),
 		Pods:            incr.NewTable[string](g, samePod),
+		Nodes:           incr.NewTable[string](g, sameNode),
+		Demands:         incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
 		Namespaces:      incr.NewTable[string](g, sameLabels[*corev1.Namespace]),
 		Secrets:         incr.NewTable[string](g, sameVersion[*corev1.Secret]),
 		ConfigMaps:      incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
 		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
 		Meshes:          incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
 		Leaves:          incr.NewTable[string](g, sameLeaf),
+		MeshPolicies:    incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
+		Holdings:        incr.NewTable[string](g, Holding.Same),
 		Bundles:         incr.NewTable[string](g, func(a, b string) bool { return a == b }),
 		Refusals:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 		Deployments:     incr.NewTable[string](g, sameAvailability),
@@ -110,7 +146,21 @@ func NewTables() *Tables {
 	t.GrantsIn = incr.NewIndex(t.ReferenceGrants, func(_ string, r *gwv1.ReferenceGrant) []string {
 		return []string{r.Namespace}
 	})
+	t.ServicesIn = incr.NewIndex(t.Services, func(_ string, s *corev1.Service) []string { return []string{s.Namespace} })
+	t.PodsAt = incr.NewIndex(t.Pods, func(_ string, p *corev1.Pod) []string { return addresses(p) })
 	return t
+}
+
+// addresses are the IPs that a pod shares with no other: none on its node's network, none once it
+// has ended.
+func addresses(p *corev1.Pod) (ips []string) {
+	if p.Spec.HostNetwork || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return nil
+	}
+	for _, ip := range p.Status.PodIPs {
+		ips = append(ips, ip.IP)
+	}
+	return ips
 }
 
 // sameVersion holds for two readings of one state of one object.
@@ -129,10 +179,17 @@ func sameLabels[T metav1.Object](a, b T) bool {
 	return equality.Semantic.DeepEqual(a.GetLabels(), b.GetLabels())
 }
 
-// samePod looks at what Weft reads of a pod: whether it is going, and where it runs.
+// samePod looks at what Weft reads of a pod. What it is made of does not change, but for images.
 func samePod(a, b *corev1.Pod) bool {
 	return a.UID == b.UID && a.DeletionTimestamp.IsZero() == b.DeletionTimestamp.IsZero() &&
-		a.Spec.NodeName == b.Spec.NodeName
+		a.Spec.NodeName == b.Spec.NodeName && a.Status.Phase == b.Status.Phase &&
+		slices.Equal(a.Status.PodIPs, b.Status.PodIPs) && sameLabels(a, b) &&
+		equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
+}
+
+// sameNode looks at a node's addresses and at the ranges of its pods'.
+func sameNode(a, b *corev1.Node) bool {
+	return a.UID == b.UID && slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) && slices.Equal(a.Status.Addresses, b.Status.Addresses)
 }
 
 func sameAvailability(a, b *appsv1.Deployment) bool {

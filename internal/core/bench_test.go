@@ -24,7 +24,7 @@ type city struct {
 }
 
 func newCity(shops int) *city {
-	c := &city{Core: New(xds.NewStore(), xds.NewFacts())}
+	c := &city{Core: New(xds.NewStore(nil), xds.NewFacts())}
 	publish := c.publish
 	c.publish = func(change xds.Change) {
 		c.bytes = 0

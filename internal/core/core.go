@@ -35,6 +35,8 @@ type Core struct {
 	OnCommit func(Commit)
 	// OnFacts, if set before Run, is called after proxies came, went or answered.
 	OnFacts func()
+	// OnRescope, if set before Run, is called after the scope of a pod became another one.
+	OnRescope func()
 
 	tables     *cluster.Tables
 	mesh       *mesh.Mesh
@@ -46,9 +48,12 @@ type Core struct {
 	change     xds.Change // what the commit under way does
 	quarantine *quarantine
 	identities identities
+	policies   policies
 
-	mu     sync.RWMutex
-	scopes map[string]struct{}
+	afterwards []func() // to be done when the commit under way is published
+	rescoped   bool
+	mu         sync.RWMutex
+	scopes     scopes
 }
 
 // Certificates are those wanted for one Gateway.
@@ -79,13 +84,14 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		facts:        facts,
 		store:        store,
 		publish:      func(change xds.Change) { store.Commit(change) },
-		scopes:       map[string]struct{}{},
+		scopes:       scopes{gateways: map[string]struct{}{}, pods: map[string]podsScope{}},
 	}
 	c.quarantine = newQuarantine(c.hold, c.release)
 	c.clear()
 	c.publishResources()
 	c.publishStatuses()
 	c.publishIdentities()
+	c.publishPolicies()
 	return c
 }
 
@@ -125,11 +131,18 @@ func (c *Core) Commit() {
 		}
 	})
 	resources := len(c.change.Resources)
+	recount := answered || c.policies.touched(c.change)
 	if resources+len(c.change.Scopes) > 0 {
 		c.publish(c.change)
 		c.clear()
 	}
+	if c.settle() && c.OnRescope != nil {
+		c.OnRescope()
+	}
 	c.tellIdentities()
+	if recount {
+		c.count()
+	}
 	if answered && c.OnFacts != nil {
 		c.OnFacts()
 	}
@@ -142,24 +155,5 @@ func (c *Core) clear() {
 	c.change = xds.Change{
 		Resources: map[xds.Resource]*discovery.Resource{},
 		Scopes:    map[string]map[xds.Name]*xds.Variant{},
-	}
-}
-
-// ScopeOf is the scope of a proxy with that ServiceAccount; false: it is none of ours.
-func (c *Core) ScopeOf(namespace, serviceAccount string) (string, bool) {
-	scope := namespace + "/" + serviceAccount
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	_, ok := c.scopes[scope]
-	return scope, ok
-}
-
-func (c *Core) setScope(scope string, is bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if is {
-		c.scopes[scope] = struct{}{}
-	} else {
-		delete(c.scopes, scope)
 	}
 }

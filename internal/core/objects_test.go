@@ -14,6 +14,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 )
@@ -46,10 +47,14 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 		take(t, c, c.tables.EndpointSlices, &discoveryv1.EndpointSlice{}, b)
 	},
 	"Pod":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Pods, &corev1.Pod{}, b) },
+	"Node":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Nodes, &corev1.Node{}, b) },
 	"Namespace": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Namespaces, &corev1.Namespace{}, b) },
 	"Secret":    func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Secrets, &corev1.Secret{}, b) },
 	"Deployment": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.Deployments, &appsv1.Deployment{}, b)
+	},
+	"MeshPolicy": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.MeshPolicies, &v1alpha1.MeshPolicy{}, b)
 	},
 	"ConfigMap": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ConfigMaps, &corev1.ConfigMap{}, b) },
 }
@@ -98,10 +103,27 @@ func statusText(status any) string {
 			fmt.Fprintf(&b, "%s attachedRoutes=%d\n", l.Name, l.AttachedRoutes)
 			conditions(string(l.Name)+" ", l.Conditions)
 		}
+	case v1alpha1.MeshPolicyStatus:
+		fmt.Fprintf(&b, "proxies %s\n", s.Proxies.Summary)
+		conditions("", s.Conditions)
+		for _, a := range s.Ancestors {
+			conditions(ancestorText(a.AncestorRef)+" ", a.Conditions)
+		}
 	case gwv1.HTTPRouteStatus:
 		for _, p := range s.Parents {
 			conditions(string(p.ParentRef.Name)+" ", p.Conditions)
 		}
 	}
 	return b.String()
+}
+
+func ancestorText(ref gwv1.ParentReference) string {
+	text := string(*ref.Kind) + " " + string(ref.Name)
+	if ref.SectionName != nil {
+		text += "/" + string(*ref.SectionName)
+	}
+	if ref.Port != nil {
+		text += fmt.Sprint(":", *ref.Port)
+	}
+	return text
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/xds"
 )
@@ -24,7 +25,11 @@ func (h chance) object() string {
 		}
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(8) {
+	switch h.Intn(11) {
+	case 8:
+		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
+	case 9, 10:
+		return h.policy()
 	case 0:
 		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}]}",
 			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"))
@@ -32,11 +37,13 @@ func (h chance) object() string {
 		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
 	case 3:
-		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: http, port: %s}], type: %s}", h.of("80", "81"), h.of("ClusterIP", "ClusterIP", "ExternalName"))
+		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}}",
+			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"))
 	case 4:
 		return head("discovery.k8s.io/v1", "EndpointSlice") + fmt.Sprintf("addressType: %s\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.0.0.%d], conditions: {ready: %s}, targetRef: {kind: Pod, name: x, uid: ax}}]", h.of("IPv4", "IPv6"), h.Intn(4), h.of("true", "false"))
 	case 5:
-		return head("v1", "Pod") + h.of("", "status: {}") + "\n"
+		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {podIPs: [{ip: 10.0.0.%d}]}\n",
+			h.of("x", "u"), h.of("weft-proxy", "other"), h.of("80", "8080"), h.Intn(4))
 	case 6:
 		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: %s}], to: [{group: \"\", kind: Service}]}", h.of("a", "b"))
 	}
@@ -47,9 +54,27 @@ func (h chance) object() string {
 	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weft%s}\nspec: {controllerName: mesh.weft.dev/gateway-controller}", gone)
 }
 
+// policy is a random MeshPolicy, about a namespace, the mesh or some targets.
+func (h chance) policy() string {
+	ns, name := h.of("a", "b", "weft-system"), h.of("x", "u", "z")
+	gone := ""
+	if h.Intn(5) == 0 {
+		gone = `, annotations: {delete: ""}`
+	}
+	target := h.of(
+		"{kind: Service, name: x}", "{kind: Service, name: x, sectionName: http}", "{kind: Service, name: x, port: 80}",
+		"{kind: ServiceAccount, name: x}", "{pods: {selector: {matchLabels: {app: x}}}}", "{pods: {selector: {matchLabels: {app: u}}}}",
+		"{kind: Gateway, name: x, sectionName: one}", "{kind: HTTPRoute, name: u}",
+	)
+	targets := h.of("", "targetRefs: ["+target+"], ", "targetRefs: [{kind: Service, name: u}, "+target+"], ")
+	return fmt.Sprintf("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: \"2026-01-0%sT00:00:00Z\"%s}\nspec: {%smode: %s%s}\n",
+		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
+		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}"))
+}
+
 // again is a new Core given everything that c holds, at once.
 func again(c *Core) *Core {
-	f := New(xds.NewStore(), xds.NewFacts())
+	f := New(xds.NewStore(nil), xds.NewFacts())
 	f.tables.Graph.Commit(func() {
 		copyTable(c.tables.GatewayClasses, f.tables.GatewayClasses)
 		copyTable(c.tables.Gateways, f.tables.Gateways)
@@ -58,9 +83,21 @@ func again(c *Core) *Core {
 		copyTable(c.tables.Services, f.tables.Services)
 		copyTable(c.tables.EndpointSlices, f.tables.EndpointSlices)
 		copyTable(c.tables.Pods, f.tables.Pods)
+		copyTable(c.tables.Nodes, f.tables.Nodes)
+		copyTable(c.tables.Demands, f.tables.Demands)
+		copyTable(c.tables.MeshPolicies, f.tables.MeshPolicies)
 		copyTable(c.tables.Quarantines, f.tables.Quarantines)
 	})
 	return f
+}
+
+// demand is a sidecar that asks for an address, or no longer does.
+func demand(c *Core, address string, wanted bool) {
+	if wanted {
+		cluster.Put(c.Inbox(), c.tables.Demands, address, struct{}{})
+	} else {
+		cluster.Delete(c.Inbox(), c.tables.Demands, address)
+	}
 }
 
 func copyTable[V any](from, to *incr.Table[string, V]) { from.Each(to.Set) }
@@ -79,6 +116,7 @@ func TestOracle(t *testing.T) {
 			for range 1 + h.Intn(3) {
 				put(t, w.core, []byte(h.object()))
 			}
+			demand(w.core, fmt.Sprintf("10.0.0.%d:80", h.Intn(4)), h.Intn(3) > 0)
 			w.commit()
 			if step%6 != 5 {
 				continue

@@ -4,47 +4,11 @@ import (
 	"maps"
 	"strings"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/xds"
 )
-
-// kinds gives each kind of resource its type and its builder.
-var kinds = map[mesh.Kind]struct {
-	message proto.Message
-	build   func(m *mesh.Mesh, q *incr.Query, name string) proto.Message
-}{
-	mesh.KindCluster: {&clusterv3.Cluster{}, func(m *mesh.Mesh, q *incr.Query, name string) proto.Message {
-		return envoy.Cluster(m.Cluster(q, name))
-	}},
-	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, func(m *mesh.Mesh, q *incr.Query, name string) proto.Message {
-		return envoy.Endpoints(m.Endpoints(q, name))
-	}},
-	mesh.KindSecret: {&tlsv3.Secret{}, func(m *mesh.Mesh, q *incr.Query, name string) proto.Message {
-		if s, ok := m.SecretByName(q, name); ok {
-			return envoy.Secret(s)
-		}
-		return nil
-	}},
-	mesh.KindListener: {&listenerv3.Listener{}, func(m *mesh.Mesh, q *incr.Query, name string) proto.Message {
-		return envoy.Listener(m.Listener(q, name))
-	}},
-	mesh.KindRoutes: {&routev3.RouteConfiguration{}, func(_ *mesh.Mesh, _ *incr.Query, name string) proto.Message {
-		return envoy.RouteConfiguration(name)
-	}},
-	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name string) proto.Message {
-		return envoy.VirtualHost(m.VirtualHost(q, name))
-	}},
-}
 
 // typeURL is the resource type of a kind.
 func typeURL(k mesh.Kind) string {
@@ -80,31 +44,42 @@ func (c *Core) publishResources() {
 		w := mesh.ParseWant(k)
 		c.see(w, has)
 		if has {
-			wanted[w.Kind].Add(w.Name)
+			wanted[w.Kind].Add(variantKey(w))
 		} else {
-			wanted[w.Kind].Remove(w.Name)
+			wanted[w.Kind].Remove(variantKey(w))
 		}
-	}, c.mesh.RouteWants, c.mesh.GatewayWants)
+	}, c.mesh.RouteWants, c.mesh.GatewayWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
 	for k, set := range wanted {
 		c.publishKind(k, set)
 	}
+}
+
+// variantKey is a key of the resources of one kind: name and variant.
+func variantKey(w mesh.Want) string { return w.Name + "\x00" + w.Variant }
+
+func parseVariantKey(key string) (name, variant string) {
+	name, variant, _ = strings.Cut(key, "\x00")
+	return name, variant
 }
 
 func (c *Core) see(w mesh.Want, has bool) {
 	if c.change.Scopes[w.Scope] == nil {
 		c.change.Scopes[w.Scope] = map[xds.Name]*xds.Variant{}
 	}
-	var ordinary *xds.Variant
-	if has {
-		ordinary = new(xds.Variant)
+	at := xds.Name{Type: typeURL(w.Kind), Name: w.Name}
+	switch now := c.change.Scopes[w.Scope][at]; {
+	case has:
+		c.change.Scopes[w.Scope][at] = new(xds.Variant(w.Variant))
+	case now == nil: // what comes in place of another variant may have been reported before it
+		c.change.Scopes[w.Scope][at] = nil
 	}
-	c.change.Scopes[w.Scope][xds.Name{Type: typeURL(w.Kind), Name: w.Name}] = ordinary
 }
 
 func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 	url := typeURL(k)
-	made := incr.NewMemo(c.tables.Graph, string(k), sameRendered, func(q *incr.Query, name string) rendered {
-		message := kinds[k].build(c.mesh, q, name)
+	made := incr.NewMemo(c.tables.Graph, string(k), sameRendered, func(q *incr.Query, key string) rendered {
+		name, variant := parseVariantKey(key)
+		message := kinds[k].build(c.mesh, q, name, variant)
 		if message == nil {
 			return rendered{}
 		}
@@ -114,11 +89,12 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 		}
 		return out
 	})
-	incr.Keep(made, func(name string, r rendered, has bool) {
+	incr.Keep(made, func(key string, r rendered, has bool) {
+		name, variant := parseVariantKey(key)
 		if k == mesh.KindSecret && !c.usable(name, r, has) {
 			return
 		}
-		c.change.Resources[xds.Resource{Name: xds.Name{Type: url, Name: name}}] = r.resource
+		c.change.Resources[xds.Resource{Name: xds.Name{Type: url, Name: name}, Variant: xds.Variant(variant)}] = r.resource
 		if k == mesh.KindVirtualHost {
 			c.quarantine.rendered(name, r, has)
 		}
@@ -128,8 +104,8 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 // usable notes which Secrets hold a certificate. One that holds none any more is not published:
 // the last that did stays.
 func (c *Core) usable(name string, r rendered, has bool) bool {
-	if r.resource != nil {
-		c.tables.GoodSecrets.Set(strings.TrimPrefix(name, "secret/"), struct{}{})
+	if secret, is := strings.CutPrefix(name, "secret/"); is && r.resource != nil {
+		c.tables.GoodSecrets.Set(secret, struct{}{})
 	}
 	return !has || r.resource != nil
 }
@@ -146,22 +122,7 @@ func (c *Core) publishStatuses() {
 			c.Certificates.Forget(k, Certificates{Gateway: k})
 		}
 	}, c.tables.Gateways)
-	incr.Keep(mesh.Memo(c.mesh, "scope", c.mesh.Scope), c.scoped(), c.tables.Gateways)
-}
-
-// scoped keeps the scopes in step with the Gateways.
-func (c *Core) scoped() func(gateway, scope string, has bool) {
-	of := map[string]string{}
-	return func(gateway, scope string, has bool) {
-		if was := of[gateway]; was != "" {
-			c.setScope(was, false)
-		}
-		delete(of, gateway)
-		if has && scope != "" {
-			of[gateway] = scope
-			c.setScope(scope, true)
-		}
-	}
+	c.keepScopes()
 }
 
 func keepStatus[S any](c *Core, kind string, status func(*incr.Query, string) *S, of incr.Live[string]) {

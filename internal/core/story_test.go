@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,7 @@ func tell(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
+	w.commit() // what is there without any object
 	got := &txtar.Archive{Comment: story.Comment}
 	for _, f := range story.Files {
 		step, in := strings.CutSuffix(f.Name, ".yaml")
@@ -66,7 +68,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t, New(xds.NewStore(), xds.NewFacts()), map[string]string{}}
+	return &world{t, New(xds.NewStore(nil), xds.NewFacts()), map[string]string{}}
 }
 
 // apply commits the objects of some YAML and returns what became different.
@@ -79,6 +81,7 @@ func (w *world) commit() string {
 	var out []string
 	w.core.publish = func(c xds.Change) { out = append(out, w.resources(c)...) }
 	w.core.Commit()
+	w.core.Commit() // takes in what the first one learned
 	for _, s := range w.core.Statuses.Take() {
 		out = append(out, w.tell("status "+s.Kind+" "+s.Key, conditionText(s))...)
 	}
@@ -94,13 +97,13 @@ func (w *world) commit() string {
 
 func (w *world) resources(c xds.Change) (out []string) {
 	for at, r := range c.Resources {
-		out = append(out, w.tell(short(at.Type)+" "+at.Name.Name, resourceText(w.t, r))...)
+		out = append(out, w.tell(short(at.Type)+" "+at.Name.Name+ofVariant(at.Variant), resourceText(w.t, r))...)
 	}
 	for scope, names := range c.Scopes {
 		for n, v := range names {
 			text := ""
 			if v != nil {
-				text = "seen"
+				text = "seen" + ofVariant(*v)
 			}
 			out = append(out, w.tell("scope "+scope+" "+short(n.Type)+" "+n.Name, text)...)
 		}
@@ -122,10 +125,18 @@ func (w *world) tell(what, now string) []string {
 	if before != "" {
 		return []string{"~ " + what + "\n" + difference(before, now)}
 	}
-	if now == "seen" {
-		return []string{"+ " + what}
+	if variant, is := strings.CutPrefix(now, "seen"); is {
+		return []string{"+ " + what + variant}
 	}
 	return []string{"+ " + what + "\n" + indent(now)}
+}
+
+// ofVariant tells of a variant that is not the ordinary one.
+func ofVariant(v xds.Variant) string {
+	if v == "" {
+		return ""
+	}
+	return " of " + string(v)
 }
 
 func indent(s string) string {
@@ -180,23 +191,52 @@ func resourceText(t *testing.T, r *discovery.Resource) string {
 
 // told keeps what the core decides; how it is spelt for Envoy is the envoy package's own goldens.
 func told(tree map[string]any) any {
-	if _, is := tree["filterChains"]; is {
-		return map[string]any{"address": tree["address"], "serverNames": chains(tree)}
-	}
-	if _, is := tree["edsClusterConfig"]; is {
-		return map[string]any{"http2": fmt.Sprint(strings.Contains(fmt.Sprint(tree), "http2ProtocolOptions"))}
-	}
-	if s, is := tree["tlsCertificate"]; is {
-		return map[string]any{"holds": slices.Sorted(maps.Keys(s.(map[string]any)))}
+	_, captures := tree["defaultFilterChain"]
+	switch {
+	case captures || tree["filterChains"] != nil:
+		return map[string]any{"address": tree["address"], "chains": chains(tree)}
+	case tree["connectTimeout"] != nil:
+		return clusterText(tree)
+	case tree["tlsCertificate"] != nil:
+		return map[string]any{"holds": slices.Sorted(maps.Keys(tree["tlsCertificate"].(map[string]any)))}
 	}
 	return tree
 }
 
+// clusterText is what a cluster speaks, and whom it expects.
+func clusterText(tree map[string]any) any {
+	text := fmt.Sprint(tree)
+	out := map[string]any{}
+	if tree["type"] == "EDS" {
+		out["http2"] = fmt.Sprint(strings.Contains(text, "http2ProtocolOptions"))
+	} else {
+		out["type"], out["to"] = tree["type"], strings.Join(addressText.FindAllString(text, -1), " ")
+	}
+	if peers := identityText.FindAllString(text, -1); len(peers) > 0 {
+		out["peers"] = peers
+	}
+	return out
+}
+
+var (
+	addressText  = regexp.MustCompile(`address:[0-9a-f.:]+ portValue:[0-9]+`)
+	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
+)
+
+// chains are named by the server names that they match or, without any, by their own names.
 func chains(tree map[string]any) (out []any) {
-	for _, c := range tree["filterChains"].([]any) {
+	all, _ := tree["filterChains"].([]any)
+	if last, is := tree["defaultFilterChain"]; is {
+		all = append(all, last)
+	}
+	for _, c := range all {
 		chain := c.(map[string]any)
 		match, _ := chain["filterChainMatch"].(map[string]any)
-		out = append(out, match["serverNames"])
+		if names := match["serverNames"]; names != nil {
+			out = append(out, names)
+		} else {
+			out = append(out, chain["name"])
+		}
 	}
 	return out
 }

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// Proxy is what one Gateway's Envoy must know before it hears from the operator.
+// Proxy is what an Envoy, of a Gateway or beside a pod, must know before it hears from the operator.
 type Proxy struct {
 	XDSAddress   string         // host:port of the operator's xDS server
 	XDSName      string         // the DNS name that its certificate must carry
@@ -32,6 +32,7 @@ type Proxy struct {
 	AdminPort    uint32         // on the loopback interface only
 	ReadyPort    uint32         // answers ReadyPath and DrainPath
 	StatsPort    uint32         // answers StatsPath
+	Sidecar      bool           // it serves a pod, whose own calls must not end when it drains
 }
 
 // Bootstrap is a proxy's whole static configuration in JSON, for Envoy's --config-yaml. Equal

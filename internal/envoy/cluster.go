@@ -28,9 +28,9 @@ const (
 	breakerLimit     = 100_000 // per cluster and proxy: a guard against runaways, not a policy
 )
 
-// Cluster is one Service port: its endpoints come by EDS, under the same name.
+// Cluster is one Service port: its endpoints come by EDS.
 func Cluster(c mesh.Cluster) *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	out := &clusterv3.Cluster{
 		Name:                          c.Name,
 		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig:              &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
@@ -39,8 +39,29 @@ func Cluster(c mesh.Cluster) *clusterv3.Cluster {
 		CircuitBreakers:               breakers(),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
-		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: typed(protocolOptions(c))},
+		TransportSocketMatches:        peerSockets(c.Peers.Identities, offer(c)),
 	}
+	if c.Endpoints != c.Name {
+		out.EdsClusterConfig.ServiceName = c.Endpoints
+	}
+	if c.Protocol != mesh.TCP {
+		out.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: typed(protocolOptions(c))}
+	}
+	return out
+}
+
+// offer is what a Cluster's connections to the mesh offer by ALPN. HTTP/1.1 goes over HTTP/2, unless
+// some endpoint is outside the mesh: Envoy speaks one protocol to all endpoints of a Cluster.
+func offer(c mesh.Cluster) []string {
+	switch {
+	case c.Protocol == mesh.TCP:
+		return []string{offerTCP}
+	case c.Protocol == mesh.HTTP2:
+		return []string{offerHTTP2, "h2"}
+	case c.Peers.All:
+		return []string{offerHTTP1, "h2"}
+	}
+	return []string{offerHTTP1, "http/1.1"}
 }
 
 // keepalive finds a dead peer in 60 + 3 × 10 s. HTTP/2 pings would find it sooner, but gRPC servers
@@ -76,11 +97,12 @@ func protocolOptions(c mesh.Cluster) *upstreamhttpv3.HttpProtocolOptions {
 	if !c.OwnRetries {
 		options.RetryPolicy = retryUnsent()
 	}
-	if c.Protocol == mesh.HTTP2 {
+	if c.Protocol == mesh.HTTP2 || c.Peers.All {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
 			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
 				InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
 				InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
+				AllowConnect:                c.Peers.All, // a WebSocket is a CONNECT between sidecars
 			},
 		}
 		return options

@@ -30,7 +30,11 @@ func Endpoints(e mesh.Endpoints) *endpointv3.ClusterLoadAssignment {
 }
 
 func endpoint(e mesh.Endpoint) *endpointv3.LbEndpoint {
-	return &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
+	lb := &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
 		Endpoint: &endpointv3.Endpoint{Address: tcp(e.Address, e.Port)},
 	}}
+	if e.Identity != "" {
+		lb.Metadata = inMesh
+	}
+	return lb
 }

@@ -99,10 +99,13 @@ func TestResources(t *testing.T) {
 		"endpoints-none": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/cart/80"}),
 		"bootstrap":      bootstrap(t, sample),
 	}
+	beside := sample
+	beside.Sidecar = true
+	resources["bootstrap-sidecar"] = bootstrap(t, beside)
 	var all []proto.Message
 	for name, m := range resources {
 		golden(t, name, m)
-		if name != "bootstrap" { // a whole configuration of its own
+		if !strings.HasPrefix(name, "bootstrap") { // a whole configuration of its own
 			all = append(all, m)
 		}
 	}

@@ -44,7 +44,7 @@ func TestOperator(t *testing.T) {
 	const name = "weft-xds.weft-system.svc"
 	certificate := keyPair(t, name)
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
-	store := xds.NewStore()
+	store := xds.NewStore(nil)
 	at := operator(t, store, certificate, door)
 	ports := freePorts(t, 5)
 	p := sample
@@ -212,7 +212,7 @@ func TestImpostor(t *testing.T) {
 	close(door.open)
 	ports := freePorts(t, 3)
 	p := sample
-	p.XDSAddress = operator(t, xds.NewStore(), certificate, door)
+	p.XDSAddress = operator(t, xds.NewStore(nil), certificate, door)
 	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]
 	p.TokenSDSPath, p.RootsSDSPath = files(t, "a secret", certificate.Chain)
 	g := run(t, bootstrap(t, p), 0)

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"fmt"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -19,7 +20,7 @@ import (
 
 // What the ports of a proxy's own answer to GET.
 const (
-	ReadyPath = "/ready" // 200 while the proxy serves; 503 before, and from the start of draining
+	ReadyPath = "/ready" // 200 while the proxy serves; 503 before, and once a Gateway's drains
 	DrainPath = "/drain" // with the right header: starts draining, and answers when it is over
 	StatsPath = "/stats/prometheus"
 )
@@ -31,15 +32,23 @@ const (
 	faultFilter      = "envoy.filters.http.fault"
 )
 
-// startDrain asks Envoy's admin interface, which takes no GET, to report not ready, to end each
-// connection with its next answer, and to keep accepting new ones for the time of --drain-time-s.
+// startDrain asks Envoy's admin interface, which takes no GET, to end each connection with its next
+// answer, and to keep accepting new ones for the time of --drain-time-s.
 const startDrain = `
 function envoy_on_request(handle)
-  for _, path in ipairs({"/healthcheck/fail", "/drain_listeners?graceful&skip_exit"}) do
+  for _, path in ipairs({%s}) do
     handle:httpCall("admin", {[":method"] = "POST", [":path"] = path, [":authority"] = "admin"}, nil, 5000)
   end
 end
 `
+
+// What of the admin interface drains. A Gateway's proxy reports that it is not ready, too. A sidecar
+// does not: a proxy that fails its health check ends every connection, those that its pod opened
+// included, while the pod may have work to end.
+const (
+	drainGateway = `"/healthcheck/fail", "/drain_listeners?graceful&skip_exit"`
+	drainSidecar = `"/drain_listeners?inboundonly&graceful&skip_exit"`
+)
 
 // adminCluster is Envoy's admin interface. It runs on the main thread, so few may use it at a time;
 // probes do not queue behind readers of statistics.
@@ -130,8 +139,12 @@ func adminRoute(path string, priority corev3.RoutingPriority) *routev3.Route {
 func drainRoute(p Proxy) *routev3.Route {
 	match := get(DrainPath)
 	match.Headers = append(match.Headers, header(p.DrainHeader, exactly(p.DrainKey)))
+	what := drainGateway
+	if p.Sidecar {
+		what = drainSidecar
+	}
 	script := &luav3.LuaPerRoute{Override: &luav3.LuaPerRoute_SourceCode{SourceCode: &corev3.DataSource{
-		Specifier: &corev3.DataSource_InlineString{InlineString: startDrain},
+		Specifier: &corev3.DataSource_InlineString{InlineString: fmt.Sprintf(startDrain, what)},
 	}}}
 	return &routev3.Route{
 		Match:  match,

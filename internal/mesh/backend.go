@@ -1,8 +1,8 @@
 package mesh
 
 import (
+	"cmp"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -47,19 +47,15 @@ func (m *Mesh) servicePort(q *incr.Query, k string, port int32, field string) (s
 	return clusterName(svc.Namespace, svc.Name, port), Verdict{}
 }
 
-// protocolOf is what a Service port speaks by its appProtocol (KEP-3726); false: nothing that a
-// route of HTTP can be sent to in plaintext.
+// protocolOf is what a route of HTTP speaks to a Service port; false: it cannot, in plaintext.
 func protocolOf(p corev1.ServicePort) (Protocol, bool) {
-	if p.Protocol == corev1.ProtocolUDP || p.Protocol == corev1.ProtocolSCTP {
+	if !overTCP(p) {
 		return "", false
 	}
-	if p.AppProtocol == nil {
-		return HTTP1, true
-	}
-	switch *p.AppProtocol {
-	case "kubernetes.io/h2c", "grpc", "http2":
-		return HTTP2, true
-	case "https", "kubernetes.io/wss", "tls":
+	switch protocol := declared(p); {
+	case protocol.HTTP():
+		return protocol, true
+	case protocol == TLS && p.AppProtocol != nil:
 		return "", false
 	}
 	return HTTP1, true
@@ -67,14 +63,42 @@ func protocolOf(p corev1.ServicePort) (Protocol, bool) {
 
 // Cluster is a cluster by its name.
 func (m *Mesh) Cluster(q *incr.Query, name string) Cluster {
-	k, port := parseCluster(name)
-	out := Cluster{Name: name, Protocol: HTTP1, OwnRetries: strings.HasSuffix(name, ownRetries)}
-	if svc, ok := m.Services.Get(q, k); ok {
-		for _, p := range svc.Spec.Ports {
-			if protocol, ok := protocolOf(p); ok && p.Port == port {
-				out.Protocol = protocol
-			}
+	at := parseCluster(name)
+	out := Cluster{Name: name, Endpoints: at.endpoints(), Protocol: cmp.Or(at.protocol, HTTP1), OwnRetries: at.ownRetries}
+	svc, port, ok := m.portOf(q, at.service, at.port)
+	if !ok {
+		return out
+	}
+	if protocol, ok := protocolOf(port); ok && at.protocol == "" {
+		out.Protocol = protocol
+	}
+	out.Peers = peersOf(m.addressesOf(q, svc, port.Name).all())
+	return out
+}
+
+func peersOf(endpoints []Endpoint) Peers {
+	out := Peers{All: len(endpoints) > 0}
+	for _, e := range endpoints {
+		if e.Identity == "" {
+			out.All = false
+		} else {
+			out.Identities = append(out.Identities, e.Identity)
 		}
 	}
+	slices.Sort(out.Identities)
+	out.Identities = slices.Compact(out.Identities)
 	return out
+}
+
+// portOf is a port of a Service.
+func (m *Mesh) portOf(q *incr.Query, service string, port int32) (*corev1.Service, corev1.ServicePort, bool) {
+	svc, ok := m.Services.Get(q, service)
+	if !ok {
+		return nil, corev1.ServicePort{}, false
+	}
+	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port && overTCP(p) })
+	if i < 0 {
+		return nil, corev1.ServicePort{}, false
+	}
+	return svc, svc.Spec.Ports[i], true
 }

@@ -70,9 +70,10 @@ func byType(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) }
 // Status is the status wanted of one object. Its conditions have no lastTransitionTime: that is
 // set by comparing with the live object where the status is written.
 type Status struct {
-	Kind string // GatewayClass, Gateway, HTTPRoute
+	Kind string // GatewayClass, Gateway, HTTPRoute, MeshPolicy
 	Key  string // namespace/name, or name
-	// Value is a gwv1.GatewayClassStatus, gwv1.GatewayStatus or gwv1.HTTPRouteStatus of which only
-	// the parents with our ControllerName count; nil: not ours, or gone.
+	// Value is a gwv1.GatewayClassStatus, gwv1.GatewayStatus, v1alpha1.MeshPolicyStatus or
+	// gwv1.HTTPRouteStatus, of which only the parents with our ControllerName count; nil: not ours,
+	// or gone.
 	Value any
 }

@@ -8,12 +8,19 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/sidecar"
 )
+
+// addresses are a Service port's endpoints, by what may be sent to them, each kind in order.
+type addresses struct{ Ready, Terminating, Unready []Endpoint }
+
+// all are those of every kind.
+func (a addresses) all() []Endpoint { return slices.Concat(a.Ready, a.Terminating, a.Unready) }
 
 // addressesOf collects a Service port's endpoints from its EndpointSlices. A dual-stack Service
 // has every pod once in each family: those of its first family count, or of the other where that
 // has none.
-func (m *Mesh) addressesOf(q *incr.Query, svc *corev1.Service, port string) (ready, terminating []Endpoint) {
+func (m *Mesh) addressesOf(q *incr.Query, svc *corev1.Service, port string) (out addresses) {
 	primary := discoveryv1.AddressTypeIPv4
 	if len(svc.Spec.IPFamilies) > 0 && svc.Spec.IPFamilies[0] == corev1.IPv6Protocol {
 		primary = discoveryv1.AddressTypeIPv6
@@ -26,14 +33,13 @@ func (m *Mesh) addressesOf(q *incr.Query, svc *corev1.Service, port string) (rea
 	}
 	for _, family := range []discoveryv1.AddressType{primary, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
 		for _, s := range byType[family] {
-			r, t := m.fromSlice(q, s, port)
-			ready, terminating = append(ready, r...), append(terminating, t...)
+			m.fromSlice(q, s, port, &out)
 		}
-		if len(ready)+len(terminating) > 0 {
+		if len(out.Ready)+len(out.Terminating) > 0 {
 			break
 		}
 	}
-	return ordered(ready), ordered(terminating)
+	return addresses{ordered(out.Ready), ordered(out.Terminating), ordered(out.Unready)}
 }
 
 func ordered(es []Endpoint) []Endpoint {
@@ -45,29 +51,32 @@ func ordered(es []Endpoint) []Endpoint {
 
 // fromSlice reads one slice. A pod that is being deleted counts as terminating from the moment
 // its own object says so: the slice says it later, and the kubelet has begun to stop it by then.
-func (m *Mesh) fromSlice(q *incr.Query, s *discoveryv1.EndpointSlice, name string) (ready, terminating []Endpoint) {
+func (m *Mesh) fromSlice(q *incr.Query, s *discoveryv1.EndpointSlice, name string, out *addresses) {
 	port := portNamed(s, name)
 	if port == 0 {
-		return nil, nil
+		return
 	}
 	for _, e := range s.Endpoints {
 		c := e.Conditions
-		isReady := (c.Ready == nil || *c.Ready) && !m.going(q, s.Namespace, e.TargetRef)
-		isServing := c.Serving == nil || *c.Serving
+		pod, stale := m.podOf(q, s.Namespace, e.TargetRef)
+		if stale {
+			continue
+		}
+		kind := &out.Unready
+		switch {
+		case (c.Ready == nil || *c.Ready) && (pod == nil || pod.DeletionTimestamp == nil):
+			kind = &out.Ready
+		case c.Serving == nil || *c.Serving:
+			kind = &out.Terminating
+		}
 		for _, a := range e.Addresses {
-			endpoint := Endpoint{Address: a, Port: port}
+			endpoint := Endpoint{Address: a, Port: port, Identity: m.identityAt(q, pod, a, int32(port))}
 			if e.Zone != nil {
 				endpoint.Zone = *e.Zone
 			}
-			switch {
-			case isReady:
-				ready = append(ready, endpoint)
-			case isServing:
-				terminating = append(terminating, endpoint)
-			}
+			*kind = append(*kind, endpoint)
 		}
 	}
-	return ready, terminating
 }
 
 func portNamed(s *discoveryv1.EndpointSlice, name string) uint32 {
@@ -79,10 +88,33 @@ func portNamed(s *discoveryv1.EndpointSlice, name string) uint32 {
 	return 0
 }
 
-func (m *Mesh) going(q *incr.Query, namespace string, ref *corev1.ObjectReference) bool {
+// podOf is the pod that an endpoint names; nil where it names none. An endpoint is stale when its pod
+// is gone, is another now, or has ended: a stranger may have its address.
+func (m *Mesh) podOf(q *incr.Query, namespace string, ref *corev1.ObjectReference) (pod *corev1.Pod, stale bool) {
 	if ref == nil || ref.Kind != "Pod" {
-		return false
+		return nil, false
 	}
 	p, ok := m.Pods.Get(q, key(namespace, ref.Name))
-	return ok && p.UID == ref.UID && p.DeletionTimestamp != nil
+	return p, !ok || p.UID != ref.UID || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// identityAt is the identity that an endpoint must prove: its pod's or, where it names none, that of
+// the pod which has its address.
+func (m *Mesh) identityAt(q *incr.Query, pod *corev1.Pod, address string, port int32) string {
+	if pod == nil {
+		at := m.PodsAt.Get(q, address)
+		if len(at) == 0 {
+			return ""
+		}
+		pod, _ = m.Pods.Get(q, at[0])
+	}
+	return m.identityOf(q, pod, port)
+}
+
+// identityOf is the SPIFFE ID that a port of a pod proves; empty when the port is not in the mesh.
+func (m *Mesh) identityOf(q *incr.Query, pod *corev1.Pod, port int32) string {
+	if pod == nil || !sidecar.Meshed(pod) || slices.Contains(sidecar.ExcludedInbound(pod), uint16(port)) {
+		return ""
+	}
+	return SPIFFEID(m.trustDomain(q), pod.Namespace, pod.Spec.ServiceAccountName)
 }

@@ -73,12 +73,12 @@ func (m *Mesh) trustDomain(q *incr.Query) string { return m.settings(q).TrustDom
 // connectionAge bounds how long a connection between proxies lives.
 func (m *Mesh) connectionAge(q *incr.Query) time.Duration { return m.settings(q).ConnectionAge }
 
-// roots are the authorities, in PEM, that peers' certificates are verified by; nil while there is none.
-func (m *Mesh) roots(q *incr.Query) []byte { return pki.Bundle(m.Trust(q).Published()) }
+// Roots are the authorities, in PEM, that peers' certificates are verified by; nil while there is none.
+func (m *Mesh) Roots(q *incr.Query) []byte { return pki.Bundle(m.Trust(q).Published()) }
 
-// identity is the certificate and key of a ServiceAccount ("namespace/name"), under the name
+// OwnSecret is the certificate and key of a ServiceAccount ("namespace/name"), under the name
 // IdentitySecret; false while it has none that can be used.
-func (m *Mesh) identity(q *incr.Query, account string) (Secret, bool) {
+func (m *Mesh) OwnSecret(q *incr.Query, account string) (Secret, bool) {
 	l := m.leaves.Get(q, account)
 	return Secret{Name: IdentitySecret, Chain: l.Chain, Key: l.Key}, l.problem == ""
 }

@@ -114,7 +114,7 @@ func (tn *tenant) want(id Identity, problem string, current bool) {
 	if id.Current != current {
 		tn.Errorf("current: %t", id.Current)
 	}
-	secret, ok := tn.identity(nil, "shop/web")
+	secret, ok := tn.OwnSecret(nil, "shop/web")
 	if ok != (problem == "") || ok && (len(secret.Chain) == 0 || secret.Name != IdentitySecret) || !ok && len(secret.Chain) > 0 {
 		tn.Errorf("served: %t, as %q", ok, secret.Name)
 	}
@@ -143,13 +143,13 @@ func TestIdentity(t *testing.T) {
 	tn.want(tn.commit(func() { tn.holds(leafBy(t, root, "shop/api"), "1") }), "it is that of spiffe://cluster.local/ns/shop/sa/api", false)
 	tn.want(tn.commit(func() { tn.holds(leafBy(t, other, "shop/web"), "2") }), "no root that the proxies trust", false)
 	tn.want(tn.commit(func() { tn.holds(leafBy(t, root, "shop/web"), "3") }), "", true)
-	if string(tn.roots(nil)) != string(root.Root) {
+	if string(tn.Roots(nil)) != string(root.Root) {
 		t.Error("the roots are others")
 	}
 
 	change := pki.State{Serial: 2, Phase: pki.Distributing, Issuer: root.Issuer, Target: pki.OwnIssuer(2), Keep: []pki.Root{other.Root}, Trusted: []pki.Root{root.Root}, Incoming: []pki.Root{other.Root}}
 	tn.want(tn.commit(func() { tn.trusts(change) }), "", false)
-	if string(tn.roots(nil)) != string(root.Root+other.Root) {
+	if string(tn.Roots(nil)) != string(root.Root+other.Root) {
 		t.Error("the incoming root is not told")
 	}
 	other.Issuer = pki.OwnIssuer(2)

@@ -5,6 +5,7 @@ import (
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/pki"
@@ -26,6 +27,21 @@ type Mesh struct {
 	takenBy  *incr.View[string, string]
 	placedOn *incr.View[string, string]
 
+	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
+	PodsIn   *incr.View[string, string]
+	inbounds *incr.Memo[string, Inbound]
+	// scopesUnder are the scopes of whose pods a MeshPolicy selects some.
+	scopesUnder *incr.View[string, string]
+
+	// The ranges of pods' IPs as nodes tell them and as they were seen, each as one group, and the
+	// nodes at an address.
+	nodeRanges, seenRanges, nodesAt *incr.Index[string, string]
+
+	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route, a
+	// Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
+	RouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
+	MeshWants                                                         *incr.Set[string]
+
 	meshes *incr.Memo[string, pki.Settings] // by name
 	trust  *incr.Memo[string, pki.State]    // by key of the ConfigMap
 	leaves *incr.Memo[string, leaf]         // by ServiceAccount
@@ -35,16 +51,15 @@ type Mesh struct {
 	PodAccounts     *incr.View[string, string]
 	GatewayAccounts *incr.View[string, string]
 
-	// RouteWants and GatewayWants are what the proxies of a scope must be able to see because of a
-	// route or a Gateway: Want keys.
-	RouteWants   *incr.View[string, string]
-	GatewayWants *incr.View[string, string]
+	// policiesOn are the MeshPolicies that are about a subject, by the subject's group.
+	policiesOn *incr.Index[string, string]
 }
 
 // New lays the functions over the tables, which must still be empty.
 func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
 	m.RoutesOf = incr.NewIndex(t.HTTPRoutes, func(_ string, r *gwv1.HTTPRoute) []string { return parents(r) })
+	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
 	m.gateways = incr.NewMemo(t.Graph, "gateway", same[gateway], m.gateway)
 	m.rules = incr.NewMemo(t.Graph, "rules", same[resolved], m.resolve)
@@ -53,12 +68,30 @@ func New(t *cluster.Tables) *Mesh {
 	m.placedOn = incr.NewView(t.HTTPRoutes, "placedOn", m.placements)
 	m.RouteWants = incr.NewView(t.HTTPRoutes, "routeWants", m.routeWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
+	m.laySidecars(t)
 	m.meshes = incr.NewMemo(t.Graph, "settings", same[pki.Settings], m.readSettings)
 	m.trust = incr.NewMemo(t.Graph, "trust", same[pki.State], m.readTrust)
 	m.leaves = incr.NewMemo(t.Graph, "leaf", same[leaf], m.leaf)
 	m.PodAccounts = incr.NewView(t.Pods, "podAccount", m.podAccount)
 	m.GatewayAccounts = incr.NewView(t.Gateways, "gatewayAccount", m.gatewayAccount)
 	return m
+}
+
+// laySidecars lays what concerns sidecars.
+func (m *Mesh) laySidecars(t *cluster.Tables) {
+	m.nodesAt = incr.NewIndex(t.Nodes, nodeAddresses)
+	m.nodeRanges = incr.NewIndex(incr.NewIndex(t.Nodes, nodeRanges).Table, all[[]string])
+	m.seenRanges = incr.NewIndex(incr.NewIndex(t.Pods, seenRanges).Table, all[[]string])
+	m.inbounds = incr.NewMemo(t.Graph, "inbound", same[Inbound], m.inbound)
+	m.PodsIn = incr.NewView(t.Pods, "podsIn", m.podScopes)
+	m.scopesUnder = incr.NewView[string](m.PodsIn, "policiesUnder", m.policiesUnder)
+	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
+	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
+	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
+	m.MeshWants = incr.NewSet[string](t.Graph)
+	for _, w := range meshWants() {
+		m.MeshWants.Add(w)
+	}
 }
 
 // same compares results, whose Kubernetes objects are pointers into caches: equal pointers are

@@ -99,20 +99,20 @@ type Mirror struct {
 	Denominator uint32
 }
 
-// Protocol is what a backend's port speaks.
-type Protocol string
-
-const (
-	HTTP1 Protocol = "http1"
-	HTTP2 Protocol = "http2" // cleartext, prior knowledge (h2c)
-)
-
 // Cluster is one port of one Service. Envoy lets what a Cluster says of retries override what a route
 // says. So rules that say something of them, and mirrors, send by a second Cluster with OwnRetries.
 type Cluster struct {
-	Name       string // service/<namespace>/<service>/<port>, "/own-retries" follows if so
+	Name       string // service/<namespace>/<service>/<port>, and what its requests have of their own
+	Endpoints  string // the name of its Endpoints: service/<namespace>/<service>/<port>
 	Protocol   Protocol
 	OwnRetries bool // it leaves retries to the rules
+	Peers      Peers
+}
+
+// Peers are the endpoints of a Cluster that are in the mesh.
+type Peers struct {
+	Identities []string // their SPIFFE IDs, in order; none: none is
+	All        bool     // no endpoint is outside
 }
 
 // Endpoints are the addresses of one Cluster that may receive requests.
@@ -126,6 +126,8 @@ type Endpoint struct {
 	Address string // an IPv4 or IPv6 address
 	Port    uint32
 	Zone    string // topology.kubernetes.io/zone of its node; empty when unknown
+	// Identity is the SPIFFE ID that it must prove by mTLS; empty: it is outside the mesh.
+	Identity string
 }
 
 // Secret is a certificate and its private key, in PEM.

@@ -26,15 +26,62 @@ func clusterName(namespace, service string, port int32) string {
 
 func secretName(key string) string { return "secret/" + key }
 
-// ownRetries ends the name of a cluster whose requests are retried as their rule says, if at all.
-const ownRetries = "/own-retries"
+// What ends the names of the clusters of one Service port: whose requests are retried as their rule
+// says, if at all; that are spoken to by HTTP/2 whatever the port declares; by TCP.
+const (
+	ownRetries = "/own-retries"
+	overHTTP2  = "/h2"
+	overTCPEnd = "/tcp"
+)
 
-// parseCluster takes a clusterName apart.
-func parseCluster(name string) (service string, port int32) {
-	name = strings.TrimSuffix(name, ownRetries)
+// OverHTTP2 is the name of the cluster that speaks HTTP/2 to the endpoints of another one.
+func OverHTTP2(cluster string) string {
+	if at := parseCluster(cluster); at.protocol == "" {
+		at.protocol = HTTP2
+		return at.name()
+	}
+	return cluster
+}
+
+// clusterAt is a cluster's name taken apart.
+type clusterAt struct {
+	service    string
+	port       int32
+	protocol   Protocol // HTTP2 or TCP; empty: what the port declares
+	ownRetries bool
+}
+
+func parseCluster(name string) (at clusterAt) {
+	name, at.ownRetries = strings.CutSuffix(name, ownRetries)
+	for end, protocol := range map[string]Protocol{overHTTP2: HTTP2, overTCPEnd: TCP} {
+		if rest, is := strings.CutSuffix(name, end); is {
+			name, at.protocol = rest, protocol
+		}
+	}
 	i := strings.LastIndexByte(name, '/')
 	p, _ := strconv.ParseInt(name[i+1:], 10, 32)
-	return strings.TrimPrefix(name[:i], "service/"), int32(p)
+	at.service, at.port = strings.TrimPrefix(name[:i], "service/"), int32(p)
+	return at
+}
+
+// endpoints is the name of the endpoints that all clusters of one Service port share.
+func (at clusterAt) endpoints() string {
+	namespace, service, _ := strings.Cut(at.service, "/")
+	return clusterName(namespace, service, at.port)
+}
+
+func (at clusterAt) name() string {
+	name := at.endpoints()
+	switch at.protocol {
+	case HTTP2:
+		name += overHTTP2
+	case TCP:
+		name += overTCPEnd
+	}
+	if at.ownRetries {
+		name += ownRetries
+	}
+	return name
 }
 
 // parseListener takes a listenerName, or the name of one of its RouteConfigurations, apart.

@@ -4,10 +4,9 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
@@ -24,21 +23,28 @@ const (
 	KindSecret      Kind = "secret"
 )
 
-// Want says that the proxies of Scope see the resource Name of kind Kind.
+// Want says that the proxies of Scope see the Variant of the resource Name of kind Kind; "" is the
+// ordinary one.
 type Want struct {
-	Scope string
-	Kind  Kind
-	Name  string
+	Scope   string
+	Kind    Kind
+	Name    string
+	Variant string
 }
 
 // Key is the Want as a key of the core.
-func (w Want) Key() string { return w.Scope + "\x00" + string(w.Kind) + "\x00" + w.Name }
+func (w Want) Key() string {
+	return w.Scope + "\x00" + string(w.Kind) + "\x00" + w.Name + "\x00" + w.Variant
+}
 
 // ParseWant is the inverse of Want.Key.
 func ParseWant(key string) Want {
-	p := strings.SplitN(key, "\x00", 3)
-	return Want{p[0], Kind(p[1]), p[2]}
+	p := strings.SplitN(key, "\x00", 4)
+	return Want{p[0], Kind(p[1]), p[2], p[3]}
 }
+
+// want is the key of a Want for an ordinary resource.
+func want(scope string, kind Kind, name string) string { return Want{scope, kind, name, ""}.Key() }
 
 func takerKey(gateway string, listener gwv1.SectionName) string {
 	return gateway + "|" + string(listener)
@@ -92,11 +98,11 @@ func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 		scope := ProxyScope(g.Gateway)
 		for _, name := range placed {
 			if owner, _ := parseListener(name); owner == a.Gateway {
-				out = append(out, Want{scope, KindVirtualHost, name}.Key())
+				out = append(out, want(scope, KindVirtualHost, name))
 			}
 		}
 		for _, c := range clusters {
-			out = append(out, Want{scope, KindCluster, c}.Key(), Want{scope, KindEndpoints, c}.Key())
+			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
 		}
 	}
 	slices.Sort(out)
@@ -125,21 +131,23 @@ func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
 	}
 	scope := ProxyScope(g.Gateway)
 	var out []string
-	want := func(kind Kind, name string) { out = append(out, Want{scope, kind, name}.Key()) }
+	add := func(kind Kind, name string) { out = append(out, want(scope, kind, name)) }
 	for _, l := range g.Listeners {
 		if !l.served() {
 			continue
 		}
-		want(KindListener, listenerName(k, int32(l.Port)))
-		want(KindRoutes, l.routes(k))
-		want(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: domains(l.host(), nil)[0]}.Name())
+		add(KindListener, listenerName(k, int32(l.Port)))
+		add(KindRoutes, l.routes(k))
+		add(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: domains(l.host(), nil)[0]}.Name())
 		for _, s := range l.Secrets {
-			want(KindSecret, s)
+			add(KindSecret, s)
 		}
 		for _, host := range g.misdirected(l) {
-			want(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: host}.Name())
+			add(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: host}.Name())
 		}
 	}
+	add(KindSecret, RootsSecret)
+	out = append(out, Want{scope, KindSecret, IdentitySecret, key(g.Namespace, proxies.Name(g.Gateway))}.Key())
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -211,19 +219,15 @@ func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
 // Endpoints are the addresses of a cluster by its name: ready ones or, where none is, those that
 // still serve while they terminate (Kubernetes' own rule for a Service whose pods all go).
 func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
-	service, port := parseCluster(name)
+	at := parseCluster(name)
 	out := Endpoints{Cluster: name}
-	svc, ok := m.Services.Get(q, service)
+	svc, port, ok := m.portOf(q, at.service, at.port)
 	if !ok {
 		return out
 	}
-	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
-	if i < 0 {
-		return out
-	}
-	ready, terminating := m.addressesOf(q, svc, svc.Spec.Ports[i].Name)
-	if out.Addresses = ready; len(ready) == 0 {
-		out.Addresses = terminating
+	found := m.addressesOf(q, svc, port.Name)
+	if out.Addresses = found.Ready; len(found.Ready) == 0 {
+		out.Addresses = found.Terminating
 	}
 	return out
 }

@@ -9,31 +9,9 @@ type workload struct {
 	Namespace, ServiceAccount string
 	Labels                    map[string]string
 	Services                  []string // keys of the Services that select it, in order
+	// Ports are the pods' container ports by name, which a Service's targetPort may be.
+	Ports map[string]int32
 }
-
-// MTLSMode says what a port of a workload accepts.
-type MTLSMode string
-
-// The modes. Strict is the default.
-const (
-	MTLSStrict     MTLSMode = "Strict"     // mTLS only
-	MTLSPermissive MTLSMode = "Permissive" // plaintext too
-)
-
-// EgressMode says what becomes of connections to destinations that the mesh does not know.
-type EgressMode string
-
-// The modes. Allow is the default.
-const (
-	EgressAllow EgressMode = "Allow"
-	EgressDeny  EgressMode = "Deny"
-)
-
-// mtls is the mode of one port (of the pods, not of a Service) of a workload.
-func (m *Mesh) mtls(*incr.Query, workload, int32) MTLSMode { return MTLSStrict }
-
-// egress is the mode of a workload.
-func (m *Mesh) egress(*incr.Query, workload) EgressMode { return EgressAllow }
 
 // serviceRules are the rules of the routes whose parent is a port of a Service, as pods of namespace
 // consumer see them; false when there is none, and requests go to the Service as they are.

@@ -20,6 +20,9 @@ const (
 	Disabled    = "disabled"
 )
 
+// AnnotationPrefix begins every annotation of Weft.
+const AnnotationPrefix = "mesh.weft.dev/"
+
 // Names of what a pod in the mesh has.
 const (
 	ProxyContainer    = "weft-proxy"    // the native sidecar

@@ -25,14 +25,16 @@ func (d *draft) first(name string) bool {
 
 // everything answers a first request for the whole scope, against what the proxy already has.
 func (s *pass) everything(d *draft) {
-	sub, seen := s.subs[d.kind], s.scope.seen[d.kind]
+	sub := s.subs[d.kind]
 	if d.kind == virtualHosts {
 		s.unhave(sub.has)
 		s.reopened = s.openedRoutes()
 	}
-	d.empty, d.told = true, make(map[string]struct{}, len(seen))
-	for name := range seen {
-		s.say(d, change{name: name, was: sub.has[name]}, false)
+	d.empty, d.told = true, make(map[string]struct{}, len(s.scope.seen[d.kind]))
+	for l := range s.scope.chain {
+		for name := range l.seen[d.kind] {
+			s.say(d, change{name: name, was: sub.has[name]}, false)
+		}
 	}
 	for name, version := range sub.has {
 		if s.scope.item(d.kind, name) == nil {
@@ -87,9 +89,11 @@ func (s *pass) warmed(d *draft) {
 // openedRoutes are the RouteConfigurations of the scope that the proxy subscribes to.
 func (s *pass) openedRoutes() []string {
 	var opened []string
-	for name := range s.scope.seen[routes] {
-		if s.scope.item(routes, name) != nil && s.opened(name) {
-			opened = append(opened, name)
+	for l := range s.scope.chain {
+		for name := range l.seen[routes] {
+			if s.scope.item(routes, name) != nil && s.opened(name) && !slices.Contains(opened, name) {
+				opened = append(opened, name)
+			}
 		}
 	}
 	return opened
@@ -100,9 +104,11 @@ func (s *pass) openedRoutes() []string {
 // the removal of a virtual host that does not exist.
 func (s *pass) hosts(d *draft, route string) {
 	found := false
-	for name := range s.scope.hosts[route] {
-		found = found || s.scope.item(virtualHosts, name) != nil
-		s.say(d, change{name: name}, true)
+	for l := range s.scope.chain {
+		for name := range l.hosts[route] {
+			found = found || s.scope.item(virtualHosts, name) != nil
+			s.say(d, change{name: name}, true)
+		}
 	}
 	for name := range s.inFlight(virtualHosts) {
 		if routeOf(name) == route && s.scope.item(virtualHosts, name) == nil {
@@ -122,6 +128,8 @@ func (s *pass) say(d *draft, c change, asked bool) {
 	}
 	it := s.scope.item(d.kind, c.name)
 	switch {
+	case it == nil && asked && onDemand(d.kind, c.name) && c.was == "":
+		// it is being looked up, and sent when it is found
 	case it == nil && asked:
 		s.accept(id{d.kind, c.name})
 		d.missing = append(d.missing, c.name)

@@ -37,7 +37,7 @@ func TestEnvoyIsResentNothing(t *testing.T) {
 	p.stop()
 
 	// The server starts anew, and makes the same world from the same objects.
-	same := NewStore()
+	same := NewStore(nil)
 	same.Commit(Change{}) // its revisions are others
 	same.Commit(again(p.store))
 	p.start(same)
@@ -94,7 +94,7 @@ func TestEnvoyWarmsOnReconnect(t *testing.T) {
 func TestEnvoyTokenExpires(t *testing.T) {
 	brief := pod("brief", "web")
 	p := &proxied{port: freePort(t)}
-	p.harness = listen(t, NewStore(), func(o *Options) {
+	p.harness = listen(t, NewStore(nil), func(o *Options) {
 		known := o.Authenticator.(tokens)
 		brief.Expires = time.Now().Add(3 * time.Second)
 		known["brief"] = brief
@@ -119,7 +119,7 @@ func TestEnvoyTokenExpires(t *testing.T) {
 
 // An Envoy with a token that is not accepted is told nothing.
 func TestEnvoyWithoutIdentity(t *testing.T) {
-	h := listen(t, NewStore())
+	h := listen(t, NewStore(nil))
 	resources(h.store, answering("r/x", "x.test", "x"))
 	e := envoytest.Start(t, h.bootstrap(h.folder("forged")))
 	e.Until("it was refused", func() bool { return strings.Contains(e.Log(), "does not accept the token") })

@@ -22,7 +22,7 @@ type proxied struct {
 }
 
 func proxyWith(t *testing.T, more ...proto.Message) *proxied {
-	p := &proxied{harness: listen(t, NewStore()), port: freePort(t)}
+	p := &proxied{harness: listen(t, NewStore(nil)), port: freePort(t)}
 	p.commit(append(more, gateway("in", p.port, "r"), discovered("r"), answering("r/x", "x.test", "x 1"), answering("r/y", "y.test", "y 1"))...)
 	p.Envoy = p.envoy()
 	p.says("x.test", "200 x 1")

@@ -75,7 +75,7 @@ func (f *Facts) All() []Fact {
 // Delivery is how far one resource has come among the proxies of a scope.
 type Delivery struct {
 	Version      string
-	Proxies      int // connected ones that the scope belongs to
+	Proxies      int // connected ones that see the scope's names
 	Acknowledged int // of these, how many applied that version
 	Refused      []Fact
 }
@@ -89,7 +89,7 @@ func (f *Facts) Delivery(s *Store, scope string, n Name) (Delivery, bool) {
 		return d, false
 	}
 	for _, p := range f.All() {
-		if p.Scope != scope {
+		if !s.within(p.Scope, scope) {
 			continue
 		}
 		d.Proxies++

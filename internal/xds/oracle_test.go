@@ -50,12 +50,13 @@ type history struct {
 
 var (
 	modelNames    = map[string][]string{ClusterType: {"a", "b", "c"}, EndpointType: {"a", "b", "c"}, SecretType: {"s", "t"}, ListenerType: {"l", "m"}, RouteType: {"r", "q"}, VirtualHostType: {"r/x", "r/y", "q/x"}}
-	modelScopes   = []string{"web", "api"}
+	modelScopes   = []string{"web", "api", "shop", "all"} // proxies are of the first two
+	modelBases    = map[string]string{"web": "shop", "api": "all", "shop": "all"}
 	modelVariants = []Variant{"", "v"}
 )
 
 func newHistory(t *testing.T, seed uint64) *history {
-	h := &history{Rand: rand.New(rand.NewPCG(seed, 7)), t: t, refuse: seed%2 == 1, store: NewStore(), facts: NewFacts()}
+	h := &history{Rand: rand.New(rand.NewPCG(seed, 7)), t: t, refuse: seed%2 == 1, store: NewStore(func(key string) string { return modelBases[key] }), facts: NewFacts()}
 	for i := range 3 {
 		e := &model{history: h, label: fmt.Sprintf("proxy %d of %s", i, modelScopes[i%2]), scope: modelScopes[i%2], names: map[string]map[string]bool{}, holds: map[Name]string{}}
 		e.connect()
@@ -151,9 +152,11 @@ func (h *history) settle(e *model) {
 func (h *history) compare(e *model) {
 	want := map[Name]string{}
 	for k, typ := range typeURLs {
-		for name := range h.store.scopes[e.scope].seenOf(kind(k)) {
-			if n := (Name{typ, name}); e.wants(n) {
-				want[n] = h.store.scopes[e.scope].version(kind(k), name)
+		for l := range h.store.scopes[e.scope].chain {
+			for name := range l.seen[k] {
+				if n := (Name{typ, name}); e.wants(n) {
+					want[n] = h.store.scopes[e.scope].version(kind(k), name)
+				}
 			}
 		}
 	}
@@ -168,13 +171,6 @@ func (h *history) compare(e *model) {
 	if !maps.Equal(got, want) {
 		h.t.Errorf("%s holds %v, want %v", e, got, want)
 	}
-}
-
-func (sc *scope) seenOf(k kind) map[string]sight {
-	if sc == nil {
-		return nil
-	}
-	return sc.seen[k]
 }
 
 // model is an Envoy: what it subscribes to and what it holds.

@@ -40,7 +40,7 @@ func (p *proxy) plan() ([]*response, <-chan struct{}) {
 		}
 	}
 	s.withdraw(closed || p.flying(isClusters, p.greeting))
-	return s.out, s.scope.changed
+	return s.out, s.read.changed
 }
 
 func (p *proxy) newPass() *pass {
@@ -62,7 +62,7 @@ func emptied(of []change) []change {
 
 // collect gathers the names that changed since the last pass, each with the version it had then.
 func (s *pass) collect() {
-	log := after(s.scope.log, s.read.told)
+	log := s.read.news()
 	var seen map[id]struct{}
 	if len(log)+len(s.held)+len(s.read.owed) > 1 {
 		seen = map[id]struct{}{}

@@ -11,7 +11,7 @@ import (
 
 // shop is a world with listeners, routes and virtual hosts for scope web.
 func shop() *Store {
-	s := NewStore()
+	s := NewStore(nil)
 	commit(s, put(ClusterType, "a", "1"), put(EndpointType, "a", "1"), put(ListenerType, "l", "1"), put(RouteType, "r", "1"),
 		put(VirtualHostType, "r/x", "1"), put(VirtualHostType, "r/y", "1"),
 		see("web", ClusterType, "a", "b", "c"), see("web", EndpointType, "a", "b", "c"), see("web", ListenerType, "l"),

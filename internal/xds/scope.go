@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"cmp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -8,15 +10,16 @@ import (
 // logSize is how many changes a scope keeps at least; it keeps more when it sees more names.
 const logSize = 1024
 
-// scope is what one kind of proxy sees, and the order in which that changed.
-// The Store's lock guards all of it.
+// scope is what one kind of proxy sees, and the order in which that changed. It sees what its
+// base sees too, except under names of its own. The Store's lock guards all of it.
 type scope struct {
 	key     string
+	base    *scope
+	over    map[*scope]struct{} // those whose base it is
 	seen    [kinds]map[string]sight
 	hosts   map[string]map[string]struct{} // RouteConfiguration → its virtual hosts
 	log     []record
-	readers map[*reader]struct{}
-	changed chan struct{} // closed at the next change
+	readers map[*reader]struct{} // its own, and those of the scopes over it
 }
 
 type sight struct {
@@ -32,17 +35,19 @@ type record struct {
 	rev uint64
 	id
 	was string
+	own bool // it was seen by the scope itself, not by its base
 }
 
-// reader is one stream's place in its scope's log.
+// reader is one stream's place in the logs of its scope and of that scope's bases.
 type reader struct {
-	scope *scope
-	told  uint64
-	owed  map[id]string // names whose records left the log before this reader came: what it was told last
+	scope   *scope
+	told    uint64
+	owed    map[id]string // names whose records left the log before this reader came: what it was told last
+	changed chan struct{} // receives after a change
 }
 
 func newScope(key string) *scope {
-	sc := &scope{key: key, hosts: map[string]map[string]struct{}{}, readers: map[*reader]struct{}{}, changed: make(chan struct{})}
+	sc := &scope{key: key, over: map[*scope]struct{}{}, hosts: map[string]map[string]struct{}{}, readers: map[*reader]struct{}{}}
 	for k := range sc.seen {
 		sc.seen[k] = map[string]sight{}
 	}
@@ -53,19 +58,36 @@ func newScope(key string) *scope {
 func (s *Store) attach(key string) *reader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &reader{scope: s.scope(key), told: s.rev}
-	r.scope.readers[r] = struct{}{}
+	r := &reader{scope: s.scope(key), told: s.rev, changed: make(chan struct{}, 1)}
+	r.scope.enter(r)
 	return r
 }
 
 func (s *Store) detach(r *reader) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(r.scope.readers, r)
-	if len(r.scope.readers) == 0 {
-		r.scope.log = nil
-	}
+	r.scope.leave(r)
 	s.forget(r.scope)
+}
+
+// chain yields a scope, its base, that one's base, and so on.
+func (sc *scope) chain(yield func(*scope) bool) {
+	for ; sc != nil && yield(sc); sc = sc.base {
+	}
+}
+
+func (sc *scope) enter(r *reader) {
+	for l := range sc.chain {
+		l.readers[r] = struct{}{}
+	}
+}
+
+func (sc *scope) leave(r *reader) {
+	for l := range sc.chain {
+		if delete(l.readers, r); len(l.readers) == 0 {
+			l.log = nil
+		}
+	}
 }
 
 // version is that of what the reader's scope sees now.
@@ -75,8 +97,18 @@ func (r *reader) version(s *Store, n id) string {
 	return r.scope.version(n.kind, n.name)
 }
 
+// sight is what a scope sees under a name; its cell is nil if it sees nothing.
+func (sc *scope) sight(k kind, name string) sight {
+	for l := range sc.chain {
+		if at := l.seen[k][name]; at.cell != nil {
+			return at
+		}
+	}
+	return sight{}
+}
+
 func (sc *scope) item(k kind, name string) *item {
-	if c := sc.seen[k][name].cell; c != nil {
+	if c := sc.sight(k, name).cell; c != nil {
 		return c.now
 	}
 	return nil
@@ -125,9 +157,13 @@ func (sc *scope) lose(k kind, name string) {
 }
 
 func (sc *scope) record(r record) {
-	if c := sc.seen[r.kind][r.name].cell; c != nil {
+	if c := sc.seen[r.kind][r.name].cell; c != nil { // its own
 		sc.seen[r.kind][r.name] = sight{c, r.rev}
 	}
+	sc.note(r)
+}
+
+func (sc *scope) note(r record) {
 	if len(sc.readers) > 0 { // a stream that comes later compares what it holds
 		sc.log = append(sc.log, r)
 	}
@@ -138,8 +174,12 @@ func (sc *scope) wake() {
 	if bound := max(logSize, sc.names()); len(sc.log) > 2*bound {
 		sc.truncate(bound)
 	}
-	close(sc.changed)
-	sc.changed = make(chan struct{})
+	for r := range sc.readers {
+		select {
+		case r.changed <- struct{}{}:
+		default: // it has not taken the last notice yet
+		}
+	}
 }
 
 // truncate keeps the newest records. A reader that has not come as far is owed the
@@ -149,7 +189,9 @@ func (sc *scope) truncate(keep int) {
 	dropped := sc.log[:len(sc.log)-keep]
 	for r := range sc.readers {
 		for _, rec := range after(dropped, r.told) {
-			r.owe(rec)
+			if !r.hidden(sc, rec.id) {
+				r.owe(rec)
+			}
 		}
 	}
 	sc.log = append([]record(nil), sc.log[len(dropped):]...)
@@ -162,10 +204,62 @@ func (r *reader) owe(rec record) {
 	if r.owed == nil {
 		r.owed = map[id]string{}
 	}
-	r.owed[rec.id] = rec.was
+	r.owed[rec.id] = r.oldest(rec).was
+}
+
+// oldest is the first record of a name that this reader has not been told of, if that is in the log
+// of a base: the one given may only say that the scope itself sees the name from then on.
+func (r *reader) oldest(rec record) record {
+	if r.scope.base == nil {
+		return rec
+	}
+	for l := range r.scope.chain {
+		log := after(l.log, r.told)
+		i := slices.IndexFunc(log, func(other record) bool { return other.id == rec.id })
+		if i >= 0 && log[i].rev < rec.rev && !r.hidden(l, rec.id) {
+			rec = log[i]
+		}
+	}
+	return rec
 }
 
 // after returns the records of a log that are newer than rev.
 func after(log []record, rev uint64) []record {
 	return log[sort.Search(len(log), func(i int) bool { return log[i].rev > rev }):]
+}
+
+// news are the records that this reader has not been told of, the oldest first.
+func (r *reader) news() []record {
+	if r.scope.base == nil {
+		return after(r.scope.log, r.told)
+	}
+	var all []record
+	for l := range r.scope.chain {
+		for _, rec := range after(l.log, r.told) {
+			if !r.hidden(l, rec.id) {
+				all = append(all, rec)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b record) int { return cmp.Compare(a.rev, b.rev) })
+	return all
+}
+
+// hidden says whether what a scope of the chain logged of a name is nothing to this reader: when
+// it was last told, a scope further in saw a variant of its own under that name.
+func (r *reader) hidden(by *scope, n id) bool {
+	for l := range r.scope.chain {
+		if l == by {
+			break
+		}
+		log := after(l.log, r.told)
+		if i := slices.IndexFunc(log, func(rec record) bool { return rec.id == n }); i >= 0 {
+			if log[i].own {
+				return true
+			}
+		} else if l.seen[n.kind][n.name].cell != nil {
+			return true
+		}
+	}
+	return false
 }

@@ -29,8 +29,11 @@ type Options struct {
 	// ScopeOf returns the scope of a proxy; false refuses it. What the proxy's
 	// Node message says of itself is never read.
 	ScopeOf func(Identity) (string, bool)
-	Limits  Limits
-	Log     logr.Logger
+	// OnDemand, if set, is told when the first proxy asks for a cluster whose name begins with
+	// OnDemandPrefix, and when the last one no longer does. It must not block.
+	OnDemand func(name string, wanted bool)
+	Limits   Limits
+	Log      logr.Logger
 	// GRPC are further options, such as interceptors.
 	GRPC []grpc.ServerOption
 }
@@ -41,6 +44,7 @@ type Server struct {
 	Options
 	grpc    *grpc.Server
 	gate    *gatekeeper
+	demands *demands
 	serving context.Context // ends when the server stops
 	stop    context.CancelFunc
 
@@ -67,6 +71,9 @@ var (
 func NewServer(o Options) *Server {
 	o.Limits = o.Limits.orDefaults()
 	s := &Server{Options: o, gate: newGatekeeper(o.Authenticator), streams: map[*session]struct{}{}, perPod: map[string]int{}}
+	if o.OnDemand != nil {
+		s.demands = &demands{changed: o.OnDemand, num: map[string]int{}}
+	}
 	s.serving, s.stop = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(s.options()...)
 	s.grpc.RegisterService(&grpc.ServiceDesc{
@@ -171,8 +178,9 @@ func (s *Server) stream(ctx context.Context, one *session, st grpc.ServerStream)
 	}
 	defer time.AfterFunc(left, func() { one.end(end) }).Stop()
 	defer context.AfterFunc(s.serving, func() { one.end(errStopping) })()
-	p := &proxy{store: s.Store, read: s.Store.attach(one.scope), maxNames: s.Limits.Names}
+	p := &proxy{store: s.Store, read: s.Store.attach(one.scope), maxNames: s.Limits.Names, demands: s.demands}
 	defer s.Store.detach(p.read)
+	defer func() { s.demands.release(p.subs[clusters]) }()
 	p.fact = s.Facts.add(Proxy{Identity: one.who, Scope: one.scope}, func(r Refusal) {
 		s.Log.Info("a proxy refused a resource", "proxy", one.who.String(), "type", r.Name.Type, "name", r.Name.Name, "detail", r.Detail)
 	})

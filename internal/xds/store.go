@@ -28,6 +28,7 @@ type Change struct {
 // Store holds every resource once, and what each scope sees of them.
 type Store struct {
 	mu     sync.RWMutex
+	baseOf func(key string) string
 	rev    uint64
 	cells  map[Resource]*cell
 	scopes map[string]*scope
@@ -40,9 +41,13 @@ type cell struct {
 	seenBy map[*scope]struct{}
 }
 
-// NewStore returns an empty Store.
-func NewStore() *Store {
-	return &Store{cells: map[Resource]*cell{}, scopes: map[string]*scope{}}
+// NewStore returns an empty Store. baseOf, if not nil, names the scope that the scope of a key sees
+// the names of besides its own, which win; "" for none. A base may have a base.
+func NewStore(baseOf func(key string) string) *Store {
+	if baseOf == nil {
+		baseOf = func(string) string { return "" }
+	}
+	return &Store{baseOf: baseOf, cells: map[Resource]*cell{}, scopes: map[string]*scope{}}
 }
 
 // Commit publishes a change as one consistent world and returns its revision.
@@ -70,12 +75,22 @@ type place struct {
 	id
 }
 
+// sighted is a version that a scope saw, and whether that was one of its own.
+type sighted struct {
+	version string
+	own     bool
+}
+
+func (sc *scope) sighted(k kind, name string) sighted {
+	return sighted{sc.version(k, name), sc.seen[k][name].cell != nil}
+}
+
 // before is the version that each scope saw of each name that this change touches.
-func (s *Store) before(items map[Resource]*item, scopes map[string]map[Name]*Variant) map[place]string {
-	was := map[place]string{}
+func (s *Store) before(items map[Resource]*item, scopes map[string]map[Name]*Variant) map[place]sighted {
+	was := map[place]sighted{}
 	note := func(sc *scope, n Name) {
 		if k, ok := kindOf(n.Type); ok {
-			was[place{sc, id{k, n.Name}}] = sc.version(k, n.Name)
+			was[place{sc, id{k, n.Name}}] = sc.sighted(k, n.Name)
 		}
 	}
 	for at := range items {
@@ -130,12 +145,16 @@ func (s *Store) see(sc *scope, n Name, v *Variant) {
 }
 
 // publish logs what each scope now sees differently, and wakes its streams.
-func (s *Store) publish(before map[place]string) {
+func (s *Store) publish(before map[place]sighted) {
 	woken := map[*scope]struct{}{}
 	for at, was := range before {
-		if at.scope.version(at.kind, at.name) != was {
-			at.scope.record(record{s.rev, at.id, was})
+		now, rec := at.scope.sighted(at.kind, at.name), record{s.rev, at.id, was.version, was.own}
+		switch {
+		case now.version != was.version:
+			at.scope.record(rec)
 			woken[at.scope] = struct{}{}
+		case now.own != was.own:
+			at.scope.note(rec) // from here on it hides what its base logs, or no longer does
 		}
 	}
 	for sc := range woken {
@@ -167,14 +186,22 @@ func (s *Store) scope(key string) *scope {
 	if sc == nil {
 		sc = newScope(key)
 		s.scopes[key] = sc
+		if base := s.baseOf(key); base != "" {
+			sc.base = s.scope(base)
+			sc.base.over[sc] = struct{}{}
+		}
 	}
 	return sc
 }
 
-// forget drops a scope that sees nothing and has no streams.
+// forget drops a scope that sees nothing and that nothing depends on.
 func (s *Store) forget(sc *scope) {
-	if sc.names() == 0 && len(sc.readers) == 0 {
-		delete(s.scopes, sc.key)
+	if sc.names()+len(sc.readers)+len(sc.over) > 0 {
+		return
+	}
+	if delete(s.scopes, sc.key); sc.base != nil {
+		delete(sc.base.over, sc)
+		s.forget(sc.base)
 	}
 }
 
@@ -200,5 +227,17 @@ func (s *Store) Sight(scope string, n Name) (Sight, bool) {
 	if !ok || sc == nil || sc.item(k, n.Name) == nil {
 		return Sight{}, false
 	}
-	return Sight{sc.version(k, n.Name), sc.seen[k][n.Name].since}, true
+	return Sight{sc.version(k, n.Name), sc.sight(k, n.Name).since}, true
+}
+
+// within says whether a scope is another one or sees its names.
+func (s *Store) within(scope, other string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for l := range s.scopes[scope].chain {
+		if l.key == other {
+			return true
+		}
+	}
+	return false
 }

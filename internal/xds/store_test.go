@@ -11,7 +11,7 @@ import (
 // One more name costs the same in a scope of 10,000 as in one of 10.
 func TestCommitCostsWhatItTouches(t *testing.T) {
 	allocs := func(names int) float64 {
-		s := NewStore()
+		s := NewStore(nil)
 		s.attach("web")
 		var all []string
 		var lines []func(*world)
@@ -34,9 +34,9 @@ func TestCommitCostsWhatItTouches(t *testing.T) {
 
 // A change wakes the streams that see it, and no others.
 func TestWakesWhoSeesIt(t *testing.T) {
-	s := NewStore()
+	s := NewStore(nil)
 	commit(s, put(EndpointType, "a", "1"), see("web", EndpointType, "a"), put(EndpointType, "b", "1"), see("api", EndpointType, "b"))
-	web, api := s.attach("web").scope.changed, s.attach("api").scope.changed
+	web, api := s.attach("web").changed, s.attach("api").changed
 	woken := func(c chan struct{}) bool {
 		select {
 		case <-c:
@@ -57,7 +57,7 @@ func TestWakesWhoSeesIt(t *testing.T) {
 
 // Nothing is left of what is gone.
 func TestForgets(t *testing.T) {
-	s := NewStore()
+	s := NewStore(nil)
 	r := s.attach("web")
 	commit(s, put(ClusterType, "a", "1"), see("web", ClusterType, "a"), see("api", ClusterType, "later"), put("unknown", "x", "1"))
 	commit(s, drop(ClusterType, "a"), hide("web", ClusterType, "a"), hide("api", ClusterType, "later"), hide("none", ClusterType, "never"))
@@ -68,7 +68,7 @@ func TestForgets(t *testing.T) {
 }
 
 func TestSight(t *testing.T) {
-	s := NewStore()
+	s := NewStore(nil)
 	a := Name{RouteType, "r"}
 	first := commit(s, put(RouteType, "r", "1"), putVariant(RouteType, "r", "same", "1"), see("web", RouteType, "r"))
 	commit(s, put(ClusterType, "c", "1"))

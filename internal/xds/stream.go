@@ -21,6 +21,7 @@ type proxy struct {
 	read     *reader
 	fact     *fact
 	maxNames int
+	demands  *demands // nil: nothing is looked up
 
 	subs   [kinds]*subscription
 	nonce  uint64
@@ -112,6 +113,7 @@ func (p *proxy) take(req *discovery.DeltaDiscoveryRequest) (bool, error) {
 		p.subs[k] = sub
 	}
 	asks := sub.request(req)
+	p.demands.note(k, req)
 	if n := p.names(); n > p.maxNames {
 		return false, status.Errorf(codes.ResourceExhausted, "%d names are subscribed to; the limit is %d", n, p.maxNames)
 	}

@@ -62,7 +62,7 @@ func (w *world) set(scope, typeURL string, v *Variant, names []string) {
 }
 
 func TestStream(t *testing.T) {
-	s := NewStore()
+	s := NewStore(nil)
 	commit(s, put(ClusterType, "a", "1"), put(ClusterType, "b", "1"), put(EndpointType, "a", "1"),
 		see("web", ClusterType, "a"), see("web", EndpointType, "a", "late"))
 	h := listen(t, s)
@@ -93,7 +93,7 @@ func TestStream(t *testing.T) {
 }
 
 func TestNothingOutsideTheScope(t *testing.T) {
-	s := NewStore()
+	s := NewStore(nil)
 	commit(s, put(SecretType, "web", "1"), put(SecretType, "api", "1"), see("web", SecretType, "web"), see("api", SecretType, "api"))
 	f := listen(t, s).open("web-0")
 	f.subscribe(SecretType, "web", "api")
@@ -109,7 +109,7 @@ func TestNothingOutsideTheScope(t *testing.T) {
 }
 
 func TestVariants(t *testing.T) {
-	s := NewStore()
+	s := NewStore(nil)
 	commit(s, put(RouteType, "r", "1"), putVariant(RouteType, "r", "canary", "2"), putVariant(RouteType, "r", "same", "1"),
 		see("web", RouteType, "r"), seeVariant("api", RouteType, "canary", "r"))
 	h := listen(t, s)
@@ -130,7 +130,7 @@ func TestVariants(t *testing.T) {
 
 // An undone change is not sent: the log knows what the proxy was told.
 func TestUndoneChange(t *testing.T) {
-	s := NewStore()
+	s := NewStore(nil)
 	commit(s, put(EndpointType, "a", "1"), put(EndpointType, "b", "1"), see("web", EndpointType, "a", "b"))
 	h := listen(t, s)
 	f := h.open("web-0")
@@ -151,7 +151,7 @@ func TestUndoneChange(t *testing.T) {
 
 // The log is bounded, and a stream that is behind it is still told exactly what changed.
 func TestTruncatedLog(t *testing.T) {
-	s := NewStore()
+	s := NewStore(nil)
 	commit(s, put(EndpointType, "a", "0"), put(EndpointType, "b", "0"), put(EndpointType, "c", "0"), see("web", EndpointType, "a", "b", "c"))
 	h := listen(t, s)
 	p := &proxy{store: s, read: s.attach("web"), fact: h.facts.add(Proxy{}, nil)}

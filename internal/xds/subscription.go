@@ -2,6 +2,7 @@ package xds
 
 import (
 	"slices"
+	"strings"
 	"unique"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -68,7 +69,15 @@ func (s *subscription) named(name string) bool {
 // covers reports whether the proxy wants to hear of that name.
 func (p *proxy) covers(k kind, name string) bool {
 	s := p.subs[k]
-	return s.named(name) || s.all && (k != virtualHosts || p.opened(routeOf(name)))
+	return s.named(name) || s.all && !onDemand(k, name) && (k != virtualHosts || p.opened(routeOf(name)))
+}
+
+// OnDemandPrefix begins the names of clusters that a proxy hears of only if it asks for them by
+// name, and that are looked up when one does.
+const OnDemandPrefix = "pod|"
+
+func onDemand(k kind, name string) bool {
+	return k == clusters && strings.HasPrefix(name, OnDemandPrefix)
 }
 
 // opened reports whether a virtual host of that RouteConfiguration would be kept.

@@ -1,0 +1,233 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// ConditionConflicted is present on a MeshPolicy, and True, while another one says something else
+// of the same target.
+const ConditionConflicted = "Conflicted"
+
+// MeshPolicy says what should hold for some of the traffic of its own namespace: one optional section
+// for each feature, for all targets alike.
+//
+// What applies to a request is looked for from outside in: mesh, namespace, ServiceAccount, pods by
+// label, Service or Gateway, port or listener, route, named rule. Of sections about traffic, the
+// innermost level that has one wins. Sections about security (mtls and egress) only tighten: an outer
+// policy's demand cannot be loosened by an inner one. Where two policies of one level disagree, the
+// stricter holds in a section about security, and in others the older, then the first by name; both
+// say so in their status.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=meshpolicies,scope=Namespaced,shortName=mp,categories=mesh
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="Proxies",type=string,JSONPath=`.status.proxies.summary`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type MeshPolicy struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what should hold.
+	//
+	// +required
+	Spec MeshPolicySpec `json:"spec"`
+
+	// status is what does hold, written by the operator.
+	//
+	// +kubebuilder:default={conditions: {{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	// +optional
+	Status MeshPolicyStatus `json:"status,omitzero"`
+}
+
+// MeshPolicyList is a list of MeshPolicies.
+//
+// +kubebuilder:object:root=true
+type MeshPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []MeshPolicy `json:"items"`
+}
+
+// MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress)",message="a policy without a section says nothing: set mtls or egress"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || has(self.mtls) || has(self.egress)",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
+// +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
+type MeshPolicySpec struct {
+	// targetRefs name what the policy is about, in its own namespace. Without any it is about the
+	// whole namespace, and in the namespace weft-system about the whole mesh.
+	//
+	// A target that does not exist is waited for; the others hold meanwhile.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	TargetRefs []PolicyTarget `json:"targetRefs,omitempty"`
+
+	// mode is Enforce or Shadow.
+	//
+	// Enforce: the policy holds.
+	//
+	// Shadow: nothing is refused because of the policy; what it would refuse, were it enforced beside
+	// those that are, is counted. Only mtls and egress can be shadowed.
+	//
+	// +optional
+	// +kubebuilder:default=Enforce
+	Mode PolicyMode `json:"mode,omitempty"`
+
+	// mtls says whether plaintext is accepted. It may target the mesh, a namespace, ServiceAccounts,
+	// pods, Services and their ports. On a Service it is about the ports of pods that the Service's
+	// ports lead to.
+	//
+	// +optional
+	MTLS *MTLS `json:"mtls,omitempty"`
+
+	// egress says whether destinations that the mesh does not know may be called. It may target the
+	// mesh, a namespace, ServiceAccounts and pods.
+	//
+	// +optional
+	Egress *Egress `json:"egress,omitempty"`
+}
+
+// PolicyMode says whether a policy holds, or is tried out.
+//
+// +kubebuilder:validation:Enum=Enforce;Shadow
+type PolicyMode string
+
+// The modes of a policy.
+const (
+	PolicyEnforce PolicyMode = "Enforce"
+	PolicyShadow  PolicyMode = "Shadow"
+)
+
+// PolicyTarget is one thing that a policy is about: an object by kind and name, or pods.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.pods) ? !has(self.kind) && !has(self.name) && !has(self.group) && !has(self.sectionName) && !has(self.port) : has(self.kind) && has(self.name)",message="a target has kind and name, or pods alone"
+// +kubebuilder:validation:XValidation:rule="!has(self.group) || !has(self.kind) || (self.kind in ['Service', 'ServiceAccount'] ? self.group.size() == 0 : self.group == 'gateway.networking.k8s.io')",message="the kind is not of that group: leave group out",fieldPath=".group"
+// +kubebuilder:validation:XValidation:rule="!has(self.sectionName) || !has(self.kind) || self.kind != 'ServiceAccount'",message="a ServiceAccount has no sections",fieldPath=".sectionName"
+// +kubebuilder:validation:XValidation:rule="!has(self.port) || has(self.kind) && self.kind == 'Service' && !has(self.sectionName)",message="port is for a Service, and instead of sectionName",fieldPath=".port"
+type PolicyTarget struct {
+	// group of the object. It follows from kind and may be left out: "" for Service and
+	// ServiceAccount, gateway.networking.k8s.io for the others.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Group *string `json:"group,omitempty"`
+
+	// kind of the object: Service, ServiceAccount (the pods that run as it), Gateway, HTTPRoute or
+	// GRPCRoute.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=Service;ServiceAccount;Gateway;HTTPRoute;GRPCRoute
+	Kind string `json:"kind,omitempty"`
+
+	// name of the object, in the policy's namespace.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// sectionName is the name of a part of the object: a port of a Service, a listener of a Gateway,
+	// a rule of a route. When unset, the target is the whole object.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SectionName string `json:"sectionName,omitempty"`
+
+	// port of a Service, by number: the one that clients of the Service use. An alternative to
+	// sectionName, for ports without a name.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port,omitempty"`
+
+	// pods selects pods of the policy's namespace by their labels.
+	//
+	// +optional
+	Pods *PodSelection `json:"pods,omitempty"`
+}
+
+// PodSelection selects pods.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0 || has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0",message="an empty selector is every pod: leave targetRefs out instead",fieldPath=".selector"
+type PodSelection struct {
+	// selector is a label selector. It is not empty: a policy about all pods of a namespace has no
+	// targetRefs.
+	//
+	// +required
+	Selector metav1.LabelSelector `json:"selector"`
+}
+
+// MeshPolicyStatus is what the operator reports.
+type MeshPolicyStatus struct {
+	// observedGeneration is the metadata.generation that this status speaks of.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions:
+	// Ready is True when the policy holds for all of its targets, and every connected proxy that it
+	// reaches has acknowledged it.
+	// Reconciling is present while that is under way, or a target is waited for.
+	// Stalled is present while only a change by someone can help; the message says which.
+	// Conflicted is present while another policy says something else of the same target; the message
+	// names it, and says whose holds.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// ancestors tell of each target by itself: Accepted, and Programmed once the proxies have it. A
+	// target by labels, like none at all, is told of under its Namespace; the mesh under the
+	// kind Mesh, name default.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Ancestors []gwv1.PolicyAncestorStatus `json:"ancestors,omitempty"`
+
+	// proxies counts the connected proxies that the policy reaches.
+	//
+	// +optional
+	Proxies *PolicyProxies `json:"proxies,omitempty"`
+}
+
+// PolicyProxies counts the proxies that a policy reaches. One that has just connected counts from
+// its first acknowledgement on.
+type PolicyProxies struct {
+	// total is the number of connected proxies that the policy reaches.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Total int32 `json:"total"`
+
+	// acknowledged is how many of them have applied it.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Acknowledged int32 `json:"acknowledged"`
+
+	// summary is acknowledged/total, such as 3/3.
+	//
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Summary string `json:"summary"`
+
+	// refused names the proxies that refused what the policy made of their configuration, and go on
+	// with what they had. At most 32 are listed.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Refused []Refusal `json:"refused,omitempty"`
+}

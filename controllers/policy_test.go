@@ -1,0 +1,170 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+func policyNamed(t *testing.T, name, spec string) *v1alpha1.MeshPolicy {
+	t.Helper()
+	p := &v1alpha1.MeshPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	if err := yaml.UnmarshalStrict([]byte(spec), &p.Spec); err != nil {
+		t.Fatalf("%s: %v", spec, err)
+	}
+	return p
+}
+
+// TestMeshPolicyKind: what the API server makes of a MeshPolicy before any operator sees it, and
+// how it is listed after one has.
+func TestMeshPolicyKind(t *testing.T) {
+	config := apiServer(t)
+	installMesh(t, config)
+	c := newClient(t, config)
+	for spec, why := range policySpecs {
+		err := c.Create(t.Context(), policyNamed(t, "p", spec), client.DryRunAll)
+		switch {
+		case why == "" && err != nil:
+			t.Errorf("%s: %v", spec, err)
+		case why != "" && (err == nil || !strings.Contains(err.Error(), why)):
+			t.Errorf("%s: %v; want %q", spec, err, why)
+		}
+	}
+	p := policyNamed(t, "strict", "mtls: {mode: Strict}")
+	create(t, c, p)
+	if p.Spec.Mode != v1alpha1.PolicyEnforce {
+		t.Errorf("mode by default: %q", p.Spec.Mode)
+	}
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+		t.Fatal(err)
+	}
+	if ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady); ready == nil || ready.Status != metav1.ConditionUnknown {
+		t.Errorf("a fresh MeshPolicy counts as ready: %+v", p.Status)
+	}
+	writePolicyStatus(t, config, c, p)
+	row := listed(t, config)
+	if want := []string{"strict", "True", "Enforced", "Enforce", "3/3"}; !slices.Equal(row[:len(want)], want) {
+		t.Errorf("listed as %v; want %v", row, want)
+	}
+}
+
+// policySpecs are specs, each with what the API server says of it; nothing if it takes it.
+var policySpecs = map[string]string{
+	"mtls: {mode: Strict}": "",
+	"{mode: Shadow, mtls: {mode: Strict}, egress: {mode: Deny}}":                                                 "",
+	"{targetRefs: [], egress: {mode: Allow}}":                                                                    "",
+	"{targetRefs: [{kind: Service, name: a}, {kind: ServiceAccount, name: a}], mtls: {mode: Strict}}":            "",
+	"{targetRefs: [{kind: Service, name: a, group: \"\", port: 80}], mtls: {mode: Strict}}":                      "",
+	"{targetRefs: [{kind: Service, name: a, sectionName: http}], mtls: {mode: Strict}}":                          "",
+	"{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], egress: {mode: Deny}}":                            "",
+	"{targetRefs: [{pods: {selector: {matchExpressions: [{key: a, operator: Exists}]}}}], egress: {mode: Deny}}": "",
+	"{}":                                "a policy without a section says nothing",
+	"{mode: Shadow}":                    "Shadow is for mtls and egress only",
+	"mtls: {mode: Strong}":              "spec.mtls.mode: Unsupported value",
+	"{mode: Try, mtls: {mode: Strict}}": "spec.mode: Unsupported value",
+	"{targetRefs: [{kind: Gateway, name: a}], mtls: {mode: Strict}}":                                          "mtls is about pods",
+	"{targetRefs: [{kind: ServiceAccount, name: a}, {kind: GRPCRoute, name: a}], mtls: {mode: Strict}}":       "mtls is about pods",
+	"{targetRefs: [{kind: Service, name: a}], egress: {mode: Deny}}":                                          "egress is about pods that call",
+	"{targetRefs: [{kind: Deployment, name: a}], mtls: {mode: Strict}}":                                       "spec.targetRefs[0].kind: Unsupported value",
+	"{targetRefs: [{kind: Service}], mtls: {mode: Strict}}":                                                   "a target has kind and name, or pods alone",
+	"{targetRefs: [{name: a}], mtls: {mode: Strict}}":                                                         "a target has kind and name, or pods alone",
+	"{targetRefs: [{}], mtls: {mode: Strict}}":                                                                "a target has kind and name, or pods alone",
+	"{targetRefs: [{kind: Service, name: a, pods: {selector: {matchLabels: {a: b}}}}], mtls: {mode: Strict}}": "a target has kind and name, or pods alone",
+	"{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}, port: 80}], mtls: {mode: Strict}}":               "a target has kind and name, or pods alone",
+	"{targetRefs: [{pods: {selector: {}}}], mtls: {mode: Strict}}":                                            "an empty selector is every pod",
+	"{targetRefs: [{pods: {selector: {matchLabels: {}}}}], mtls: {mode: Strict}}":                             "an empty selector is every pod",
+	"{targetRefs: [{kind: Service, name: a, group: gateway.networking.k8s.io}], mtls: {mode: Strict}}":        "the kind is not of that group",
+	"{targetRefs: [{kind: ServiceAccount, name: a, sectionName: b}], mtls: {mode: Strict}}":                   "a ServiceAccount has no sections",
+	"{targetRefs: [{kind: ServiceAccount, name: a, port: 80}], mtls: {mode: Strict}}":                         "port is for a Service",
+	"{targetRefs: [{kind: Service, name: a, sectionName: b, port: 80}], mtls: {mode: Strict}}":                "port is for a Service",
+	"{targetRefs: [{kind: Service, name: a, port: 65536}], mtls: {mode: Strict}}":                             "spec.targetRefs[0].port",
+	"targetRefs: [" + strings.Repeat("{kind: Service, name: a},", 17) + "]\nmtls: {mode: Strict}":             "spec.targetRefs: Too many",
+}
+
+// writePolicyStatus has Statuses write that three proxies have a policy, and waits for it.
+func writePolicyStatus(t *testing.T, config *rest.Config, c client.Client, p *v1alpha1.MeshPolicy) {
+	t.Helper()
+	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: c.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	statuses := &Statuses{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: cluster.NewOutbox[mesh.Status]()}
+	if err := mgr.Add(statuses); err != nil {
+		t.Fatal(err)
+	}
+	run(t, mgr)
+	statuses.Outbox.Put("p", mesh.Status{Kind: "MeshPolicy", Key: "default/strict", Value: v1alpha1.MeshPolicyStatus{
+		ObservedGeneration: p.Generation,
+		Conditions:         []metav1.Condition{condition("Ready", "True", "Enforced", p.Generation, metav1.Time{})},
+		Ancestors: []gwv1.PolicyAncestorStatus{{
+			AncestorRef:    gwv1.ParentReference{Group: new(gwv1.Group("")), Kind: new(gwv1.Kind("Namespace")), Name: "default"},
+			ControllerName: mesh.ControllerName,
+			Conditions:     []metav1.Condition{condition("Accepted", "True", "Accepted", p.Generation, metav1.Time{})},
+		}},
+		Proxies: &v1alpha1.PolicyProxies{Total: 3, Acknowledged: 3, Summary: "3/3"},
+	}})
+	eventually(t, "the status", func(ctx context.Context) bool {
+		err = c.Get(ctx, client.ObjectKeyFromObject(p), p)
+		return err == nil && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady) && len(p.Status.Ancestors) == 1
+	}, func() string { return fmt.Sprintf("%v, %+v", err, p.Status) })
+}
+
+// listed is the first row of what `kubectl get meshpolicies` prints.
+func listed(t *testing.T, config *rest.Config) (row []string) {
+	t.Helper()
+	api, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := api.RESTClient().Get().AbsPath("/apis/mesh.weft.dev/v1alpha1/meshpolicies").
+		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").DoRaw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table metav1.Table
+	if err := json.Unmarshal(text, &table); err != nil || len(table.Rows) != 1 {
+		t.Fatalf("%d rows, %v", len(table.Rows), err)
+	}
+	for _, cell := range table.Rows[0].Cells {
+		row = append(row, fmt.Sprint(cell))
+	}
+	return row
+}
+
+func TestAncestorsKeepTheirOwnTimes(t *testing.T) {
+	earlier, now := metav1.Unix(1, 0), metav1.NewTime(time.Unix(2, 0))
+	status := func(at metav1.Time, web, api string) v1alpha1.MeshPolicyStatus {
+		ancestor := func(name gwv1.ObjectName, accepted string) gwv1.PolicyAncestorStatus {
+			return gwv1.PolicyAncestorStatus{
+				AncestorRef:    gwv1.ParentReference{Name: name, SectionName: new(gwv1.SectionName("http"))},
+				ControllerName: mesh.ControllerName,
+				Conditions:     []metav1.Condition{condition("Accepted", metav1.ConditionStatus(accepted), "R", 1, at)},
+			}
+		}
+		return v1alpha1.MeshPolicyStatus{Ancestors: []gwv1.PolicyAncestorStatus{ancestor("web", web), ancestor("api", api)}}
+	}
+	live := status(earlier, "True", "True")
+	slices.Reverse(live.Ancestors)
+	got := meshPolicyStatus(live, status(metav1.Time{}, "True", "False"), now)
+	if web, api := got.Ancestors[0].Conditions[0].LastTransitionTime, got.Ancestors[1].Conditions[0].LastTransitionTime; web != earlier || api != now {
+		t.Errorf("unchanged %v, changed %v", web, api)
+	}
+}

@@ -1,0 +1,87 @@
+package core
+
+import (
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weft-mesh/weft/internal/envoy"
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+// builder renders one variant of a resource; nil: there is none.
+type builder func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message
+
+// kinds gives each kind of resource its type and its builder.
+var kinds = map[mesh.Kind]struct {
+	message proto.Message
+	build   builder
+}{
+	mesh.KindCluster: {&clusterv3.Cluster{}, buildCluster},
+	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
+		return envoy.Endpoints(m.Endpoints(q, name))
+	}},
+	mesh.KindSecret:   {&tlsv3.Secret{}, buildSecret},
+	mesh.KindListener: {&listenerv3.Listener{}, buildListener},
+	mesh.KindRoutes:   {&routev3.RouteConfiguration{}, buildRoutes},
+	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
+		return envoy.VirtualHost(m.VirtualHost(q, name))
+	}},
+}
+
+func buildCluster(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
+	switch {
+	case strings.HasPrefix(name, mesh.DirectPrefix):
+		return envoy.DirectCluster(m.Direct(q, name))
+	case strings.HasPrefix(name, "service/"):
+		return envoy.Cluster(m.Cluster(q, name))
+	}
+	return envoy.FixedCluster(name)
+}
+
+func buildSecret(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+	var s mesh.Secret
+	var ok bool
+	switch name {
+	case mesh.RootsSecret:
+		if roots := m.Roots(q); len(roots) > 0 {
+			return envoy.Roots(name, roots)
+		}
+	case mesh.IdentitySecret:
+		s, ok = m.OwnSecret(q, variant)
+	default:
+		s, ok = m.SecretByName(q, name)
+	}
+	if !ok {
+		return nil
+	}
+	return envoy.Secret(s)
+}
+
+func buildListener(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+	switch name {
+	case mesh.OutboundListener:
+		return envoy.Outbound(m.Outbound(q, variant))
+	case mesh.InboundListener:
+		return envoy.Inbound(m.Inbound(q, variant))
+	case mesh.NodeInboundListener:
+		return envoy.NodeInbound(m.Inbound(q, variant))
+	}
+	if strings.HasPrefix(name, mesh.OutboundListener+"/") {
+		return envoy.ServiceListener(m.ServiceListener(q, name))
+	}
+	return envoy.Listener(m.Listener(q, name))
+}
+
+func buildRoutes(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+	if strings.HasPrefix(name, mesh.OutboundListener+"/") {
+		return envoy.ServiceRoutes(m.ServiceHost(q, name, variant))
+	}
+	return envoy.RouteConfiguration(name)
+}

@@ -1,0 +1,90 @@
+package core
+
+import (
+	"slices"
+	"testing"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+// TestHolding: of three proxies that a policy reaches one is behind and one refuses; those of other
+// scopes do not count, nor does what else they refuse.
+func TestHolding(t *testing.T) {
+	in, out := mesh.Want{Scope: "shop/a", Kind: mesh.KindListener, Name: "inbound"}, mesh.Want{Scope: "shop/a", Kind: mesh.KindListener, Name: "outbound"}
+	other := mesh.Want{Scope: "shop/b", Kind: mesh.KindListener, Name: "inbound"}
+	sights := map[mesh.Want]xds.Sight{in: {Version: "i", Revision: 5}, out: {Version: "o", Revision: 7}, other: {Version: "b", Revision: 2}}
+	sight := func(w mesh.Want) (xds.Sight, bool) { s, ok := sights[w]; return s, ok }
+	fact := func(pod string, acknowledged uint64, refused ...xds.Refusal) xds.Fact {
+		return xds.Fact{Proxy: xds.Proxy{Identity: xds.Identity{Namespace: "shop", Pod: pod}}, Acknowledged: acknowledged, Refused: refused}
+	}
+	proxies := map[string][]xds.Fact{
+		"shop/a": {
+			fact("current", 7, xds.Refusal{Name: named(in), Version: "older"}, xds.Refusal{Name: named(other), Version: "b"}),
+			fact("behind", 6),
+			fact("refuses", 9, xds.Refusal{Name: named(out), Version: "o", Detail: "no"}),
+		},
+		"shop/b": {fact("b", 2)},
+		"shop/c": {fact("c", 1)},
+	}
+	for name, c := range map[string]struct {
+		wants []mesh.Want
+		want  cluster.Holding
+	}{
+		"nobody":            {nil, cluster.Holding{Generation: 3}},
+		"one scope":         {[]mesh.Want{other}, cluster.Holding{Generation: 3, Total: 1, Acknowledged: 1}},
+		"one resource":      {[]mesh.Want{in}, cluster.Holding{Generation: 3, Total: 3, Acknowledged: 3}},
+		"not published yet": {[]mesh.Want{{Scope: "shop/c", Kind: mesh.KindListener, Name: "inbound"}}, cluster.Holding{Generation: 3, Total: 1, Acknowledged: 1}},
+		"two scopes": {[]mesh.Want{in, out, other}, cluster.Holding{Generation: 3, Total: 4, Acknowledged: 2, Refused: []cluster.PolicyRefusal{
+			{Proxy: "shop/refuses", Resource: "listener outbound", Detail: "no"},
+		}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := holding(mesh.Reach{Generation: 3, Wants: c.wants}, proxies, sight); !got.Same(c.want) {
+				t.Errorf("%+v; want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestHoldingNamesFew: a status has room for so many.
+func TestHoldingNamesFew(t *testing.T) {
+	w := mesh.Want{Scope: "s", Kind: mesh.KindListener, Name: "inbound"}
+	refusing := xds.Fact{Acknowledged: 1, Refused: []xds.Refusal{{Name: named(w), Version: "v"}}}
+	h := holding(mesh.Reach{Wants: []mesh.Want{w}}, map[string][]xds.Fact{"s": slices.Repeat([]xds.Fact{refusing}, 100)},
+		func(mesh.Want) (xds.Sight, bool) { return xds.Sight{Version: "v", Revision: 1}, true })
+	if h.Total != 100 || h.Acknowledged != 0 || len(h.Refused) != maxRefusals {
+		t.Errorf("%d of %d, %d refusals", h.Acknowledged, h.Total, len(h.Refused))
+	}
+}
+
+// TestRecount: proxies are counted again when a policy comes to reach others, or when what carries it
+// changes, and not when anything else does.
+func TestRecount(t *testing.T) {
+	in := mesh.Want{Scope: "shop/a", Kind: mesh.KindListener, Name: "inbound"}
+	p := policies{reach: map[string]mesh.Reach{}, carriers: map[xds.Name]int{}}
+	resource := func(w mesh.Want) xds.Change {
+		return xds.Change{Resources: map[xds.Resource]*discovery.Resource{{Name: named(w)}: nil}}
+	}
+	elsewhere := mesh.Want{Kind: mesh.KindEndpoints, Name: "inbound"}
+	if p.touched(resource(in)) {
+		t.Error("there is no policy")
+	}
+	p.reaches("shop/p", mesh.Reach{Wants: []mesh.Want{in}}, true)
+	if !p.touched(xds.Change{}) {
+		t.Error("a policy is new")
+	}
+	p.changed = false
+	seen := xds.Change{Scopes: map[string]map[xds.Name]*xds.Variant{"shop/b": {named(in): nil}}}
+	if !p.touched(resource(in)) || !p.touched(seen) || p.touched(resource(elsewhere)) || p.touched(xds.Change{}) {
+		t.Error("what carries the policy counts, nothing else")
+	}
+	p.reaches("shop/p", mesh.Reach{}, false)
+	p.changed = false
+	if p.touched(resource(in)) || len(p.carriers)+len(p.reach) != 0 {
+		t.Error("the policy is gone")
+	}
+}

@@ -1,0 +1,239 @@
+package envoy
+
+import (
+	"fmt"
+	"net/http"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/sidecar"
+)
+
+// alpn is what the receiving side negotiates.
+var alpn = []string{"h2", "http/1.1"}
+
+// Inbound receives what is sent to the pod: mTLS from the mesh and, where that is permitted,
+// plaintext. What a port declares decides how it is read; a caller's offer decides it only on a
+// port that declares nothing.
+func Inbound(in mesh.Inbound) *listenerv3.Listener {
+	r := receiver{Inbound: in}
+	return r.listener(mesh.InboundListener, sidecar.InboundPort)
+}
+
+// NodeInbound receives what the pod's own node sends: the same, and the kubelet's probes, exactly
+// as they are declared.
+func NodeInbound(in mesh.Inbound) *listenerv3.Listener {
+	r := receiver{Inbound: in, node: true}
+	return r.listener(mesh.NodeInboundListener, sidecar.NodeInboundPort)
+}
+
+// receiver builds one of the two.
+type receiver struct {
+	mesh.Inbound
+	node   bool
+	chains []*listenerv3.FilterChain
+}
+
+func (r *receiver) listener(name string, port uint32) *listenerv3.Listener {
+	l := captured(name, port, corev3.TrafficDirection_INBOUND)
+	l.ListenerFilters = append(l.ListenerFilters, tlsInspector())
+	for _, p := range r.Ports {
+		r.declared(p)
+	}
+	r.undeclared()
+	if r.Mode == mesh.MTLSPermissive {
+		sniff(l)
+	}
+	if r.node {
+		r.probes()
+	}
+	l.FilterChains = r.chains
+	return l
+}
+
+// declared are the chains of a port that a Service declares; one that declares nothing has those of
+// any other port, but its own mode.
+func (r *receiver) declared(p mesh.InboundPort) {
+	port := uint32(p.Port)
+	permissive := p.Mode == mesh.MTLSPermissive
+	switch {
+	case p.Protocol == mesh.Undeclared && p.Mode == r.Mode:
+	case p.Protocol == mesh.Undeclared:
+		r.anything(port, permissive)
+	case p.Protocol.HTTP():
+		r.mutual(port, []string{offerHTTP1, offerHTTP2, offerTCP}, networkFilter(r.toApp(appOf(p.Protocol))))
+		if permissive {
+			r.plain(port, nil, networkFilter(r.toApp(appOf(p.Protocol))))
+		}
+	default:
+		r.mutual(port, []string{offerTCP}, toCluster(mesh.AppTCP))
+		if permissive {
+			r.plain(port, nil, toCluster(mesh.AppTCP))
+			r.passThrough(port)
+		}
+	}
+}
+
+func appOf(p mesh.Protocol) string {
+	if p == mesh.HTTP2 {
+		return mesh.AppHTTP2
+	}
+	return mesh.AppHTTP1
+}
+
+// undeclared are the chains of every port that no Service declares.
+func (r *receiver) undeclared() { r.anything(0, r.Mode == mesh.MTLSPermissive) }
+
+// anything reads a port (0: any) as its callers say.
+func (r *receiver) anything(port uint32, permissive bool) {
+	h1, h2 := networkFilter(r.toApp(mesh.AppHTTP1)), networkFilter(r.toApp(mesh.AppHTTP2))
+	r.mutual(port, []string{offerHTTP1}, h1)
+	r.mutual(port, []string{offerHTTP2}, h2)
+	r.mutual(port, []string{offerTCP}, toCluster(mesh.AppTCP))
+	if permissive {
+		r.plain(port, foundHTTP1, h1)
+		r.plain(port, foundHTTP2, h2)
+		r.plain(port, nil, toCluster(mesh.AppTCP))
+		r.passThrough(port)
+	}
+}
+
+// add appends a chain for a port, 0 for any.
+func (r *receiver) add(kind string, port uint32, match *listenerv3.FilterChainMatch, filters ...*listenerv3.Filter) *listenerv3.FilterChain {
+	name := "any " + kind
+	if port != 0 {
+		name = fmt.Sprintf("%d %s", port, kind)
+		match.DestinationPort = wrapperspb.UInt32(port)
+	}
+	chain := &listenerv3.FilterChain{Name: name, FilterChainMatch: match, Filters: filters}
+	r.chains = append(r.chains, chain)
+	return chain
+}
+
+func (r *receiver) mutual(port uint32, offers []string, to *listenerv3.Filter) {
+	match := &listenerv3.FilterChainMatch{TransportProtocol: "tls", ApplicationProtocols: offers}
+	chain := r.add("mtls "+offers[0], port, match, onlyName(r.TrustDomain), to)
+	chain.TransportSocket = callersTLS(r.TrustDomain, alpn)
+	chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
+}
+
+func (r *receiver) plain(port uint32, found []string, to *listenerv3.Filter) {
+	kind := "plaintext"
+	if len(found) > 0 {
+		kind += " " + found[0]
+	}
+	r.add(kind, port, &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: found}, to)
+}
+
+// passThrough leaves TLS that is not the mesh's to the app.
+func (r *receiver) passThrough(port uint32) {
+	r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, toCluster(mesh.AppTCP))
+}
+
+// toApp serves HTTP for the app. Who calls is told to it by X-Forwarded-Client-Cert, and by nobody else.
+func (r *receiver) toApp(cluster string) *hcmv3.HttpConnectionManager {
+	m := between("inbound")
+	m.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
+	m.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
+	m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
+		Name:             cluster,
+		ValidateClusters: wrapperspb.Bool(false), // they come with the same stream
+		VirtualHosts: []*routev3.VirtualHost{{Name: "app", Domains: []string{"*"}, Routes: []*routev3.Route{{
+			Name:   "app",
+			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+			Action: toAppAction(cluster),
+		}}}},
+	}}
+	m.HttpFilters = []*hcmv3.HttpFilter{router()}
+	m.AccessLog = failureLog()
+	return m
+}
+
+// toAppAction has no timeout: the caller's is the one that counts.
+func toAppAction(cluster string) *routev3.Route_Route {
+	return &routev3.Route_Route{Route: &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+		Timeout:          durationpb.New(0),
+	}}
+}
+
+// probes are chains for the ports that the kubelet asks, unless they take plaintext anyway. A TCP probe
+// does not come here: it reaches the app itself.
+func (r *receiver) probes() {
+	plain, secure := map[uint32][]*routev3.Route{}, map[uint32][]*routev3.Route{}
+	var ports []uint32
+	for _, p := range r.Probes {
+		port := uint32(p.Port)
+		if p.Kind == sidecar.TCP || r.modeOf(p.Port) == mesh.MTLSPermissive {
+			continue
+		}
+		if len(plain[port])+len(secure[port]) == 0 {
+			ports = append(ports, port)
+		}
+		switch p.Kind {
+		case sidecar.HTTP:
+			plain[port] = append(plain[port], probeRoute(http.MethodGet, p.Path, mesh.AppHTTP1))
+		case sidecar.GRPC:
+			plain[port] = append(plain[port], probeRoute(http.MethodPost, "/grpc.health.v1.Health/Check", mesh.AppHTTP2))
+		case sidecar.HTTPS:
+			secure[port] = append(secure[port], probeRoute(http.MethodGet, p.Path, mesh.AppHTTPS))
+		}
+	}
+	for _, port := range ports {
+		if len(plain[port]) > 0 {
+			r.add("probe", port, &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}, networkFilter(probed(plain[port])))
+		}
+		if len(secure[port]) > 0 {
+			chain := r.add("tls probe", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, networkFilter(probed(secure[port])))
+			chain.TransportSocket = tlsSocket(probedTLS())
+			chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
+		}
+	}
+}
+
+func (r *receiver) modeOf(port int32) mesh.MTLSMode {
+	for _, p := range r.Ports {
+		if p.Port == port {
+			return p.Mode
+		}
+	}
+	return r.Mode
+}
+
+// probeRoute takes one request, to the letter, and no other.
+func probeRoute(method, path, cluster string) *routev3.Route {
+	return &routev3.Route{
+		Name: "probe",
+		Match: &routev3.RouteMatch{
+			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"},
+			Headers:       []*routev3.HeaderMatcher{header(":method", exactly(method)), header(":path", exactly(path))},
+		},
+		Action: toAppAction(cluster),
+	}
+}
+
+// probed serves the kubelet. Paths are compared as they came.
+func probed(routes []*routev3.Route) *hcmv3.HttpConnectionManager {
+	m := between("probe")
+	m.NormalizePath, m.MergeSlashes = wrapperspb.Bool(false), false
+	m.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_KEEP_UNCHANGED
+	m.UpgradeConfigs = nil
+	refuse := &routev3.Route{
+		Name:   "refused",
+		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action: answer(http.StatusForbidden),
+	}
+	m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
+		Name:             "probe",
+		ValidateClusters: wrapperspb.Bool(false),
+		VirtualHosts:     []*routev3.VirtualHost{{Name: "probe", Domains: []string{"*"}, Routes: append(routes, refuse)}},
+	}}
+	m.HttpFilters = []*hcmv3.HttpFilter{router()}
+	return m
+}

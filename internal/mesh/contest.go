@@ -1,0 +1,119 @@
+package mesh
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// contest tells what becomes of a policy among those of its mode that are about the same subject, about
+// all of it, or about pods of it: whether another's word holds instead, and who of the same level says
+// something else.
+func (m *Mesh) contest(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (lost, contested Verdict) {
+	sets := [][]selected{m.rivals(q, p, s)}
+	if s.level() > room.AtNamespace { // what is about all of a namespace or the mesh is known without its pods
+		for _, w := range m.workloadsOf(q, key(p.Namespace, p.Name)) {
+			sets = append(sets, m.rivalsFor(q, p, s, w)...)
+		}
+	}
+	var losses, conflicts []Verdict
+	for _, rivals := range sets {
+		for _, r := range policy.All {
+			if r.Has(&p.Spec) {
+				l, c := contestIn(r, rivals, p, s)
+				losses, conflicts = append(losses, l), append(conflicts, c)
+			}
+		}
+	}
+	return join(losses), join(conflicts)
+}
+
+// rivals are a policy and the others of its mode whose subjects contain s, in their precedence.
+func (m *Mesh) rivals(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) []selected {
+	groups := []string{meshGroup, group(room.Namespace, s.Namespace, ""), s.group()}
+	slices.Sort(groups)
+	all := m.about(q, slices.Compact(groups), func(o subject) bool { return m.containing(q, o, s) })
+	return slices.DeleteFunc(all, func(o selected) bool { return isShadow(o.MeshPolicy) != isShadow(p) })
+}
+
+// rivalsFor are, for each port of a workload that s is about, or once where that is any, a policy and
+// the others of its mode and of no inner level that are about it too.
+func (m *Mesh) rivalsFor(q *incr.Query, p *v1alpha1.MeshPolicy, s subject, w workload) (sets [][]selected) {
+	if !slices.Contains(w.groups(s.Kind), s.group()) || !m.selects(q, s, w, 0) {
+		return nil
+	}
+	ports := []int32{0}
+	if s.Kind == room.Service {
+		ports = m.podPorts(q, s, w)
+	}
+	for _, port := range ports {
+		sets = append(sets, slices.DeleteFunc(m.selecting(q, w, port, anyKind), func(o selected) bool {
+			return isShadow(o.MeshPolicy) != isShadow(p) || o.Level > s.level()
+		}))
+	}
+	return sets
+}
+
+func isShadow(p *v1alpha1.MeshPolicy) bool { return p.Spec.Mode == v1alpha1.PolicyShadow }
+
+// containing says whether o, of a group that s can be in, is s or contains it.
+func (m *Mesh) containing(q *incr.Query, o, s subject) bool {
+	switch {
+	case o.Kind == room.Pods:
+		return reflect.DeepEqual(o.Selector, s.Selector)
+	case !o.part():
+		return true
+	case o.Kind == room.Service:
+		return s.part() && m.subjectPort(q, o) == m.subjectPort(q, s)
+	}
+	return o.Part == s.Part
+}
+
+// subjectPort is the number of a Service's port that a subject is; 0 if there is none.
+func (m *Mesh) subjectPort(q *incr.Query, s subject) int32 {
+	if svc, ok := m.Services.Get(q, key(s.Namespace, s.Name)); ok {
+		if i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return s.names(p) }); i >= 0 {
+			return svc.Spec.Ports[i].Port
+		}
+	}
+	return 0
+}
+
+// contestIn is contest in one section. rivals have the policy itself among them.
+func contestIn(r room.Room, rivals []selected, p *v1alpha1.MeshPolicy, s subject) (lost, contested Verdict) {
+	var entries []room.Entry
+	for _, o := range rivals {
+		if r.Has(&o.Spec) {
+			entries = append(entries, room.Entry{Policy: o.key(), Level: o.Level, Spec: &o.Spec})
+		}
+	}
+	holds, others := r.Contest(entries)
+	own := slices.IndexFunc(entries, func(e room.Entry) bool { return e.Policy == key(p.Namespace, p.Name) && e.Level == s.level() })
+	var peers []string // of the same level, and of another opinion than p
+	for i, e := range entries {
+		if e.Level == s.level() && others[i] != others[own] && !slices.Contains(peers, e.Policy) {
+			peers = append(peers, e.Policy)
+		}
+	}
+	winner := entries[holds]
+	if len(peers) > 0 {
+		contested = wrong(gwv1.PolicyReasonConflicted, "spec.%s: MeshPolicy %s says something else of %s, and what %s says holds: make them agree, or remove one", r.Name, strings.Join(peers, ", "), s, winner.Policy)
+	}
+	switch {
+	case !others[own]:
+		return Verdict{}, contested
+	case winner.Level == s.level():
+		return contested, contested
+	case winner.Level < s.level():
+		return wrong(reasonOverridden, "spec.%s: MeshPolicy %s, of an outer level, demands more of %s, which an inner policy cannot loosen: change that one, or remove this", r.Name, winner.Policy, s), contested
+	}
+	return Verdict{}, contested
+}

@@ -1,0 +1,106 @@
+package mesh
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/sidecar"
+)
+
+// Names of what every sidecar has one of.
+const (
+	OutboundListener    = "outbound"
+	InboundListener     = "inbound"
+	NodeInboundListener = "inbound-node"
+)
+
+// Clusters that lead to where a connection was going: to the app, or out of the mesh.
+const (
+	AppHTTP1    = "inbound/http1"
+	AppHTTP2    = "inbound/http2"
+	AppTCP      = "inbound/tcp"
+	AppHTTPS    = "inbound/https" // of HTTPS probes: verifies nobody, as the kubelet does
+	Passthrough = "outbound/passthrough"
+	Blackhole   = "outbound/blackhole" // leads nowhere
+)
+
+// Inbound is how the sidecars of a workload receive connections.
+type Inbound struct {
+	workload
+	TrustDomain string
+	Ports       []InboundPort // that a Service declares, ordered
+	Mode        MTLSMode      // of all other ports
+	Probes      []sidecar.Probe
+}
+
+// InboundPort is a port of the pods, by the Service that declares it.
+type InboundPort struct {
+	Port     int32
+	Protocol Protocol
+	Mode     MTLSMode
+	Service  string // its key
+	Of       int32  // the Service's port
+}
+
+// Inbound is what the sidecars of a scope receive; without a Namespace when there are none.
+func (m *Mesh) Inbound(q *incr.Query, scope string) Inbound { return m.inbounds.Get(q, scope) }
+
+func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
+	p, ok := m.podIn(q, scope)
+	if !ok {
+		return Inbound{}
+	}
+	t := templateOf(p)
+	in := Inbound{TrustDomain: m.trustDomain(q), Probes: t.Probes}
+	in.workload = workload{Namespace: p.Namespace, ServiceAccount: p.Spec.ServiceAccountName, Labels: p.Labels, Ports: t.Ports}
+	ports := map[int32]InboundPort{}
+	for _, svc := range m.servicesOf(q, p) {
+		in.Services = append(in.Services, key(svc.Namespace, svc.Name))
+		for _, port := range svc.Spec.Ports {
+			at, known := t.resolve(port.TargetPort, port.Port)
+			_, taken := ports[at]
+			if !known || taken || !overTCP(port) || slices.Contains(t.Excluded, uint16(at)) {
+				continue
+			}
+			ports[at] = InboundPort{Port: at, Protocol: declared(port), Service: key(svc.Namespace, svc.Name), Of: port.Port}
+		}
+	}
+	slices.Sort(in.Services)
+	for _, at := range slices.Sorted(maps.Keys(ports)) {
+		port := ports[at]
+		port.Mode = m.mtls(q, in.workload, at)
+		in.Ports = append(in.Ports, port)
+	}
+	in.Mode = m.mtls(q, in.workload, 0)
+	return in
+}
+
+// resolve is the port of the pods that a targetPort means.
+func (t template) resolve(target intstr.IntOrString, port int32) (int32, bool) {
+	if target.Type == intstr.Int {
+		return cmp.Or(target.IntVal, port), true
+	}
+	at, known := t.Ports[target.StrVal]
+	return at, known
+}
+
+// servicesOf are the Services that select a pod, the oldest first: where two disagree on what a port
+// speaks, it has the say.
+func (m *Mesh) servicesOf(q *incr.Query, p *corev1.Pod) (out []*corev1.Service) {
+	for _, k := range m.ServicesIn.Get(q, p.Namespace) {
+		svc, ok := m.Services.Get(q, k)
+		if ok && len(svc.Spec.Selector) > 0 && labels.SelectorFromSet(svc.Spec.Selector).Matches(labels.Set(p.Labels)) {
+			out = append(out, svc)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *corev1.Service) int {
+		return cmp.Or(a.CreationTimestamp.Time.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	return out
+}

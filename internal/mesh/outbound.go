@@ -1,0 +1,131 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// ServiceListener is one port of one Service as a caller's sidecar meets it.
+type ServiceListener struct {
+	Name      string   // outbound/<namespace>/<service>/<port>, that of its RouteConfiguration too
+	Addresses []string // the Service's cluster IPs
+	Port      uint32
+	Protocol  Protocol
+	Cluster   string // where what is not HTTP goes
+}
+
+// OverHTTP2Routes is the RouteConfiguration for callers of an undeclared port that speak HTTP/2.
+func (l ServiceListener) OverHTTP2Routes() string { return l.Name + overHTTP2 }
+
+func serviceListenerName(service string, port int32) string {
+	namespace, name, _ := strings.Cut(service, "/")
+	return OutboundListener + strings.TrimPrefix(clusterName(namespace, name, port), "service")
+}
+
+// parseServiceListener takes the name of a ServiceListener, or of one of its RouteConfigurations, apart.
+func parseServiceListener(name string) clusterAt {
+	return parseCluster("service" + strings.TrimPrefix(name, OutboundListener))
+}
+
+// ServiceListener is the listener of a Service port by its name.
+func (m *Mesh) ServiceListener(q *incr.Query, name string) ServiceListener {
+	at := parseServiceListener(name)
+	out := ServiceListener{Name: name, Port: uint32(at.port)}
+	svc, port, ok := m.portOf(q, at.service, at.port)
+	if !ok {
+		return out
+	}
+	at.protocol = TCP
+	out.Addresses, out.Protocol, out.Cluster = clusterIPs(svc), declared(port), at.name()
+	return out
+}
+
+// clusterIPs are the addresses under which pods reach a Service through its listener.
+func clusterIPs(svc *corev1.Service) []string {
+	if svc.Spec.Type == corev1.ServiceTypeExternalName {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(svc.Spec.ClusterIPs), func(ip string) bool {
+		_, err := netip.ParseAddr(ip)
+		return err != nil // "None"
+	})
+}
+
+// serviceWants are what every sidecar sees because of a Service.
+func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
+	svc, ok := m.Services.Get(q, k)
+	if !ok || len(clusterIPs(svc)) == 0 {
+		return nil
+	}
+	for _, port := range svc.Spec.Ports {
+		if !overTCP(port) {
+			continue
+		}
+		at := clusterAt{service: k, port: port.Port}
+		name, protocol := serviceListenerName(k, port.Port), declared(port)
+		add := func(kind Kind, name string) { out = append(out, want(MeshScope, kind, name)) }
+		add(KindListener, name)
+		add(KindEndpoints, at.endpoints())
+		if protocol.HTTP() || protocol == Undeclared {
+			add(KindCluster, at.name())
+			add(KindRoutes, name)
+			for _, consumer := range m.consumers(q, k, port.Port) {
+				out = append(out, Want{NamespaceScope(consumer), KindRoutes, name, consumer}.Key())
+			}
+		}
+		if protocol == Undeclared {
+			add(KindRoutes, name+overHTTP2)
+			add(KindCluster, OverHTTP2(at.name()))
+			for _, consumer := range m.consumers(q, k, port.Port) {
+				out = append(out, Want{NamespaceScope(consumer), KindRoutes, name + overHTTP2, consumer}.Key())
+			}
+		}
+		if !protocol.HTTP() {
+			at.protocol = TCP
+			add(KindCluster, at.name())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// ServiceHost is what the requests of a consumer namespace's pods to a Service port meet, by the name of
+// the RouteConfiguration; "" are those of every namespace without routes of its own.
+func (m *Mesh) ServiceHost(q *incr.Query, name, consumer string) VirtualHost {
+	at := parseServiceListener(name)
+	host := VirtualHost{Routes: name, Domain: "*", Port: uint32(at.port)}
+	overHTTP2 := at.protocol == HTTP2
+	at.protocol = ""
+	rules, routed := m.serviceRules(q, at.service, at.port, consumer)
+	if !routed {
+		rules = []Rule{{
+			Origin: Origin{Name: name}, Matches: matches(nil),
+			Backends: []Backend{{Cluster: at.name(), Weight: 1}},
+		}}
+	}
+	if overHTTP2 {
+		rules = m.overHTTP2(q, rules)
+	}
+	host.Rules = rules
+	return host
+}
+
+// overHTTP2 has undeclared ports spoken to by HTTP/2, as the caller speaks it.
+func (m *Mesh) overHTTP2(q *incr.Query, rules []Rule) []Rule {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].Backends = slices.Clone(rules[i].Backends)
+		for j, b := range rules[i].Backends {
+			at := parseCluster(b.Cluster)
+			if _, port, ok := m.portOf(q, at.service, at.port); ok && declared(port) == Undeclared {
+				rules[i].Backends[j].Cluster = OverHTTP2(b.Cluster)
+			}
+		}
+	}
+	return rules
+}
