@@ -1,7 +1,6 @@
 package core
 
 import (
-	"slices"
 	"sync/atomic"
 
 	"github.com/weft-mesh/weft/internal/incr"
@@ -53,21 +52,5 @@ func (c *Core) TrustTold() uint64 { return c.identities.told.Load() }
 // Proxies are the connected proxies ("namespace/pod"), and whether each has acknowledged its certificate
 // and its roots as they are now.
 func (c *Core) Proxies() map[string]bool {
-	out := map[string]bool{}
-	for _, p := range c.facts.All() {
-		name := p.Namespace + "/" + p.Pod
-		others, known := out[name] // streams of the same pod, of which one may be about to end
-		out[name] = (others || !known) && c.acknowledged(p, mesh.RootsSecret) && c.acknowledged(p, mesh.IdentitySecret)
-	}
-	return out
-}
-
-func (c *Core) acknowledged(p xds.Fact, secret string) bool {
-	n := xds.Name{Type: xds.SecretType, Name: secret}
-	sight, seen := c.store.Sight(p.Scope, n)
-	return !seen || p.Acknowledged >= sight.Revision && !refuses(p, n, sight.Version)
-}
-
-func refuses(p xds.Fact, n xds.Name, version string) bool {
-	return slices.ContainsFunc(p.Refused, func(r xds.Refusal) bool { return r.Name == n && r.Version == version })
+	return c.facts.Settled(c.store, xds.Name{Type: xds.SecretType, Name: mesh.RootsSecret}, xds.Name{Type: xds.SecretType, Name: mesh.IdentitySecret})
 }

@@ -56,7 +56,7 @@ func Bootstrap(p Proxy) ([]byte, error) {
 		},
 		LayeredRuntime:  runtime,
 		OverloadManager: overload(p.Memory),
-		StatsConfig:     statsConfig(false),
+		StatsConfig:     statsConfig(p.Sidecar),
 		StatsEviction:   statsEviction(),
 	})
 }

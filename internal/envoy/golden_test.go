@@ -101,10 +101,10 @@ func TestResources(t *testing.T) {
 		}}),
 		"endpoints-none": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/cart/80"}),
 		"bootstrap":      bootstrap(t, sample),
-		"signals-http":   listening(t, 80, manager(append(signals().callerHTTP, signals().appHTTP...), cluster)),
-		"signals-tcp":    listening(t, 80, tcpProxy(append(signals().callerTCP, signals().appTCP...), cluster)),
-		"logs-http":      listening(t, 80, manager(append(logging(everything).callerHTTP, logging(everything).appHTTP...), cluster)),
-		"logs-tcp":       listening(t, 80, tcpProxy(append(logging(v1alpha1.Telemetry{}).callerTCP, logging(everything).appTCP...), cluster)),
+		"signals-http":   listening(t, 80, manager(append(signals().callerHTTP, signals().appHTTP...), stockCluster)),
+		"signals-tcp":    listening(t, 80, tcpProxy(append(signals().callerTCP, signals().appTCP...), stockCluster)),
+		"logs-http":      listening(t, 80, manager(append(logging(everything).callerHTTP, logging(everything).appHTTP...), stockCluster)),
+		"logs-tcp":       listening(t, 80, tcpProxy(append(logging(v1alpha1.Telemetry{}).callerTCP, logging(everything).appTCP...), stockCluster)),
 		"inbound":        listening(t, 80, inbound()),
 	}
 	beside := sample

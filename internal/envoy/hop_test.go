@@ -54,8 +54,8 @@ type logs struct {
 	tcpRules  *networkrbacv3.RBAC
 }
 
-// cluster is where the caller's sidecar sends what it gets for the Service stock: to another.
-const cluster = "service/stock/stock-canary/80"
+// stockCluster is where the caller's sidecar sends what it gets for the Service stock: to another.
+const stockCluster = "service/stock/stock-canary/80"
 
 func startHop(t *testing.T, l logs, app, tcpApp mesh.Endpoint) hop {
 	t.Helper()
@@ -70,12 +70,12 @@ func startHop(t *testing.T, l logs, app, tcpApp mesh.Endpoint) hop {
 	}
 	outside := &bootstrapv3.Bootstrap_StaticResources{
 		Listeners: []*listenerv3.Listener{
-			listening(t, h.http, manager(l.callerHTTP, cluster)),
-			listening(t, h.tcp, tcpProxy(l.callerTCP, cluster+"/tcp")),
+			listening(t, h.http, manager(l.callerHTTP, stockCluster)),
+			listening(t, h.tcp, tcpProxy(l.callerTCP, stockCluster+"/tcp")),
 		},
 		Clusters: []*clusterv3.Cluster{
-			meshed(t, plain(cluster, mesh.Endpoint{Address: "127.0.0.1", Port: ports[2]})),
-			meshed(t, plain(cluster+"/tcp", mesh.Endpoint{Address: "127.0.0.1", Port: ports[3]})),
+			meshed(t, plain(stockCluster, mesh.Endpoint{Address: "127.0.0.1", Port: ports[2]})),
+			meshed(t, plain(stockCluster+"/tcp", mesh.Endpoint{Address: "127.0.0.1", Port: ports[3]})),
 		},
 	}
 	h.app, h.caller = counting(t, inside), counting(t, outside)

@@ -134,7 +134,7 @@ func TestHTTPSignals(t *testing.T) {
 	who := []string{"source_principal", callerID, "destination_principal", appID,
 		"destination_service_namespace", "stock", "destination_service_name", "stock", "destination_port", "80"}
 	for e, side := range map[*envoytest.Envoy][]string{
-		h.caller: append(who, "reporter", "source", "upstream_cluster", cluster),
+		h.caller: append(who, "reporter", "source", "upstream_cluster", stockCluster),
 		h.app:    append(slices.Clone(who), "reporter", "destination"),
 	} {
 		protocol := map[*envoytest.Envoy]string{h.caller: "HTTP/1.1", h.app: "HTTP/2"}[e]
@@ -172,7 +172,7 @@ func TestTCPSignals(t *testing.T) {
 	h := startHop(t, signals(), closedPort(t), greeter(t))
 	echoed(t, h)
 	for e, side := range map[*envoytest.Envoy][]string{
-		h.caller: {"reporter", "source", "upstream_cluster", cluster + "/tcp"}, h.app: {"reporter", "destination"},
+		h.caller: {"reporter", "source", "upstream_cluster", stockCluster + "/tcp"}, h.app: {"reporter", "destination"},
 	} {
 		side = append(side, "source_principal", callerID, "destination_principal", appID, "tls_version", "TLSv1.3", "destination_service_name", "stock")
 		counted(t, e, "1", "envoy_weft_tcp_connections_opened_total", side...)
@@ -232,7 +232,7 @@ func giveUp(t *testing.T, h hop, path string, asked <-chan struct{}) {
 // Listeners that are for the same count into the same series, and each has its own bound on them.
 func TestSignalsOfListeners(t *testing.T) {
 	ports := freePorts(t, 3)
-	resources := &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{plain(cluster, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	resources := &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{plain(stockCluster, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		code, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
 		w.WriteHeader(code)
 	})[0])}}
@@ -240,7 +240,7 @@ func TestSignalsOfListeners(t *testing.T) {
 	other.Service = "other"
 	for i, to := range []envoy.Called{stock, stock, other} {
 		resources.Listeners = append(resources.Listeners, listening(t, ports[i],
-			manager([]*accesslogv3.AccessLog{envoy.HTTPSignals(envoy.Source, to)}, cluster)))
+			manager([]*accesslogv3.AccessLog{envoy.HTTPSignals(envoy.Source, to)}, stockCluster)))
 	}
 	e := counting(t, resources)
 	e.Until("Envoy is live", func() bool { return e.Counter("server.live") == 1 })
