@@ -3,6 +3,7 @@ package envoy_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,9 +20,9 @@ const (
 
 func receiving(mode mesh.MTLSMode) mesh.Inbound {
 	return mesh.Inbound{
-		TrustDomain: "cluster.local", Mode: mode,
+		TrustDomain: "cluster.local", Mode: mode, ConnectionAge: time.Hour,
 		Ports: []mesh.InboundPort{
-			{Port: 8080, Protocol: mesh.HTTP1, Mode: mode}, {Port: 9090, Protocol: mesh.HTTP2, Mode: mode},
+			{Port: 8080, Protocol: mesh.HTTP1, Mode: mode, Service: "shop/cart", Of: 80}, {Port: 9090, Protocol: mesh.HTTP2, Mode: mode},
 			{Port: 5432, Protocol: mesh.TCP, Mode: mode}, {Port: 7000, Protocol: mesh.Undeclared, Mode: mode},
 			{Port: 7001, Protocol: mesh.Undeclared, Mode: mesh.MTLSPermissive},
 		},
@@ -35,7 +36,7 @@ func receiving(mode mesh.MTLSMode) mesh.Inbound {
 // What a sidecar is given, as it is spelt for Envoy.
 func TestSidecar(t *testing.T) {
 	serviceListener := func(protocol mesh.Protocol) proto.Message {
-		return envoy.ServiceListener(mesh.ServiceListener{Name: "outbound/shop/cart/80", Addresses: []string{"10.96.0.7", "fd00::7"}, Port: 80,
+		return envoy.ServiceListener(mesh.ServiceListener{Name: "outbound/shop/cart/80", Service: "shop/cart", Addresses: []string{"10.96.0.7", "fd00::7"}, Port: 80,
 			Protocol: protocol, Cluster: "service/shop/cart/80/tcp"})
 	}
 	cluster := func(name string, protocol mesh.Protocol, whole bool) proto.Message {
