@@ -27,6 +27,11 @@ func redirectPod(_ context.Context, args []string) error {
 	if err := r.parse(args, os.Getenv("HOST_IPS")); err != nil {
 		return err
 	}
+	gateways, err := redirect.Gateways()
+	if err != nil {
+		return err
+	}
+	r.NodeIPs = append(r.NodeIPs, gateways...)
 	if err := redirect.Apply(r.Config); err != nil {
 		return err
 	}

@@ -104,14 +104,8 @@ func redirectContainer(p *corev1.Pod, o Options, image string, e Envoy) corev1.C
 
 func redirectArguments(p *corev1.Pod, o Options, e Envoy) []string {
 	args := []string{"redirect", "--host-ips=$(HOST_IPS)", "--sds=" + e.SDSPath, "--token=" + e.TokenPath, "--roots=" + e.RootsPath}
-	var probed []int32
-	for _, probe := range Probes(p) {
-		if probe.Kind == TCP {
-			probed = append(probed, probe.Port)
-		}
-	}
 	for _, list := range []struct{ flag, value string }{
-		{"--tcp-probe-ports", commas(probed)},
+		{"--tcp-probe-ports", commas(tcpProbed(p))},
 		{"--exclude-inbound-ports", commas(o.excludeInbound)},
 		{"--exclude-outbound-ports", commas(o.excludeOutbound)},
 		{"--exclude-outbound-cidrs", commas(o.excludedPrefixes)},
@@ -121,6 +115,19 @@ func redirectArguments(p *corev1.Pod, o Options, e Envoy) []string {
 		}
 	}
 	return args
+}
+
+// tcpProbed are the ports that the kubelet only connects to. One that it also sends requests to goes
+// through the proxy: to such a port a TCP probe succeeds as long as the proxy runs.
+func tcpProbed(p *corev1.Pod) (ports []int32) {
+	probes := Probes(p)
+	for _, probe := range probes {
+		requests := func(other Probe) bool { return other.Port == probe.Port && other.Kind != TCP }
+		if probe.Kind == TCP && !slices.ContainsFunc(probes, requests) {
+			ports = append(ports, probe.Port)
+		}
+	}
+	return ports
 }
 
 func commas[T any](all []T) string {
