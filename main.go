@@ -71,6 +71,7 @@ func printVersion(context.Context, []string) error {
 // settings are the flags of the operator.
 type settings struct {
 	xds, health, metrics string
+	image                string
 	webhookPort          int
 	elect                bool
 	qps                  float64
@@ -83,6 +84,7 @@ func (s *settings) parse(args []string) error {
 	flags.StringVar(&s.xds, "xds-address", ":15010", "where proxies connect")
 	flags.StringVar(&s.health, "health-address", ":8081", "where /healthz and /readyz are served")
 	flags.StringVar(&s.metrics, "metrics-address", ":8080", "where /metrics is served, by HTTPS, to clients that may get it; 0 for nowhere")
+	flags.StringVar(&s.image, "image", "", "of Weft, which the init containers of pods in the mesh run; by default that of the operator's own pod")
 	flags.IntVar(&s.webhookPort, "webhook-port", 9443, "where the API server asks about objects")
 	flags.BoolVar(&s.elect, "leader-elect", true, "let one replica write")
 	flags.Float64Var(&s.qps, "api-qps", 200, "requests to the API server in a second, on average")
@@ -109,7 +111,12 @@ func operator(ctx context.Context, args []string) error {
 	if err := mgr.AddHealthzCheck("alive", healthz.Ping); err != nil {
 		return fmt.Errorf("serve health: %w", err)
 	}
-	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Webhook: s.webhookPort}); err != nil {
+	if s.image == "" {
+		if s.image, err = controllers.OwnImage(ctx, mgr.GetAPIReader()); err != nil {
+			return err
+		}
+	}
+	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Webhook: s.webhookPort}, s.image); err != nil {
 		return err
 	}
 	ctrl.Log.Info("Starting", "version", version)

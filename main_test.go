@@ -18,6 +18,7 @@ func TestCommands(t *testing.T) {
 		{[]string{"operator", "-h"}, "", ""},
 		{[]string{"operater"}, "", `unknown command "operater"`},
 		{[]string{"operator", "-no-such-flag"}, "", "no-such-flag"},
+		{[]string{"redirect", "-h"}, "", ""},
 	} {
 		var stderr bytes.Buffer
 		err := run(t.Context(), c.args, &stderr)

@@ -27,10 +27,10 @@ func redirectPod(_ context.Context, args []string) error {
 	if err := r.parse(args, os.Getenv("HOST_IPS")); err != nil {
 		return err
 	}
-	if err := r.writeFiles(); err != nil {
+	if err := redirect.Apply(r.Config); err != nil {
 		return err
 	}
-	return redirect.Apply(r.Config)
+	return r.writeFiles()
 }
 
 func (r *redirection) parse(args []string, hostIPs string) error {

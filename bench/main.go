@@ -2,8 +2,9 @@
 //
 //	cores: what one commit costs   hosts: how hostnames are told to Envoy
 //	streams: the ADS server        gateway: a Gateway on a real cluster
+//	sidecar: a request's way through sidecars, on that cluster
 //
-// The last needs a cluster: that of KUBECONFIG, or the local one of `make cluster-up`.
+// The last two need a cluster: that of KUBECONFIG, or the local one of `make cluster-up`.
 package main
 
 import (
@@ -22,11 +23,12 @@ import (
 
 	"github.com/weft-mesh/weft/bench/figure"
 	"github.com/weft-mesh/weft/bench/gateway"
+	"github.com/weft-mesh/weft/bench/sidecar"
 	"github.com/weft-mesh/weft/bench/streams"
 )
 
 // limit bounds the whole run.
-const limit = 15 * time.Minute
+const limit = 20 * time.Minute
 
 // part is one group of figures.
 type part struct {
@@ -52,6 +54,7 @@ var parts = []part{
 		}
 		return of.Measure(ctx, root)
 	}},
+	{"sidecar", sidecar.Part{Rate: 1000, Rounds: 5, Long: 8 * time.Second, Progress: os.Stdout}.Measure},
 }
 
 func main() {

@@ -9,6 +9,7 @@ import (
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -38,8 +39,9 @@ const caLifetime = 5 * 365 * 24 * time.Hour
 
 // +kubebuilder:rbac:groups=cert-manager.io,resources=issuers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,namespace=weft-system,resources=issuers,verbs=create;patch
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=create
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations;mutatingwebhookconfigurations,verbs=create
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=weft-webhook,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations,resourceNames=weft-injector,verbs=get;list;watch;patch
 
 // Authority makes, through cert-manager, the certificates that Weft itself serves, and the
 // authority that signs them unless the Mesh names an issuer.
@@ -59,6 +61,7 @@ func SetupAuthority(mgr ctrl.Manager) error {
 		Watches(&cmv1.Issuer{}, always, builder.WithPredicates(ours, changed)).
 		Watches(&cmv1.Certificate{}, always, builder.WithPredicates(ours, changed)).
 		Watches(&admissionv1.ValidatingWebhookConfiguration{}, always).
+		Watches(&admissionv1.MutatingWebhookConfiguration{}, always).
 		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			queue.Add(one) // there may be nothing yet to be told of
 			return nil
@@ -80,8 +83,20 @@ func (a *Authority) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result,
 	for _, want := range ownCertificates(settings.Spec.IssuerRef) {
 		failed = append(failed, apply(ctx, a.Client, want))
 	}
-	failed = append(failed, apply(ctx, a.Client, webhooks.Configuration(v1alpha1.SystemNamespace)))
+	failed = append(failed, apply(ctx, a.Client, webhooks.Configuration(v1alpha1.SystemNamespace)), a.injector(ctx))
 	return ctrl.Result{}, errors.Join(failed...)
+}
+
+// injector is owned by the namespace that serves it: without an operator, it would keep pods from
+// being made.
+func (a *Authority) injector(ctx context.Context) error {
+	var ns corev1.Namespace
+	if err := a.Get(ctx, client.ObjectKey{Name: v1alpha1.SystemNamespace}, &ns); err != nil {
+		return fmt.Errorf("read Namespace %s: %w", v1alpha1.SystemNamespace, err)
+	}
+	configuration := webhooks.InjectorConfiguration(v1alpha1.SystemNamespace)
+	configuration.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Namespace", Name: ns.Name, UID: ns.UID}}
+	return apply(ctx, a.Client, configuration)
 }
 
 // ownCertificates are the issuers and certificates that Weft needs for itself, from the issuer

@@ -34,7 +34,8 @@ var (
 		Name:    "Gateway API",
 		Version: gatewayVersion,
 		Resources: map[string]string{
-			"gatewayclasses": "GatewayClass", "gateways": "Gateway", "httproutes": "HTTPRoute", "referencegrants": "ReferenceGrant",
+			"gatewayclasses": "GatewayClass", "gateways": "Gateway", "httproutes": "HTTPRoute",
+			"grpcroutes": "GRPCRoute", "referencegrants": "ReferenceGrant",
 		},
 		Remedy: "install Gateway API " + consts.BundleVersion + ": kubectl apply --server-side -f " +
 			"https://github.com/kubernetes-sigs/gateway-api/releases/download/" + consts.BundleVersion + "/standard-install.yaml",

@@ -34,6 +34,7 @@ func TestFoundNamesWhatIsMissing(t *testing.T) {
 		gatewayVersion.WithKind("GatewayClass"): true,
 		gatewayVersion.WithKind("Gateway"):      true,
 		gatewayVersion.WithKind("HTTPRoute"):    true,
+		gatewayVersion.WithKind("GRPCRoute"):    true,
 	}
 	found := served.Find(GatewayAPI)
 	if found.OK() || len(found.Missing) != 1 {
@@ -74,7 +75,7 @@ func (i *installation) operate() {
 		HealthProbeBindAddress: i.health, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err == nil {
-		err = Setup(mgr, Ports{XDS: "127.0.0.1:0", Webhook: freePort(i.T)})
+		err = Setup(mgr, Ports{XDS: "127.0.0.1:0", Webhook: freePort(i.T)}, "weft:test")
 	}
 	if err != nil {
 		i.Fatal(err)

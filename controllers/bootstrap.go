@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 
 	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -11,6 +12,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
 // Where a proxy finds the operator, and its files.
@@ -22,6 +24,8 @@ const (
 	rootsPath    = "/etc/weft/roots/ca.crt"
 	tokenSDSPath = "/etc/weft/token-sds/token.json"
 	rootsSDSPath = "/etc/weft/roots-sds/roots.json"
+
+	sdsPath = "/run/weft/sds" // of a sidecar, where weft redirect writes
 
 	drainHeader = "x-weft-drain"
 )
@@ -63,6 +67,50 @@ func envoyFor(g *gwv1.Gateway, runtime map[string]any, limits gateway.Limits) (e
 		DrainPath:   envoy.DrainPath,
 		DrainHeader: corev1.HTTPHeader{Name: drainHeader, Value: key},
 	}, nil
+}
+
+// sidecarEnvoy is what the proxy beside a pod is given. Key is the pod's own: it keeps those who
+// can reach the pod, but read nothing of the cluster, from draining it.
+func sidecarEnvoy(o sidecar.Options, key string) (e sidecar.Envoy, err error) {
+	bootstrap, err := envoy.Bootstrap(envoy.Proxy{
+		XDSAddress:   fmt.Sprintf("%s:%d", xdsHost, xdsPort),
+		XDSName:      xdsHost,
+		TokenSDSPath: path.Join(sdsPath, "token", "token.json"),
+		RootsSDSPath: path.Join(sdsPath, "roots", "roots.json"),
+		Memory:       o.Memory,
+		DrainHeader:  drainHeader,
+		DrainKey:     key,
+		Drain:        o.Drain,
+		AdminPort:    sidecar.AdminPort,
+		ReadyPort:    sidecar.ReadyPort,
+		StatsPort:    sidecar.StatsPort,
+		Sidecar:      true,
+	})
+	if err != nil {
+		return e, fmt.Errorf("bootstrap of a sidecar: %w", err)
+	}
+	return sidecar.Envoy{
+		Bootstrap:   string(bootstrap),
+		TokenPath:   tokenPath,
+		RootsPath:   rootsPath,
+		SDSPath:     sdsPath,
+		ReadyPath:   envoy.ReadyPath,
+		DrainPath:   envoy.DrainPath,
+		DrainHeader: corev1.HTTPHeader{Name: drainHeader, Value: key},
+	}, nil
+}
+
+// sidecarRevision is that of what image, Weft's own, puts beside pods by these defaults.
+func sidecarRevision(d v1alpha1.SidecarDefaults, image string) (string, error) {
+	o, problem := sidecar.OptionsOf(&corev1.Pod{}, nil, d)
+	if problem != "" {
+		return "", fmt.Errorf("defaults of sidecars: %s", problem)
+	}
+	e, err := sidecarEnvoy(o, "any")
+	if err != nil {
+		return "", err
+	}
+	return sidecar.Revision(o, image, e), nil
 }
 
 // drainKey keeps those who can reach a proxy's pod, but read nothing of the cluster, from draining

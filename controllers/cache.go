@@ -23,7 +23,9 @@ import (
 func CacheOptions() cache.Options {
 	tls := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
 	made := labels.SelectorFromSet(labels.Set{gateway.ManagedByLabel: gateway.ManagedBy})
-	own := fields.OneTermEqualSelector(metav1.ObjectNameField, webhooks.Name)
+	named := func(name string) cache.ByObject {
+		return cache.ByObject{Field: fields.OneTermEqualSelector(metav1.ObjectNameField, name)}
+	}
 	return cache.Options{
 		DefaultTransform: trimMeta,
 		ByObject: map[client.Object]cache.ByObject{
@@ -32,7 +34,8 @@ func CacheOptions() cache.Options {
 			&corev1.Secret{}:     {Field: tls},
 			&corev1.ConfigMap{}:  {Transform: trimConfigMap},
 			&appsv1.Deployment{}: {Transform: trimDeployment},
-			&admissionv1.ValidatingWebhookConfiguration{}:   {Field: own},
+			&admissionv1.ValidatingWebhookConfiguration{}:   named(webhooks.Name),
+			&admissionv1.MutatingWebhookConfiguration{}:     named(webhooks.InjectorName),
 			&admissionv1.ValidatingAdmissionPolicy{}:        {Label: made},
 			&admissionv1.ValidatingAdmissionPolicyBinding{}: {Label: made},
 		},

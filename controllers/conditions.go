@@ -101,6 +101,10 @@ func httpRouteStatus(live, wanted gwv1.HTTPRouteStatus, now metav1.Time) gwv1.HT
 	return gwv1.HTTPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
 }
 
+func grpcRouteStatus(live, wanted gwv1.GRPCRouteStatus, now metav1.Time) gwv1.GRPCRouteStatus {
+	return gwv1.GRPCRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
+}
+
 // parents replaces the entries of ours in live by wanted. The list is atomic and shared with
 // other controllers: theirs stay, where they stood.
 func parents(live, wanted []gwv1.RouteParentStatus, now metav1.Time) []gwv1.RouteParentStatus {

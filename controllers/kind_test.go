@@ -39,6 +39,9 @@ func TestMeshKind(t *testing.T) {
 		{v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}, Spec: v1alpha1.MeshSpec{
 			Gateways: v1alpha1.GatewayDefaults{Replicas: new(int32(0))},
 		}}, "spec.gateways.replicas"},
+		{v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}, Spec: v1alpha1.MeshSpec{
+			Telemetry: v1alpha1.Telemetry{AccessLogs: v1alpha1.AccessLogErrors, SamplePercent: new(int32(5))},
+		}}, "only accessLogs: Sampled has a samplePercent"},
 	} {
 		err := c.Create(t.Context(), &refused.mesh, client.DryRunAll)
 		if err == nil || !strings.Contains(err.Error(), refused.why) {

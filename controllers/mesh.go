@@ -39,21 +39,29 @@ type MeshStatus struct {
 	Served   func() Served
 	Proxies  func() v1alpha1.ProxySummary
 	Identity func() *v1alpha1.IdentityStatus
+	// Sidecars sums up the pods that have a proxy, given the defaults of now.
+	Sidecars func(v1alpha1.SidecarDefaults) (v1alpha1.SidecarSummary, error)
 
 	mu   sync.Mutex
 	said map[string]metav1.ConditionStatus // what the last Event of each condition said
 }
 
-func setupMeshStatus(mgr ctrl.Manager, s *Server) error {
+func setupMeshStatus(mgr ctrl.Manager, s *Server, image string) error {
+	beside := &sidecars{}
 	m := &MeshStatus{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("weft"),
 		Served:   func() Served { return *s.served.Load() },
 		Proxies:  func() v1alpha1.ProxySummary { return summary(s.facts.All()) },
 		Identity: s.trust.Status,
+		Sidecars: func(d v1alpha1.SidecarDefaults) (v1alpha1.SidecarSummary, error) {
+			revision, err := sidecarRevision(d, image)
+			return beside.summary(revision), err
+		},
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("mesh").
 		For(&v1alpha1.Mesh{}, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&corev1.Pod{}, beside.handler()).
 		WatchesRawSource(source.Channel(s.changed, handler.Funcs{GenericFunc: soon})).
 		Complete(m)
 	if err != nil {
@@ -98,7 +106,11 @@ func (m *MeshStatus) write(ctx context.Context, live *v1alpha1.Mesh, wanted []me
 	live.Status.ObservedGeneration = live.Generation
 	live.Status.Conditions = conditions(live.Status.Conditions, wanted, metav1.Now())
 	proxies := m.Proxies()
-	live.Status.Proxies, live.Status.Identity = &proxies, m.Identity()
+	beside, err := m.Sidecars(live.Spec.Sidecars)
+	if err != nil {
+		return err
+	}
+	live.Status.Proxies, live.Status.Identity, live.Status.Sidecars = &proxies, m.Identity(), &beside
 	if equality.Semantic.DeepEqual(before.Status, live.Status) {
 		return nil
 	}

@@ -169,18 +169,14 @@ func (p *Proxies) parameters(ctx context.Context, g *gwv1.Gateway, class *gwv1.G
 // roots are those of the xDS server's certificate now, those of Weft's own authority, which may
 // have been renewed ahead of it, and those that this Gateway's proxies know already.
 func (p *Proxies) roots(ctx context.Context, g *gwv1.Gateway) ([]byte, error) {
-	serving, authority, known := &corev1.Secret{}, &corev1.Secret{}, &corev1.ConfigMap{}
-	for name, obj := range map[client.ObjectKey]client.Object{
-		{Namespace: v1alpha1.SystemNamespace, Name: XDSSecret}: serving,
-		{Namespace: v1alpha1.SystemNamespace, Name: CASecret}:  authority,
-		{Namespace: g.Namespace, Name: gateway.Name(g)}:        known,
-	} {
-		if err := p.Get(ctx, name, obj); err != nil && !apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
+	serving, authority, err := authorities(ctx, p.Client)
+	if err != nil || len(serving.Data) == 0 {
+		return nil, err
 	}
-	if len(serving.Data) == 0 {
-		return nil, nil
+	known := &corev1.ConfigMap{}
+	at := client.ObjectKey{Namespace: g.Namespace, Name: gateway.Name(g)}
+	if err := p.Get(ctx, at, known); err != nil && !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("read ConfigMap %s: %w", at, err)
 	}
 	if len(serving.Data[gateway.RootsKey]) == 0 {
 		p.warn(g, "NoRoots", "Secret %s/%s has no %s, so that proxies could not verify the operator: name an issuer in the Mesh that publishes its authority", v1alpha1.SystemNamespace, XDSSecret, gateway.RootsKey)

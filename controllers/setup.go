@@ -23,7 +23,7 @@ import (
 
 // +kubebuilder:rbac:groups="",resources=services;pods;nodes;namespaces;secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;referencegrants,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;referencegrants,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
 
@@ -41,6 +41,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.GatewayClasses),
 		feed(in, t.Gateways),
 		feed(in, t.HTTPRoutes),
+		feed(in, t.GRPCRoutes),
 		feed(in, t.ReferenceGrants),
 		feed(in, t.Certificates),
 		feed(in, t.Deployments),
@@ -66,17 +67,21 @@ type Ports struct {
 	Webhook int    // port that the API server connects to
 }
 
-// Setup adds all of the operator to mgr.
-func Setup(mgr ctrl.Manager, at Ports) error {
+// Setup adds all of the operator to mgr. Image is its own, which the pods in the mesh run too; without
+// one, no pod gets into the mesh.
+func Setup(mgr ctrl.Manager, at Ports, image string) error {
 	server, err := newServer(mgr, at.XDS)
 	if err != nil {
 		return err
 	}
 	certificate := &KeyPair{Secrets: mgr.GetClient(), Name: systemName(webhookSecret)}
-	if err := webhooks.Setup(mgr, at.Webhook, certificate.GetCertificate); err != nil {
+	if err := webhooks.Setup(mgr, at.Webhook, certificate.GetCertificate, injector(mgr.GetClient(), image)); err != nil {
 		return err
 	}
-	if err := setupMeshStatus(mgr, server); err != nil {
+	if err := setupMeshStatus(mgr, server, image); err != nil {
+		return err
+	}
+	if err := SetupRoots(mgr); err != nil {
 		return err
 	}
 	for _, r := range []manager.Runnable{

@@ -134,6 +134,7 @@ func TestStatuses(t *testing.T) {
 		{"what somebody else overwrites is said again", saidAgain},
 		{"conflicting writers lose nothing", conflicts},
 		{"a status that is not wanted is taken back", takenBack},
+		{"a GRPCRoute has one too", grpcStatus},
 		{"many at once", manyStatuses},
 	} {
 		t.Run(story.name, func(t *testing.T) {
@@ -142,6 +143,19 @@ func TestStatuses(t *testing.T) {
 			story.run(&s)
 		})
 	}
+}
+
+func grpcStatus(s *statusStage) {
+	r := &gwv1.GRPCRoute{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "calls"}}
+	r.Spec.ParentRefs = []gwv1.ParentReference{{Name: "web"}}
+	create(s.T, s.Client, r)
+	accepted := condition("Accepted", "True", "Accepted", 1, metav1.Time{})
+	s.statuses.Outbox.Put("GRPCRoute calls", mesh.Status{Kind: mesh.GRPCRoute, Key: "default/calls", Value: gwv1.GRPCRouteStatus{RouteStatus: gwv1.RouteStatus{
+		Parents: []gwv1.RouteParentStatus{routeParent("web", mesh.ControllerName, accepted)},
+	}}})
+	eventually(s.T, "status of the GRPCRoute", func(ctx context.Context) bool {
+		return s.Get(ctx, client.ObjectKeyFromObject(r), r) == nil && len(r.Status.Parents) == 1 && r.Status.Parents[0].Conditions[0].Reason == "Accepted"
+	}, func() string { return fmt.Sprintf("%+v", r.Status.Parents) })
 }
 
 func othersStay(s *statusStage) {

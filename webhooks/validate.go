@@ -34,10 +34,11 @@ var _ admission.Validator[*gwv1.Gateway] = Validator{}
 
 // Setup serves the webhooks of every replica on port. The certificate is asked for at each
 // handshake: it may come later than the server.
-func Setup(mgr ctrl.Manager, port int, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) error {
+func Setup(mgr ctrl.Manager, port int, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), injector Injector) error {
 	server := webhook.NewServer(webhook.Options{Port: port, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
 		c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate
 	}}})
+	server.Register(podPath, &admission.Webhook{Handler: injector})
 	server.Register(gatewayPath, admission.WithValidator(mgr.GetScheme(), Validator{}))
 	if err := mgr.Add(server); err != nil {
 		return fmt.Errorf("serve webhooks: %w", err)

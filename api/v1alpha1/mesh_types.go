@@ -95,6 +95,11 @@ type MeshSpec struct {
 	//
 	// +optional
 	Sidecars SidecarDefaults `json:"sidecars,omitzero"`
+
+	// telemetry holds the defaults of what proxies log about traffic.
+	//
+	// +optional
+	Telemetry Telemetry `json:"telemetry,omitzero"`
 }
 
 // IssuerReference names a cert-manager issuer.

@@ -95,6 +95,23 @@ func tool(ctx context.Context, l layout.Layout, args []string) error {
 	return nil
 }
 
+// away has the cluster do without one of its processes for a while.
+func away(ctx context.Context, l layout.Layout, args []string) error {
+	if len(args) != 2 {
+		return errors.New("away: name a process and a duration, such as kube-apiserver 60s")
+	}
+	long, err := time.ParseDuration(args[1])
+	if err != nil {
+		return fmt.Errorf("away: %w", err)
+	}
+	release, err := takeMachine(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return node.New(l).Away(ctx, args[0], long)
+}
+
 func runLoadBalancer(ctx context.Context, l layout.Layout, _ []string) error {
 	pool, err := loadbalancer.NewPool(layout.PoolV4, layout.PoolV6)
 	if err != nil {

@@ -20,6 +20,7 @@
 //	go run . load IMAGE.tar...             load images into the node
 //	go run . image --name N --binary P -o F   make an image from binaries
 //	go run . tool NAME                     print a cached tool's path, made when absent
+//	go run . away NAME DURATION            end a process, and start it again after that time
 //
 // WEFT_CLUSTER_DIR moves the state folder, WEFT_CACHE the cache.
 package main
@@ -36,7 +37,7 @@ import (
 	"github.com/weft-mesh/weft/e2e/cluster/internal/node"
 )
 
-const usage = "usage: cluster up|down|status|kubeconfig|load|image|tool [arguments]"
+const usage = "usage: cluster up|down|status|kubeconfig|load|image|tool|away [arguments]"
 
 // commands maps a sub-command to its function.
 var commands = map[string]func(context.Context, layout.Layout, []string) error{
@@ -47,6 +48,7 @@ var commands = map[string]func(context.Context, layout.Layout, []string) error{
 	"load":                     load,
 	"image":                    makeImage,
 	"tool":                     tool,
+	"away":                     away,
 	"run-" + node.LoadBalancer: runLoadBalancer,
 }
 

@@ -1,8 +1,8 @@
 // Package conformance runs the official Gateway API conformance suite, unmodified, against Weft.
 //
-// It runs every core test of the profile GATEWAY-HTTP and the extended ones of every feature that the
-// GatewayClass claims in its status. WEFT_LONG=1 writes the report to docs/conformance instead of
-// bin/conformance. Flags of the suite work too: go test ./e2e/conformance -args -run-test=NAME
+// For Gateways it runs every core test of the profile GATEWAY-HTTP and the extended ones of every
+// feature that the GatewayClass claims in its status; for the mesh, every test of the suite.
+// WEFT_LONG=1 writes the reports to docs/conformance instead of bin/conformance. Flags of the suite work too: go test ./e2e/conformance -args -run-test=NAME
 package conformance
 
 import (
@@ -29,14 +29,27 @@ const mostTimeToConsistency = 30 * time.Second
 
 func TestGatewayHTTP(t *testing.T) {
 	s := prepare(t)
-	t.Setenv("KUBECONFIG", s.Kubeconfig)
-	options := upstream.DefaultOptions(t)
+	options := defaults(t, s)
 	options.GatewayClassName = stage.GatewayClass
 	options.ConformanceProfiles = []suite.ConformanceProfileName{suite.GatewayHTTPConformanceProfileName}
+	run(t, s, options)
+}
+
+// defaults are the suite's own, with its flags, for the stage.
+func defaults(t *testing.T, s *stage.Stage) suite.ConformanceOptions {
+	t.Helper()
+	t.Setenv("KUBECONFIG", s.Kubeconfig)
+	options := upstream.DefaultOptions(t)
 	options.Implementation = confv1.Implementation{
 		Organization: "weft-mesh", Project: "weft", URL: "https://github.com/weft-mesh/weft",
 		Version: "v0.1.0", Contact: []string{"https://github.com/weft-mesh/weft/issues"},
 	}
+	return options
+}
+
+// run runs the suite, and writes its report and what every single test came to.
+func run(t *testing.T, s *stage.Stage, options suite.ConformanceOptions) *results {
+	t.Helper()
 	if options.TimeoutConfig.MaxTimeToConsistency > mostTimeToConsistency {
 		t.Fatalf("MaxTimeToConsistency is %s: at most %s is conformant", options.TimeoutConfig.MaxTimeToConsistency, mostTimeToConsistency)
 	}
@@ -44,18 +57,19 @@ func TestGatewayHTTP(t *testing.T) {
 		t.Fatal("tests or features are left out: conformance is shown by the whole suite only")
 	}
 	whole := options.RunTest == ""
-	folder := folder(t, s)
+	name := filepath.Join(folder(t, s), "standard-"+consts.BundleVersion+"-"+options.Mode)
 	if whole {
-		options.ReportOutputPath = filepath.Join(folder, "standard-"+consts.BundleVersion+"-default-report.yaml")
+		options.ReportOutputPath = name + "-report.yaml"
 	}
 	results := &results{began: time.Now()}
 	options.Hook = results.add
 	t.Cleanup(func() {
 		if whole {
-			results.write(t, filepath.Join(folder, "standard-"+consts.BundleVersion+"-default-tests.txt"))
+			results.write(t, name+"-tests.txt")
 		}
 	})
 	upstream.RunConformanceWithOptions(t, options)
+	return results
 }
 
 // folder is where the report goes.
@@ -122,8 +136,9 @@ spec:
       requests: {cpu: 10m, memory: 64Mi}
 `
 
-// loadImages builds the suite's echo server from the source in its module, and gives the local
-// cluster's own CoreDNS the name that the manifests want.
+// loadImages builds the suite's echo server from the source in its module, puts our stand-in in the
+// place of the one without source, and gives the local cluster's own CoreDNS the name that the
+// manifests want.
 func loadImages(ctx context.Context, s *stage.Stage) error {
 	echo := "registry.k8s.io/gateway-api/echo-basic:"
 	err := s.LoadProgram(ctx, "sigs.k8s.io/gateway-api/conformance/echo-basic",
@@ -131,9 +146,27 @@ func loadImages(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
+	if err := loadEchoAdvanced(ctx, s); err != nil {
+		return err
+	}
 	coredns, err := s.Cluster(ctx, "tool", "coredns")
 	if err != nil {
 		return fmt.Errorf("find CoreDNS: %w", err)
 	}
 	return s.LoadBinary(ctx, "registry.k8s.io/coredns/coredns:v1.12.2", coredns, "--user", "0:0")
+}
+
+// loadEchoAdvanced gives one program the two names that it is called by.
+func loadEchoAdvanced(ctx context.Context, s *stage.Stage) error {
+	dir, err := os.MkdirTemp("", "weft-echo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary, err := s.BuildProgram(ctx, "./e2e/apps/echo-advanced", dir)
+	if err != nil {
+		return err
+	}
+	return s.LoadBinary(ctx, "registry.k8s.io/gateway-api/echo-advanced:v1.5.1", binary+"=/usr/local/bin/server",
+		"--binary", binary+"=/usr/local/bin/client")
 }

@@ -18,6 +18,7 @@ type results struct {
 	began time.Time
 	lines []string
 	count map[string]int
+	came  map[string]string // by test
 }
 
 // add is the suite's hook after each test.
@@ -26,9 +27,10 @@ func (r *results) add(t *testing.T, test suite.ConformanceTest, in *suite.Confor
 	defer r.mu.Unlock()
 	word := outcome(t, test, in)
 	if r.count == nil {
-		r.count = map[string]int{}
+		r.count, r.came = map[string]int{}, map[string]string{}
 	}
 	r.count[word]++
+	r.came[test.ShortName] = word
 	r.lines = append(r.lines, fmt.Sprintf("%-62s %-13s %s", test.ShortName, word, names(test)))
 	if word != notClaimed {
 		fmt.Fprintf(os.Stderr, "%s  conformance: %s %s\n", time.Now().UTC().Format("15:04:05"), test.ShortName, word)
@@ -36,6 +38,18 @@ func (r *results) add(t *testing.T, test suite.ConformanceTest, in *suite.Confor
 }
 
 const notClaimed = "not claimed"
+
+// want fails the test unless those of that name passed.
+func (r *results) want(t *testing.T, names ...string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		if r.came[name] != "passed" {
+			t.Errorf("test %s did not pass: %q", name, r.came[name])
+		}
+	}
+}
 
 func outcome(t *testing.T, test suite.ConformanceTest, in *suite.ConformanceTestSuite) string {
 	switch {

@@ -26,7 +26,7 @@ const IDHeader = "Order-Id"
 type Target struct {
 	Address string      // host:port to connect to
 	Host    string      // the Host header
-	TLS     *tls.Config // nil: plain HTTP
+	TLS     *tls.Config `json:"-"` // nil: plain HTTP
 }
 
 // patience is how long a request may wait for its answer before it counts as failed.
@@ -38,6 +38,7 @@ type Result struct {
 	Method string
 	Step   string
 	Due    time.Time
+	Late   time.Duration // from due until it was begun
 	Took   time.Duration // from due to the end of the answer
 	Status int           // 0: there was no answer
 	Failed string        // empty: answered as it should be
@@ -116,6 +117,7 @@ func (l *Load) send(n int, due time.Time) {
 	l.ended.Add(1)
 	go func() {
 		defer l.ended.Done()
+		result.Late = time.Since(due)
 		result.Status, result.Failed = l.exchange(result)
 		result.Took = time.Since(due)
 		l.mu.Lock()

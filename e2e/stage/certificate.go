@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net/url"
 	"testing"
 	"time"
 )
@@ -46,16 +47,45 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
+// AuthorityOf is the authority whose certificate and key are given in PEM.
+func AuthorityOf(t testing.TB, certificate, key []byte) *Authority {
+	t.Helper()
+	pair, err := tls.X509KeyPair(certificate, key)
+	must(t, err)
+	private, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		t.Fatalf("the authority's key is a %T, not an ECDSA key", pair.PrivateKey)
+	}
+	a := &Authority{t: t, cert: pair.Leaf, key: private, Pool: x509.NewCertPool()}
+	a.Pool.AddCert(a.cert)
+	return a
+}
+
 // Leaf signs a server certificate for host.
 func (a *Authority) Leaf(host string) Leaf {
 	a.t.Helper()
+	return a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+}
+
+// Peer signs a certificate with those URIs, as workloads have one.
+func (a *Authority) Peer(uris ...string) Leaf {
+	a.t.Helper()
+	template := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	for _, text := range uris {
+		uri, err := url.Parse(text)
+		must(a.t, err)
+		template.URIs = append(template.URIs, uri)
+	}
+	return a.sign(template)
+}
+
+func (a *Authority) sign(template *x509.Certificate) Leaf {
+	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(a.t, err)
-	template := &x509.Certificate{
-		SerialNumber: serial(a.t), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
+	template.SerialNumber, template.KeyUsage = serial(a.t), x509.KeyUsageDigitalSignature
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
 	must(a.t, err)
 	private, err := x509.MarshalPKCS8PrivateKey(key)

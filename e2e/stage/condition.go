@@ -10,7 +10,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
 // Condition is one that an object must show. Message holds words that must occur in its message.
@@ -102,4 +105,26 @@ func showsAll(wanted []Condition, shown []metav1.Condition) error {
 		}
 	}
 	return nil
+}
+
+// Holds waits until a MeshPolicy says that it holds.
+func (s *Scene) Holds(policy string) {
+	s.t.Helper()
+	object := &unstructured.Unstructured{}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MeshPolicy"))
+	s.Until(slow, "MeshPolicy "+policy+" holds", func(ctx context.Context) error {
+		if err := s.Get(ctx, s.Key(policy), object); err != nil {
+			return err
+		}
+		entries, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if c, ok := entry.(map[string]any); ok && c["type"] == v1alpha1.ConditionReady && c["status"] == string(metav1.ConditionTrue) {
+				return nil
+			}
+		}
+		return fmt.Errorf("conditions: %v", entries)
+	})
 }

@@ -174,10 +174,8 @@ func (s *Stage) LoadProgram(ctx context.Context, program string, names ...string
 		return err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, filepath.Base(program))
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, program)
-	build.Dir, build.Env = s.Root, append(os.Environ(), "CGO_ENABLED=0")
-	if _, err := output(build); err != nil {
+	binary, err := s.BuildProgram(ctx, program, dir)
+	if err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -188,8 +186,19 @@ func (s *Stage) LoadProgram(ctx context.Context, program string, names ...string
 	return nil
 }
 
-// LoadBinary loads a static binary into the local cluster as an image that holds nothing else.
-// Options are those of the cluster tool's image command.
+// BuildProgram builds a Go program of this module's build list as a static binary in a folder, and
+// returns its path.
+func (s *Stage) BuildProgram(ctx context.Context, program, dir string) (string, error) {
+	binary := filepath.Join(dir, filepath.Base(program))
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, program)
+	build.Dir, build.Env = s.Root, append(os.Environ(), "CGO_ENABLED=0")
+	_, err := output(build)
+	return binary, err
+}
+
+// LoadBinary loads a static binary into the local cluster as an image that holds nothing else. After
+// the binary's path may follow = and its path in the image. Options are those of the cluster tool's
+// image command.
 func (s *Stage) LoadBinary(ctx context.Context, name, binary string, options ...string) error {
 	archive := filepath.Join(os.TempDir(), fmt.Sprintf("weft-image-%d.tar", os.Getpid()))
 	defer os.Remove(archive)

@@ -79,7 +79,8 @@ func (s *Scene) Remove(text string) {
 }
 
 func (s *Scene) fill(text string) string {
-	return strings.NewReplacer("$NAMESPACE", s.Namespace, "$SHOP_IMAGE", ShopImage).Replace(text)
+	return strings.NewReplacer("$NAMESPACE", s.Namespace, "$SHOP_IMAGE", ShopImage,
+		"$ECHO_IMAGE", EchoImage, "$CALLER_IMAGE", CallerImage).Replace(text)
 }
 
 // Key names an object of the scene.

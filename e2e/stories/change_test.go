@@ -47,7 +47,7 @@ func TestNoErrorsOnChange(t *testing.T) {
 		}
 	})
 	c.play()
-	c.judge(stop())
+	judge(t, c.Scene, "300 requests per second, open loop, never retried by the client", stop())
 }
 
 func (c *change) setUp() {
@@ -229,18 +229,17 @@ func (c *change) serves(serial string, this bool) {
 }
 
 // judge prints the table and fails the test for every request that failed.
-func (c *change) judge(results []load.Result) {
-	c.t.Helper()
-	book := readLedger(c.t, c.Scene)
-	c.t.Logf("300 requests per second, open loop, never retried by the client\n%s",
-		load.Print(load.Table(results, book.abandoned)))
+func judge(t *testing.T, s *stage.Scene, headline string, results []load.Result) {
+	t.Helper()
+	book := readLedger(t, s)
+	t.Logf("%s\n%s", headline, load.Print(load.Table(results, book.abandoned)))
 	failures := load.Failures(results, book.abandoned)
 	for i, r := range failures {
 		if i == 50 {
-			c.t.Errorf("… and %d more", len(failures)-i)
+			t.Errorf("… and %d more", len(failures)-i)
 			break
 		}
-		c.t.Errorf("%s %s %s (%s) after %s: %s", r.Due.UTC().Format("15:04:05.000"), r.Method, r.ID, r.Step, r.Took, r.Failed)
+		t.Errorf("%s %s %s (%s) after %s: %s", r.Due.UTC().Format("15:04:05.000"), r.Method, r.ID, r.Step, r.Took, r.Failed)
 	}
-	book.check(c.t, results)
+	book.check(t, results)
 }

@@ -29,6 +29,7 @@ type Tables struct {
 	GatewayClasses  *incr.Table[string, *gwv1.GatewayClass]
 	Gateways        *incr.Table[string, *gwv1.Gateway]
 	HTTPRoutes      *incr.Table[string, *gwv1.HTTPRoute]
+	GRPCRoutes      *incr.Table[string, *gwv1.GRPCRoute]
 	ReferenceGrants *incr.Table[string, *gwv1.ReferenceGrant]
 	Services        *incr.Table[string, *corev1.Service]
 	EndpointSlices  *incr.Table[string, *discoveryv1.EndpointSlice]
@@ -51,8 +52,8 @@ type Tables struct {
 	// Bundles are the versions that the CRDs of an API group name, by group.
 	Bundles *incr.Table[string, string]
 
-	// Quarantines are the routes that a proxy refused, by their key: a fact learned from NACKs,
-	// not an object.
+	// Quarantines are the routes that a proxy refused, by kind/namespace/name: a fact learned from
+	// NACKs, not an object.
 	Quarantines *incr.Table[string, Quarantine]
 
 	// Refusals are the listeners that a proxy refused, by the resource's name: a fact too.
@@ -120,6 +121,7 @@ func NewTables() *Tables {
 		GatewayClasses:  incr.NewTable[string](g, sameSpec[*gwv1.GatewayClass]),
 		Gateways:        incr.NewTable[string](g, sameSpec[*gwv1.Gateway]),
 		HTTPRoutes:      incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
+		GRPCRoutes:      incr.NewTable[string](g, sameSpec[*gwv1.GRPCRoute]),
 		ReferenceGrants: incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
 		Services:        incr.NewTable[string](g, sameVersion[*corev1.Service]),
 		EndpointSlices:  incr.NewTable[string](g, sameVersion[*discoveryv1.EndpointSlice]),

@@ -41,6 +41,7 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"GatewayClass":   func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.GatewayClasses, &gwv1.GatewayClass{}, b) },
 	"Gateway":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Gateways, &gwv1.Gateway{}, b) },
 	"HTTPRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.HTTPRoutes, &gwv1.HTTPRoute{}, b) },
+	"GRPCRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.GRPCRoutes, &gwv1.GRPCRoute{}, b) },
 	"ReferenceGrant": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ReferenceGrants, &gwv1.ReferenceGrant{}, b) },
 	"Service":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Services, &corev1.Service{}, b) },
 	"EndpointSlice": func(t *testing.T, c *Core, b []byte) {
@@ -91,6 +92,11 @@ func statusText(status any) string {
 			fmt.Fprintf(&b, "%s%s=%s %s: %s\n", prefix, c.Type, c.Status, c.Reason, c.Message)
 		}
 	}
+	parents := func(ps []gwv1.RouteParentStatus) {
+		for _, p := range ps {
+			conditions(string(p.ParentRef.Name)+" ", p.Conditions)
+		}
+	}
 	switch s := status.(type) {
 	case gwv1.GatewayClassStatus:
 		conditions("", s.Conditions)
@@ -110,9 +116,9 @@ func statusText(status any) string {
 			conditions(ancestorText(a.AncestorRef)+" ", a.Conditions)
 		}
 	case gwv1.HTTPRouteStatus:
-		for _, p := range s.Parents {
-			conditions(string(p.ParentRef.Name)+" ", p.Conditions)
-		}
+		parents(s.Parents)
+	case gwv1.GRPCRouteStatus:
+		parents(s.Parents)
 	}
 	return b.String()
 }

@@ -48,7 +48,7 @@ func (c *Core) publishResources() {
 		} else {
 			wanted[w.Kind].Remove(variantKey(w))
 		}
-	}, c.mesh.RouteWants, c.mesh.GatewayWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
+	}, c.mesh.RouteWants, c.mesh.ServiceRouteWants, c.mesh.GatewayWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
 	for k, set := range wanted {
 		c.publishKind(k, set)
 	}
@@ -114,7 +114,8 @@ func (c *Core) usable(name string, r rendered, has bool) bool {
 func (c *Core) publishStatuses() {
 	keepStatus(c, "GatewayClass", c.mesh.ClassStatus, c.tables.GatewayClasses)
 	keepStatus(c, "Gateway", c.mesh.GatewayStatus, c.tables.Gateways)
-	keepStatus(c, "HTTPRoute", c.mesh.RouteStatus, c.tables.HTTPRoutes)
+	keepStatus(c, mesh.HTTPRoute, c.mesh.HTTPRouteStatus, c.tables.HTTPRoutes)
+	keepStatus(c, mesh.GRPCRoute, c.mesh.GRPCRouteStatus, c.tables.GRPCRoutes)
 	incr.Keep(mesh.Memo(c.mesh, "certificates", c.mesh.Certificates), func(k string, wanted []mesh.Certificate, has bool) {
 		if has {
 			c.Certificates.Put(k, Certificates{k, wanted})

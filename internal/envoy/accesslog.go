@@ -1,65 +1,212 @@
 package envoy
 
 import (
+	"maps"
+
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	accessdatav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	celfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
-// failureLog writes a line of JSON to stdout for each request that failed: a status of 500 or more, or
-// a flag that says that the proxy, not a backend, is why. A request that no route takes is left out: a
-// scanner would fill the disk. The runtime key weft.log_status, 0 to log every request, moves the
-// threshold.
-func failureLog() []*accesslogv3.AccessLog {
+const (
+	httpRBAC    = "envoy.filters.http.rbac"
+	networkRBAC = "envoy.filters.network.rbac"
+
+	defaultSample = 1 // percent
+)
+
+// httpLogs write lines of JSON to stdout. An error is a status of 500 or more, a flag that says that
+// the proxy, not an app, is why, or a denial by a policy that this proxy enforces. A request that no
+// route takes is none: a scanner would fill the disk. The runtime key weft.log_status, 0 to log every
+// request, moves the threshold.
+func httpLogs(r reporter, t v1alpha1.Telemetry) []*accesslogv3.AccessLog {
 	status := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
 			Op:    accesslogv3.ComparisonFilter_GE,
 			Value: &corev3.RuntimeUInt32{DefaultValue: 500, RuntimeKey: "weft.log_status"},
 		}},
 	}}
-	flags := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
-		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"UF", "UC", "UT", "UH", "UO", "URX"}},
+	errors := []*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX")}
+	if r == source {
+		return written(wanted(t, errors), r.identities(), httpFields)
+	}
+	errors = append(errors, deniedRequest())
+	return written(wanted(t, errors), r.identities(), httpFields, enforced, shadow(httpRBAC))
+}
+
+// tcpLogs are the same for connections, of which each has one line, when it ends. Which policy let a
+// connection pass, Envoy does not say; which did not, is in the details.
+func tcpLogs(r reporter, t v1alpha1.Telemetry) []*accesslogv3.AccessLog {
+	errors := []*accesslogv3.AccessLogFilter{flagged("UF", "UC", "UH", "UO", "URX", "NC")}
+	if r == destination {
+		errors = append(errors, deniedConnection())
+	}
+	which := wanted(t, errors)
+	if which == nil {
+		return nil
+	}
+	ended := logTypes(accessdatav3.AccessLogType_TcpConnectionEnd)
+	both := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+		AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{ended, which}},
 	}}
-	return []*accesslogv3.AccessLog{{
-		Name: "envoy.access_loggers.stdout",
-		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{
-			OrFilter: &accesslogv3.OrFilter{Filters: []*accesslogv3.AccessLogFilter{status, flags}},
-		}},
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: typed(&streamv3.StdoutAccessLog{
-			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: logFormat()},
-		})},
+	if r == source {
+		return written(both, r.identities(), tcpFields)
+	}
+	return written(both, r.identities(), tcpFields, shadow(networkRBAC))
+}
+
+// wanted is nil where nothing is.
+func wanted(t v1alpha1.Telemetry, errors []*accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	switch t.AccessLogs {
+	case v1alpha1.AccessLogOff:
+		return nil
+	case v1alpha1.AccessLogSampled:
+		errors = append(errors, sampled(uint32(orElse(t.SamplePercent, defaultSample))))
+	}
+	if len(errors) == 1 {
+		return errors[0] // of one Envoy makes no OR
+	}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{
+		OrFilter: &accesslogv3.OrFilter{Filters: errors},
 	}}
 }
 
-// logFormat leaves out query strings and headers that may carry credentials.
-func logFormat() *corev3.SubstitutionFormatString {
+// sampled goes by the request's ID, so that all proxies on its way log it or none does.
+func sampled(percent uint32) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_RuntimeFilter{
+		RuntimeFilter: &accesslogv3.RuntimeFilter{
+			RuntimeKey:     "weft.log_percent",
+			PercentSampled: &typev3.FractionalPercent{Numerator: percent},
+		},
+	}}
+}
+
+func flagged(flags ...string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: flags},
+	}}
+}
+
+// deniedRequest goes by what Envoy's RBAC filter says of its own decision.
+func deniedRequest() *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
+		MetadataFilter: &accesslogv3.MetadataFilter{
+			Matcher: &matcherv3.MetadataMatcher{
+				Filter: httpRBAC,
+				Path: []*matcherv3.MetadataMatcher_PathSegment{{
+					Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: "enforced_engine_result"},
+				}},
+				Value: &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: exactly("denied")}},
+			},
+			MatchIfKeyNotFound: wrapperspb.Bool(false),
+		},
+	}}
+}
+
+// deniedConnection goes by the details, as Envoy's RBAC filter for connections has no more to say.
+func deniedConnection() *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+		ExtensionFilter: &accesslogv3.ExtensionFilter{
+			Name: "envoy.access_loggers.extension_filters.cel",
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: typed(&celfilterv3.ExpressionFilter{
+				Expression: "connection.termination_details.startsWith('rbac_access_denied')",
+			})},
+		},
+	}}
+}
+
+// identities are those that mTLS proved.
+func (r reporter) identities() map[string]string {
 	fields := map[string]string{
-		"time":             "%START_TIME%",
-		"method":           "%REQ(:METHOD)%",
-		"host":             "%REQ(:AUTHORITY)%",
-		"path":             "%PATH(NQ)%",
-		"protocol":         "%PROTOCOL%",
-		"status":           "%RESPONSE_CODE%",
-		"flags":            "%RESPONSE_FLAGS%",
-		"details":          "%RESPONSE_CODE_DETAILS%",
-		"route":            "%ROUTE_NAME%",
-		"cluster":          "%UPSTREAM_CLUSTER%",
-		"upstream":         "%UPSTREAM_HOST%",
-		"upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-		"attempts":         "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-		"client":           "%DOWNSTREAM_REMOTE_ADDRESS%",
-		"request_id":       "%REQ(X-REQUEST-ID)%",
-		"bytes_received":   "%BYTES_RECEIVED%",
-		"bytes_sent":       "%BYTES_SENT%",
-		"duration_ms":      "%DURATION%",
+		"reporter":              string(r),
+		"source_principal":      "%DOWNSTREAM_PEER_URI_SAN%",
+		"destination_principal": "%DOWNSTREAM_LOCAL_URI_SAN%",
+		"tls_version":           r.tls(),
+	}
+	if r == source {
+		fields["source_principal"] = "%UPSTREAM_LOCAL_URI_SAN%"
+		fields["destination_principal"] = "%UPSTREAM_PEER_URI_SAN%"
+	}
+	return fields
+}
+
+// enforced is the policy that decided. A request that no deny rule matched names none.
+var enforced = map[string]string{
+	"policy":        "%DYNAMIC_METADATA(" + httpRBAC + ":enforced_effective_policy_id)%",
+	"policy_result": "%DYNAMIC_METADATA(" + httpRBAC + ":enforced_engine_result)%",
+}
+
+// shadow is the policy that would have decided.
+func shadow(rbac string) map[string]string {
+	return map[string]string{
+		"shadow_policy": "%DYNAMIC_METADATA(" + rbac + ":shadow_effective_policy_id)%",
+		"shadow_result": "%DYNAMIC_METADATA(" + rbac + ":shadow_engine_result)%",
+	}
+}
+
+var httpFields = map[string]string{
+	"method":     "%REQ(:METHOD)%",
+	"host":       "%REQ(:AUTHORITY)%",
+	"path":       "%PATH(NQ)%",
+	"protocol":   "%PROTOCOL%",
+	"status":     "%RESPONSE_CODE%",
+	"grpc":       "%GRPC_STATUS%",
+	"details":    "%RESPONSE_CODE_DETAILS%",
+	"route":      "%ROUTE_NAME%",
+	"attempts":   "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+	"request_id": "%REQ(X-REQUEST-ID)%",
+	"trace_id":   "%TRACE_ID%",
+	// Where Weft traces nothing itself, the app's own context tells the trace.
+	"traceparent": "%REQ(TRACEPARENT)%",
+}
+
+var tcpFields = map[string]string{
+	"protocol": "TCP",
+	"details":  "%CONNECTION_TERMINATION_DETAILS%",
+}
+
+var commonFields = map[string]string{
+	"time":             "%START_TIME%",
+	"flags":            "%RESPONSE_FLAGS%",
+	"cluster":          "%UPSTREAM_CLUSTER%",
+	"upstream":         "%UPSTREAM_HOST%",
+	"upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+	"client":           "%DOWNSTREAM_REMOTE_ADDRESS%",
+	"destination":      "%DOWNSTREAM_LOCAL_ADDRESS%",
+	"bytes_received":   "%BYTES_RECEIVED%",
+	"bytes_sent":       "%BYTES_SENT%",
+	"duration_ms":      "%DURATION%",
+}
+
+// written leaves out query strings and headers that may carry credentials, and what is empty.
+func written(which *accesslogv3.AccessLogFilter, more ...map[string]string) []*accesslogv3.AccessLog {
+	if which == nil {
+		return nil
+	}
+	fields := maps.Clone(commonFields)
+	for _, f := range more {
+		maps.Copy(fields, f)
 	}
 	format := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	for name, command := range fields {
 		format.Fields[name] = structpb.NewStringValue(command)
 	}
-	return &corev3.SubstitutionFormatString{
-		Format:          &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format},
-		OmitEmptyValues: true,
-	}
+	return []*accesslogv3.AccessLog{{
+		Name:   "envoy.access_loggers.stdout",
+		Filter: which,
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: typed(&streamv3.StdoutAccessLog{
+			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
+				Format:          &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format},
+				OmitEmptyValues: true,
+			}},
+		})},
+	}}
 }

@@ -56,7 +56,8 @@ func Bootstrap(p Proxy) ([]byte, error) {
 		},
 		LayeredRuntime:  runtime,
 		OverloadManager: overload(p.Memory),
-		StatsConfig:     statsConfig(),
+		StatsConfig:     statsConfig(p.Sidecar),
+		StatsEviction:   statsEviction(),
 	})
 }
 

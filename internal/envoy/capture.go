@@ -1,7 +1,6 @@
 package envoy
 
 import (
-	"net/netip"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
@@ -32,9 +32,9 @@ func Outbound(o mesh.Outbound) *listenerv3.Listener {
 	l := captured(mesh.OutboundListener, sidecar.OutboundPort, corev3.TrafficDirection_OUTBOUND)
 	l.UseOriginalDst = wrapperspb.Bool(true) // hands connections over to the ServiceListeners
 	if len(o.PodRanges) > 0 {
-		l.FilterChains = []*listenerv3.FilterChain{directChain(o.PodRanges)}
+		l.FilterChains = []*listenerv3.FilterChain{directChain(o)}
 	}
-	l.DefaultFilterChain = &listenerv3.FilterChain{Name: "outside", Filters: []*listenerv3.Filter{toCluster(outside)}}
+	l.DefaultFilterChain = &listenerv3.FilterChain{Name: "outside", Filters: []*listenerv3.Filter{toCluster(outside, source, called{}, o.Telemetry)}}
 	return l
 }
 
@@ -49,9 +49,9 @@ func captured(name string, port uint32, direction corev3.TrafficDirection) *list
 	}
 }
 
-func directChain(ranges []netip.Prefix) *listenerv3.FilterChain {
+func directChain(o mesh.Outbound) *listenerv3.FilterChain {
 	chain := &listenerv3.FilterChain{Name: "pods", FilterChainMatch: &listenerv3.FilterChainMatch{}}
-	for _, r := range ranges {
+	for _, r := range o.PodRanges {
 		chain.FilterChainMatch.PrefixRanges = append(chain.FilterChainMatch.PrefixRanges,
 			&corev3.CidrRange{AddressPrefix: r.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(r.Bits()))})
 	}
@@ -69,6 +69,8 @@ func directChain(ranges []netip.Prefix) *listenerv3.FilterChain {
 			ClusterSpecifier:   &tcpproxyv3.TcpProxy_Cluster{Cluster: mesh.Blackhole},
 			MaxConnectAttempts: wrapperspb.UInt32(1),
 			OnDemand:           &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: ads(), Timeout: durationpb.New(onDemandTimeout)},
+			AccessLog:          append(tcpLogs(source, o.Telemetry), tcpSignals(source, called{})...),
+			AccessLogOptions:   tcpLogOptions(),
 		}),
 	}
 	return chain
@@ -76,12 +78,26 @@ func directChain(ranges []netip.Prefix) *listenerv3.FilterChain {
 
 const tcpProxyFilter = "envoy.filters.network.tcp_proxy"
 
-// toCluster passes bytes on.
-func toCluster(cluster string) *listenerv3.Filter {
-	return filterNamed(tcpProxyFilter, &tcpproxyv3.TcpProxy{
+// toCluster passes bytes on, and counts them.
+func toCluster(cluster string, r reporter, to called, t v1alpha1.Telemetry) *listenerv3.Filter {
+	return filterNamed(tcpProxyFilter, bytesTo(cluster, r, to, t))
+}
+
+// fromPeer passes on the bytes of a peer once it is known who that is.
+func fromPeer(cluster string, to called, t v1alpha1.Telemetry) *listenerv3.Filter {
+	proxy := bytesTo(cluster, destination, to, t)
+	proxy.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
+	proxy.MaxEarlyDataBytes = wrapperspb.UInt32(0)
+	return filterNamed(tcpProxyFilter, proxy)
+}
+
+func bytesTo(cluster string, r reporter, to called, t v1alpha1.Telemetry) *tcpproxyv3.TcpProxy {
+	return &tcpproxyv3.TcpProxy{
 		StatPrefix:       "tcp",
 		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
-	})
+		AccessLog:        append(tcpLogs(r, t), tcpSignals(r, to)...),
+		AccessLogOptions: tcpLogOptions(),
+	}
 }
 
 func filterNamed(name string, config proto.Message) *listenerv3.Filter {

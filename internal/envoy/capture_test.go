@@ -17,7 +17,7 @@ const (
 	stockID = "spiffe://cluster.local/ns/shop/sa/stock"
 )
 
-func inbound(mode mesh.MTLSMode) mesh.Inbound {
+func receiving(mode mesh.MTLSMode) mesh.Inbound {
 	return mesh.Inbound{
 		TrustDomain: "cluster.local", Mode: mode,
 		Ports: []mesh.InboundPort{
@@ -48,10 +48,10 @@ func TestSidecar(t *testing.T) {
 		"sidecar-service-http":        serviceListener(mesh.HTTP1),
 		"sidecar-service-undeclared":  serviceListener(mesh.Undeclared),
 		"sidecar-service-tcp":         serviceListener(mesh.TCP),
-		"sidecar-inbound":             envoy.Inbound(inbound(mesh.MTLSStrict)),
-		"sidecar-inbound-permissive":  envoy.Inbound(inbound(mesh.MTLSPermissive)),
-		"sidecar-inbound-node":        envoy.NodeInbound(inbound(mesh.MTLSStrict)),
-		"sidecar-inbound-node-permit": envoy.NodeInbound(inbound(mesh.MTLSPermissive)),
+		"sidecar-inbound":             envoy.Inbound(receiving(mesh.MTLSStrict)),
+		"sidecar-inbound-permissive":  envoy.Inbound(receiving(mesh.MTLSPermissive)),
+		"sidecar-inbound-node":        envoy.NodeInbound(receiving(mesh.MTLSStrict)),
+		"sidecar-inbound-node-permit": envoy.NodeInbound(receiving(mesh.MTLSPermissive)),
 		"sidecar-routes": envoy.ServiceRoutes(mesh.VirtualHost{Routes: "outbound/shop/cart/80", Domain: "*", Port: 80,
 			Rules: rules(t, `[{backendRefs: [{name: service/shop/cart/80}]}]`)}),
 		"cluster-peers":       cluster("service/shop/cart/80", mesh.HTTP1, true),

@@ -10,13 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
-)
-
-// What the app is called from. It tells the proxy's calls to its own app from those to its own pod
-// through a Service, which go through the mesh.
-const (
-	appSource4 = "127.0.0.6"
-	appSource6 = "::6"
+	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
 // FixedCluster is one of those that every sidecar has: to the app under a protocol, to wherever a
@@ -42,8 +36,8 @@ func FixedCluster(name string) *clusterv3.Cluster {
 		return c
 	}
 	c.UpstreamBindConfig = &corev3.BindConfig{
-		SourceAddress:        tcp(appSource4, 0).GetSocketAddress(),
-		ExtraSourceAddresses: []*corev3.ExtraSourceAddress{{Address: tcp(appSource6, 0).GetSocketAddress()}},
+		SourceAddress:        tcp(sidecar.AppSource4.String(), 0).GetSocketAddress(),
+		ExtraSourceAddresses: []*corev3.ExtraSourceAddress{{Address: tcp(sidecar.AppSource6.String(), 0).GetSocketAddress()}},
 	}
 	if name == mesh.AppHTTPS {
 		c.TransportSocket = &corev3.TransportSocket{Name: tlsSocketName, ConfigType: &corev3.TransportSocket_TypedConfig{
@@ -56,11 +50,11 @@ func FixedCluster(name string) *clusterv3.Cluster {
 	return c
 }
 
-// appOptions never retry: the caller does, when it is told that nothing was sent.
 func appOptions(http2 bool) *upstreamhttpv3.HttpProtocolOptions {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	options := &upstreamhttpv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+		RetryPolicy:             retryInbound(),
 	}
 	if http2 {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -48,6 +49,8 @@ func story(t *testing.T, file string) proto.Message {
 		switch f.Name {
 		case "rules.yaml":
 			v.Rules = rules(t, string(f.Data))
+		case "grpc.yaml":
+			v = grpcHost(t, string(f.Data))
 		case "virtualhost.yaml":
 			want = f.Data
 		default:
@@ -98,6 +101,11 @@ func TestResources(t *testing.T) {
 		}}),
 		"endpoints-none": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/cart/80"}),
 		"bootstrap":      bootstrap(t, sample),
+		"signals-http":   listening(t, 80, manager(append(signals().callerHTTP, signals().appHTTP...), stockCluster)),
+		"signals-tcp":    listening(t, 80, tcpProxy(append(signals().callerTCP, signals().appTCP...), stockCluster)),
+		"logs-http":      listening(t, 80, manager(append(logging(everything).callerHTTP, logging(everything).appHTTP...), stockCluster)),
+		"logs-tcp":       listening(t, 80, tcpProxy(append(logging(v1alpha1.Telemetry{}).callerTCP, logging(everything).appTCP...), stockCluster)),
+		"inbound":        listening(t, 80, inbound()),
 	}
 	beside := sample
 	beside.Sidecar = true

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
 // The limits of one client's connection.
@@ -32,7 +34,7 @@ func connectionManager(port uint32, routes string) *hcmv3.HttpConnectionManager 
 	}}
 	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), router()}
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
-	m.AccessLog = failureLog()
+	m.AccessLog = append(httpLogs(source, v1alpha1.Telemetry{}), httpSignals(source, called{}))
 	return m
 }
 

@@ -57,26 +57,22 @@ func (r *receiver) listener(name string, port uint32) *listenerv3.Listener {
 	return l
 }
 
-// declared are the chains of a port that a Service declares; one that declares nothing has those of
-// any other port, but its own mode.
+// declared are the chains of a port that a Service has; one that declares no protocol is read as any
+// other port is.
 func (r *receiver) declared(p mesh.InboundPort) {
-	port := uint32(p.Port)
+	port, to := uint32(p.Port), serviceCalled(p.Service, uint32(p.Of))
 	permissive := p.Mode == mesh.MTLSPermissive
 	switch {
-	case p.Protocol == mesh.Undeclared && p.Mode == r.Mode:
 	case p.Protocol == mesh.Undeclared:
-		r.anything(port, permissive)
+		r.anything(port, to, permissive)
 	case p.Protocol.HTTP():
-		r.mutual(port, []string{offerHTTP1, offerHTTP2, offerTCP}, networkFilter(r.toApp(appOf(p.Protocol))))
+		app := networkFilter(r.toApp(appOf(p.Protocol), to))
+		r.mutual(port, []string{offerHTTP1, offerHTTP2, offerTCP}, app)
 		if permissive {
-			r.plain(port, nil, networkFilter(r.toApp(appOf(p.Protocol))))
+			r.plain(port, nil, app)
 		}
 	default:
-		r.mutual(port, []string{offerTCP}, toCluster(mesh.AppTCP))
-		if permissive {
-			r.plain(port, nil, toCluster(mesh.AppTCP))
-			r.passThrough(port)
-		}
+		r.bytes(port, to, permissive)
 	}
 }
 
@@ -88,19 +84,27 @@ func appOf(p mesh.Protocol) string {
 }
 
 // undeclared are the chains of every port that no Service declares.
-func (r *receiver) undeclared() { r.anything(0, r.Mode == mesh.MTLSPermissive) }
+func (r *receiver) undeclared() { r.anything(0, called{}, r.Mode == mesh.MTLSPermissive) }
 
 // anything reads a port (0: any) as its callers say.
-func (r *receiver) anything(port uint32, permissive bool) {
-	h1, h2 := networkFilter(r.toApp(mesh.AppHTTP1)), networkFilter(r.toApp(mesh.AppHTTP2))
+func (r *receiver) anything(port uint32, to called, permissive bool) {
+	h1, h2 := networkFilter(r.toApp(mesh.AppHTTP1, to)), networkFilter(r.toApp(mesh.AppHTTP2, to))
 	r.mutual(port, []string{offerHTTP1}, h1)
 	r.mutual(port, []string{offerHTTP2}, h2)
-	r.mutual(port, []string{offerTCP}, toCluster(mesh.AppTCP))
 	if permissive {
 		r.plain(port, foundHTTP1, h1)
 		r.plain(port, foundHTTP2, h2)
-		r.plain(port, nil, toCluster(mesh.AppTCP))
-		r.passThrough(port)
+	}
+	r.bytes(port, to, permissive)
+}
+
+// bytes passes on what is not HTTP, and TLS that is not the mesh's to the app.
+func (r *receiver) bytes(port uint32, to called, permissive bool) {
+	r.mutual(port, []string{offerTCP}, fromPeer(mesh.AppTCP, to, r.Telemetry))
+	if permissive {
+		app := toCluster(mesh.AppTCP, destination, to, r.Telemetry)
+		r.plain(port, nil, app)
+		r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, app)
 	}
 }
 
@@ -131,19 +135,15 @@ func (r *receiver) plain(port uint32, found []string, to *listenerv3.Filter) {
 	r.add(kind, port, &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: found}, to)
 }
 
-// passThrough leaves TLS that is not the mesh's to the app.
-func (r *receiver) passThrough(port uint32) {
-	r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, toCluster(mesh.AppTCP))
-}
-
 // toApp serves HTTP for the app. Who calls is told to it by X-Forwarded-Client-Cert, and by nobody else.
-func (r *receiver) toApp(cluster string) *hcmv3.HttpConnectionManager {
+func (r *receiver) toApp(cluster string, to called) *hcmv3.HttpConnectionManager {
 	m := between("inbound")
 	m.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	m.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
-		Name:             cluster,
-		ValidateClusters: wrapperspb.Bool(false), // they come with the same stream
+		Name:                    cluster,
+		ValidateClusters:        wrapperspb.Bool(false), // they come with the same stream
+		ResponseHeadersToRemove: []string{unsentHeader},
 		VirtualHosts: []*routev3.VirtualHost{{Name: "app", Domains: []string{"*"}, Routes: []*routev3.Route{{
 			Name:   "app",
 			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
@@ -151,7 +151,9 @@ func (r *receiver) toApp(cluster string) *hcmv3.HttpConnectionManager {
 		}}}},
 	}}
 	m.HttpFilters = []*hcmv3.HttpFilter{router()}
-	m.AccessLog = failureLog()
+	m.LocalReplyConfig = unsentReplies()
+	m.AccessLog = append(httpLogs(destination, r.Telemetry), httpSignals(destination, to))
+	m.CommonHttpProtocolOptions.MaxConnectionDuration = durationpb.New(r.ConnectionAge)
 	return m
 }
 

@@ -22,6 +22,7 @@ type candidate struct {
 	method   string // empty for any
 	headers  []gwv1.HTTPHeaderMatch
 	params   []gwv1.HTTPQueryParamMatch
+	call     gwv1.GRPCMethodMatch // of a GRPCRoute's
 }
 
 // candidates lists every match of every rule, the first to be tried first.
@@ -41,6 +42,9 @@ func newCandidate(rule *mesh.Rule, index int, m gwv1.HTTPRouteMatch) candidate {
 		rule: rule, index: index, pathType: gwv1.PathMatchPathPrefix,
 		headers: firstNamed(m.Headers, func(h gwv1.HTTPHeaderMatch) string { return strings.ToLower(string(h.Name)) }),
 		params:  firstNamed(m.QueryParams, func(p gwv1.HTTPQueryParamMatch) string { return string(p.Name) }),
+	}
+	if len(rule.Calls) > 0 {
+		c.call = rule.Calls[index]
 	}
 	if m.Method != nil {
 		c.method = string(*m.Method)
@@ -71,10 +75,13 @@ func orElse[T any](p *T, otherwise T) T {
 	return *p
 }
 
-// compare is the precedence that HTTPRouteRule.matches prescribes. It leaves regular expressions to
-// implementations: here they come before prefixes, for after them any rule for "/" would hide them.
+// compare is the precedence that HTTPRouteRule.matches prescribes, and first what GRPCRouteRule.matches
+// does. The former leaves regular expressions to implementations: here they come before prefixes, for
+// after them any rule for "/" would hide them.
 func (c candidate) compare(d candidate) int {
 	return cmp.Or(
+		cmp.Compare(length(d.call.Service), length(c.call.Service)),
+		cmp.Compare(length(d.call.Method), length(c.call.Method)),
 		cmp.Compare(c.rank(), d.rank()),
 		cmp.Compare(utf8.RuneCountInString(d.path), utf8.RuneCountInString(c.path)),
 		cmp.Compare(min(len(d.method), 1), min(len(c.method), 1)),
@@ -84,6 +91,8 @@ func (c candidate) compare(d candidate) int {
 		cmp.Compare(c.index, d.index),
 	)
 }
+
+func length(s *string) int { return utf8.RuneCountInString(orElse(s, "")) }
 
 func (c candidate) rank() int {
 	return slices.Index([]gwv1.PathMatchType{

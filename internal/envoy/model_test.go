@@ -20,7 +20,7 @@ func rules(t testing.TB, text string) []mesh.Rule {
 	var all []mesh.Rule
 	for i, spec := range specs {
 		rule := mesh.Rule{
-			Origin:   mesh.Origin{Namespace: "shop", Name: "web", Index: i},
+			Origin:   mesh.Origin{Kind: mesh.HTTPRoute, Namespace: "shop", Name: "web", Index: i},
 			Matches:  spec.Matches,
 			Timeouts: spec.Timeouts,
 			Retry:    spec.Retry,

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -41,18 +42,19 @@ func ServiceListener(s mesh.ServiceListener) *listenerv3.Listener {
 		}
 		l.AdditionalAddresses = append(l.AdditionalAddresses, &listenerv3.AdditionalAddress{Address: tcp(address, s.Port)})
 	}
+	bytes := toCluster(s.Cluster, source, calledBy(s), s.Telemetry)
 	switch {
 	case s.Protocol.HTTP():
-		l.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{networkFilter(toServices(s.Name))}}}
+		l.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{networkFilter(toServices(s, s.Name))}}}
 	case s.Protocol == mesh.Undeclared:
 		sniff(l)
 		l.FilterChains = []*listenerv3.FilterChain{
-			{Name: "http2", FilterChainMatch: spoken(foundHTTP2), Filters: []*listenerv3.Filter{networkFilter(toServices(s.OverHTTP2Routes()))}},
-			{Name: "http1", FilterChainMatch: spoken(foundHTTP1), Filters: []*listenerv3.Filter{networkFilter(toServices(s.Name))}},
+			{Name: "http2", FilterChainMatch: spoken(foundHTTP2), Filters: []*listenerv3.Filter{networkFilter(toServices(s, s.OverHTTP2Routes()))}},
+			{Name: "http1", FilterChainMatch: spoken(foundHTTP1), Filters: []*listenerv3.Filter{networkFilter(toServices(s, s.Name))}},
 		}
-		l.DefaultFilterChain = &listenerv3.FilterChain{Name: "tcp", Filters: []*listenerv3.Filter{toCluster(s.Cluster)}}
+		l.DefaultFilterChain = &listenerv3.FilterChain{Name: "tcp", Filters: []*listenerv3.Filter{bytes}}
 	default:
-		l.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{toCluster(s.Cluster)}}}
+		l.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{bytes}}}
 	}
 	return l
 }
@@ -69,11 +71,11 @@ func spoken(protocols []string) *listenerv3.FilterChainMatch {
 }
 
 // toServices serves the app's own requests.
-func toServices(routes string) *hcmv3.HttpConnectionManager {
+func toServices(s mesh.ServiceListener, routes string) *hcmv3.HttpConnectionManager {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
 	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), router()}
-	m.AccessLog = failureLog()
+	m.AccessLog = append(httpLogs(source, s.Telemetry), httpSignals(source, calledBy(s)))
 	return m
 }
 
@@ -83,6 +85,7 @@ func between(statPrefix string) *hcmv3.HttpConnectionManager {
 	m := hardened(statPrefix)
 	m.UseRemoteAddress = wrapperspb.Bool(false)
 	m.SkipXffAppend = true
+	m.PreserveExternalRequestId = true // both sides of a call sample by it
 	m.HttpProtocolOptions = &corev3.Http1ProtocolOptions{AcceptHttp_10: true}
 	m.Http2ProtocolOptions.MaxConcurrentStreams = wrapperspb.UInt32(maxPeerStreams)
 	m.Http2ProtocolOptions.AllowConnect = true
@@ -98,8 +101,18 @@ func ServiceRoutes(v mesh.VirtualHost) *routev3.RouteConfiguration {
 	host := VirtualHost(v)
 	host.Name = "service"
 	return &routev3.RouteConfiguration{
-		Name:             v.Routes,
-		VirtualHosts:     []*routev3.VirtualHost{host},
-		ValidateClusters: wrapperspb.Bool(false),
+		Name:                    v.Routes,
+		VirtualHosts:            []*routev3.VirtualHost{host},
+		ValidateClusters:        wrapperspb.Bool(false),
+		ResponseHeadersToRemove: []string{unsentHeader},
 	}
+}
+
+// calledBy is the Service port of a listener.
+func calledBy(s mesh.ServiceListener) called { return serviceCalled(s.Service, s.Port) }
+
+// serviceCalled is a port of a Service by its key.
+func serviceCalled(service string, port uint32) called {
+	namespace, name, _ := strings.Cut(service, "/")
+	return called{namespace, name, port}
 }

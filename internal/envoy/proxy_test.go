@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -157,7 +158,7 @@ func inside(t *testing.T, packed *anypb.Any, m proto.Message, change func()) {
 
 func (w world) static(name string, endpoints []mesh.Endpoint, ownRetries bool) *clusterv3.Cluster {
 	protocol := mesh.HTTP1
-	if name == w.http2 {
+	if name == w.http2 || strings.HasSuffix(name, "/h2") {
 		protocol = mesh.HTTP2
 	}
 	if ownRetries {

@@ -8,7 +8,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	gzipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/compression/gzip/compressor/v3"
 	commonfaultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/fault/v3"
+	compressorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/compressor/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -91,8 +93,15 @@ func readyListener(p Proxy) *listenerv3.Listener {
 
 func statsListener(p Proxy) *listenerv3.Listener {
 	manager := ownManager("stats", []*routev3.Route{adminRoute(StatsPath, corev3.RoutingPriority_DEFAULT)})
-	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	manager.HttpFilters = []*hcmv3.HttpFilter{gzip(), router()}
 	return ownListener("stats", p.StatsPort, manager)
+}
+
+// gzip makes a scrape some twenty times smaller for who accepts that, as Prometheus does.
+func gzip() *hcmv3.HttpFilter {
+	return httpFilter("envoy.filters.http.compressor", &compressorv3.Compressor{
+		CompressorLibrary: &corev3.TypedExtensionConfig{Name: "envoy.compression.gzip.compressor", TypedConfig: typed(&gzipv3.Gzip{})},
+	})
 }
 
 func ownListener(name string, port uint32, manager *hcmv3.HttpConnectionManager) *listenerv3.Listener {

@@ -12,8 +12,9 @@ import (
 
 const (
 	// unsent are the failures that prove that no backend has seen the request, so that any method may
-	// be tried again: no connection, a stream refused by HTTP/2, a reset before the first byte.
-	unsent = "connect-failure,refused-stream,reset-before-request"
+	// be tried again: no connection, a stream refused by HTTP/2, a reset before the first byte, and the
+	// word of the proxy beside the backend (unsentHeader).
+	unsent = "connect-failure,refused-stream,reset-before-request,retriable-headers"
 	// broken are the connection errors that a rule's own retry asks for besides.
 	broken = unsent + ",reset,retriable-status-codes"
 
@@ -37,8 +38,9 @@ func timeout(t *gwv1.HTTPRouteTimeouts) *durationpb.Duration {
 // retryUnsent is the retry policy of a Cluster, for the rules that have none of their own.
 func retryUnsent() *routev3.RetryPolicy {
 	return &routev3.RetryPolicy{
-		RetryOn:    unsent,
-		NumRetries: wrapperspb.UInt32(unsentAttempts),
+		RetryOn:          unsent,
+		RetriableHeaders: []*routev3.HeaderMatcher{header(unsentHeader, exactly("true"))},
+		NumRetries:       wrapperspb.UInt32(unsentAttempts),
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
 			Name:       "envoy.retry_host_predicates.previous_hosts",
 			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: previousHosts},

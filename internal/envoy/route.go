@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -15,7 +16,8 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
-// unresolved names no Cluster: requests that a rule sends to it are answered 500.
+// unresolved names no Cluster: requests that a rule sends to it are answered 500, or 503 if it is a
+// GRPCRoute's.
 const unresolved = "unresolved"
 
 // RouteConfiguration holds nothing but where its virtual hosts come from, so that a change of one
@@ -27,6 +29,7 @@ func RouteConfiguration(name string) *routev3.RouteConfiguration {
 		ValidateClusters: wrapperspb.Bool(false),
 		// A backend sees the Host header as it came, with its port; only the choice ignores it.
 		IgnorePortInHostMatching: true,
+		ResponseHeadersToRemove:  []string{unsentHeader},
 	}
 }
 
@@ -62,7 +65,7 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 // routeName appears in access logs and statistics.
 func routeName(c candidate) string {
 	o := c.rule.Origin
-	return fmt.Sprintf("httproute/%s/%s/%s/%d", o.Namespace, o.Name,
+	return fmt.Sprintf("%s/%s/%s/%s/%d", strings.ToLower(o.Kind), o.Namespace, o.Name,
 		cmp.Or(o.RuleName, strconv.Itoa(o.Index)), c.index)
 }
 
@@ -115,7 +118,9 @@ func split(action *routev3.RouteAction, rule *mesh.Rule, outer edits) {
 	if rule.Unresolved > 0 {
 		none := mesh.Backend{Cluster: unresolved, Weight: rule.Unresolved}
 		shares.Clusters = append(shares.Clusters, share(none, edits{}))
-		action.ClusterNotFoundResponseCode = routev3.RouteAction_INTERNAL_SERVER_ERROR
+		if rule.Kind != mesh.GRPCRoute {
+			action.ClusterNotFoundResponseCode = routev3.RouteAction_INTERNAL_SERVER_ERROR
+		}
 	}
 	action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: shares}
 }

@@ -42,7 +42,7 @@ func Start(t testing.TB, b *bootstrap.Bootstrap) *Envoy {
 	at := filepath.Join(filepath.Dir(config), "admin")
 	e := &Envoy{t: t, log: &tail{}}
 	cmd := exec.Command(Path(t), "--config-path", config, "--admin-address-path", at,
-		"--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "--component-log-level", "upstream:info")
+		"--concurrency", "1", "--disable-hot-restart", "--file-flush-interval-msec", "50", "--log-level", "warning", "--component-log-level", "upstream:info")
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start Envoy: %v", err)
@@ -107,6 +107,9 @@ func (e *Envoy) Counter(name string) int {
 	}
 	return 0
 }
+
+// AdminAddress is the host:port of the admin interface.
+func (e *Envoy) AdminAddress() string { return e.admin }
 
 // PID is the proxy's process.
 func (e *Envoy) PID() int { return e.pid }

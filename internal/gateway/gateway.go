@@ -30,6 +30,12 @@ const (
 	ManagedBy      = "weft"
 )
 
+// NameLabel and NameOfProxies mark the pods of every Gateway.
+const (
+	NameLabel     = "app.kubernetes.io/name"
+	NameOfProxies = "weft-gateway"
+)
+
 // Input is all that the objects of one Gateway depend on.
 type Input struct {
 	Gateway    *gwv1.Gateway
@@ -119,7 +125,7 @@ func meta(g *gwv1.Gateway) metav1.ObjectMeta {
 func ownLabels(g *gwv1.Gateway) map[string]string {
 	own := Selector(g)
 	own[ManagedByLabel] = ManagedBy
-	own["app.kubernetes.io/name"] = "weft-gateway"
+	own[NameLabel] = NameOfProxies
 	own["app.kubernetes.io/component"] = "proxy"
 	return own
 }

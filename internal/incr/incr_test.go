@@ -118,3 +118,22 @@ func BenchmarkFromScratch(b *testing.B) {
 		})
 	}
 }
+
+// A View over a Union follows each of its sources, whose keys may be the same but for their names.
+func TestUnionOfNamed(t *testing.T) {
+	g := &Graph{}
+	a, b := NewTable[string](g, eq[int]), NewTable[string](g, eq[int])
+	g.Commit(func() { a.Set("x", 1) })
+	prefix := func(p string) func(string) string { return func(k string) string { return p + k } }
+	all := NewView(Union(Named(Live[string](a), prefix("a/")), Named(Live[string](b), prefix("b/"))), "all",
+		func(_ *Query, k string) []string { return []string{"keys", k} })
+	keys := func() string { return fmt.Sprint(all.Get(nil, "keys")) }
+	g.Commit(func() { b.Set("x", 2); b.Set("y", 3) })
+	if got := keys(); got != "[a/x b/x b/y]" {
+		t.Fatal(got)
+	}
+	g.Commit(func() { b.Delete("x"); a.Set("x", 4) })
+	if got := keys(); got != "[a/x b/y]" {
+		t.Fatal(got)
+	}
+}

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -12,76 +13,91 @@ import (
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// attached is what became of one parentRef of a route that names a Gateway of ours.
+// attached is what became of one parentRef of a route that names a Gateway of ours, or a Service.
 type attached struct {
 	Ref     gwv1.ParentReference
+	Field   string
 	Gateway string // its key
+	Service string // its key; one of the two
 	Refused Verdict
-	Places  []place // none if refused
+	Places  []place // at a Gateway; none if refused
+	Ports   []int32 // of a Service; none if refused
 }
 
 // place is a domain under which a listener serves a route.
 type place struct{ Listener, Routes, Domain string }
 
-// parents are the keys of the Gateways that a route names, each once.
-func parents(r *gwv1.HTTPRoute) []string {
-	var out []string
-	for _, ref := range r.Spec.ParentRefs {
-		if k, ok := gatewayOf(r, ref); ok && !slices.Contains(out, k) {
-			out = append(out, k)
-		}
+// parentOf is the kind and the key of what a parentRef names; "" if it is of another group.
+func parentOf(r route, ref gwv1.ParentReference) (kind, k string) {
+	group, namespace := gwv1.Group(gwv1.GroupName), gwv1.Namespace(r.Namespace)
+	kind, group = string(*cmp.Or(ref.Kind, new(gwv1.Kind("Gateway")))), *cmp.Or(ref.Group, &group)
+	k = key(string(*cmp.Or(ref.Namespace, &namespace)), string(ref.Name))
+	if kind == "Gateway" && group == gwv1.GroupName || kind == "Service" && group == "" {
+		return kind, k
 	}
-	return out
+	return "", ""
 }
 
-func gatewayOf(r *gwv1.HTTPRoute, ref gwv1.ParentReference) (string, bool) {
-	if (ref.Group != nil && *ref.Group != gwv1.GroupName) || (ref.Kind != nil && *ref.Kind != "Gateway") {
-		return "", false
-	}
-	if ref.Namespace != nil {
-		return key(string(*ref.Namespace), string(ref.Name)), true
-	}
-	return key(r.Namespace, string(ref.Name)), true
-}
-
-// attach decides each parentRef of a route that names a Gateway of ours, in the route's order.
-func (m *Mesh) attach(q *incr.Query, k string) []attached {
-	r, ok := m.HTTPRoutes.Get(q, k)
+// claim decides each parentRef of a route that names a Gateway of ours or a Service, in the route's
+// order, as if there were no other route.
+func (m *Mesh) claim(q *incr.Query, k string) []attached {
+	r, ok := m.route(q, k)
 	if !ok {
 		return nil
 	}
 	var out []attached
-	for i, ref := range r.Spec.ParentRefs {
-		gk, ok := gatewayOf(r, ref)
-		if !ok {
+	for i, ref := range r.Parents {
+		a := attached{Ref: ref, Field: fmt.Sprintf("spec.parentRefs[%d]", i)}
+		switch kind, parent := parentOf(r, ref); kind {
+		case "Gateway":
+			g := m.gateways.Get(q, parent)
+			if g.Gateway == nil {
+				continue
+			}
+			a.Gateway = parent
+			a.Places, a.Refused = m.places(q, r, g, a)
+		case "Service":
+			a.Service = parent
+			a.Ports, a.Refused = m.frontend(q, a)
+		default:
 			continue
 		}
-		if g := m.gateways.Get(q, gk); g.Gateway != nil {
-			places, refused := m.places(q, r, g, gk, i, ref)
-			out = append(out, attached{ref, gk, refused, places})
+		out = append(out, a)
+	}
+	return out
+}
+
+// attach is what a route's claims leave it beside the routes of the other kind.
+func (m *Mesh) attach(q *incr.Query, k string) []attached {
+	out := slices.Clone(m.claims.Get(q, k))
+	for i := range out {
+		if out[i].Service != "" {
+			m.yieldPorts(q, k, &out[i])
+		} else {
+			m.yieldPlaces(q, k, &out[i])
 		}
 	}
 	return out
 }
 
 // places are where the listeners of a Gateway that a parentRef selects serve a route.
-func (m *Mesh) places(q *incr.Query, r *gwv1.HTTPRoute, g gateway, gk string, i int, ref gwv1.ParentReference) ([]place, Verdict) {
-	refused := wrong(gwv1.RouteReasonNoMatchingParent, "spec.parentRefs[%d]: Gateway %s has no listener that matches sectionName and port", i, gk)
+func (m *Mesh) places(q *incr.Query, r route, g gateway, a attached) ([]place, Verdict) {
+	refused := wrong(gwv1.RouteReasonNoMatchingParent, "%s: Gateway %s has no listener that matches sectionName and port", a.Field, a.Gateway)
 	var out []place
 	for _, l := range g.Listeners {
-		if (ref.SectionName != nil && *ref.SectionName != l.Name) || (ref.Port != nil && *ref.Port != l.Port) {
+		if (a.Ref.SectionName != nil && *a.Ref.SectionName != l.Name) || (a.Ref.Port != nil && *a.Ref.Port != l.Port) {
 			continue
 		}
 		if !m.allows(q, g, l, r) {
-			refused = later(refused, wrong(gwv1.RouteReasonNotAllowedByListeners, "spec.parentRefs[%d]: the listeners of Gateway %s do not allow HTTPRoutes of namespace %s: see their allowedRoutes", i, gk, r.Namespace))
+			refused = later(refused, wrong(gwv1.RouteReasonNotAllowedByListeners, "%s: the listeners of Gateway %s do not allow %ss of namespace %s: see their allowedRoutes", a.Field, a.Gateway, r.Kind, r.Namespace))
 			continue
 		}
-		domains := domains(l.host(), r.Spec.Hostnames)
+		domains := domains(l.host(), r.Hostnames)
 		if len(domains) == 0 {
-			refused = later(refused, wrong(gwv1.RouteReasonNoMatchingListenerHostname, "spec.hostnames: none is served by a listener of Gateway %s that spec.parentRefs[%d] selects", gk, i))
+			refused = later(refused, wrong(gwv1.RouteReasonNoMatchingListenerHostname, "spec.hostnames: none is served by a listener of Gateway %s that %s selects", a.Gateway, a.Field))
 		}
 		for _, d := range domains {
-			out = append(out, place{string(l.Name), l.routes(gk), d})
+			out = append(out, place{string(l.Name), l.routes(a.Gateway), d})
 		}
 	}
 	if len(out) > 0 {
@@ -100,8 +116,8 @@ func later(a, b Verdict) Verdict {
 }
 
 // allows says whether a listener takes routes of this kind from this namespace.
-func (m *Mesh) allows(q *incr.Query, g gateway, l listener, r *gwv1.HTTPRoute) bool {
-	if len(l.Kinds) == 0 {
+func (m *Mesh) allows(q *incr.Query, g gateway, l listener, r route) bool {
+	if !slices.ContainsFunc(l.Kinds, func(k gwv1.RouteGroupKind) bool { return string(k.Kind) == r.Kind }) {
 		return false
 	}
 	from, selector := gwv1.NamespacesFromSame, (*metav1.LabelSelector)(nil)

@@ -11,7 +11,7 @@ import (
 )
 
 // backend resolves a reference to a Service port into the name of its cluster.
-func (m *Mesh) backend(q *incr.Query, r *gwv1.HTTPRoute, ref gwv1.BackendObjectReference, field string) (string, Verdict) {
+func (m *Mesh) backend(q *incr.Query, r referrer, ref gwv1.BackendObjectReference, field string) (string, Verdict) {
 	if (ref.Group != nil && *ref.Group != "") || (ref.Kind != nil && *ref.Kind != "Service") {
 		return "", wrong(gwv1.RouteReasonInvalidKind, "%s: only a Service of the core group can be named", field)
 	}
@@ -19,32 +19,44 @@ func (m *Mesh) backend(q *incr.Query, r *gwv1.HTTPRoute, ref gwv1.BackendObjectR
 	if ref.Namespace != nil {
 		namespace = string(*ref.Namespace)
 	}
-	if namespace != r.Namespace && !m.granted(q, "HTTPRoute", r.Namespace, "Service", namespace, string(ref.Name)) {
-		return "", wrong(gwv1.RouteReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets HTTPRoutes of %s use Service %s", field, namespace, r.Namespace, ref.Name)
+	if namespace != r.Namespace && !r.Open && !m.granted(q, r.Kind, r.Namespace, "Service", namespace, string(ref.Name)) {
+		return "", wrong(gwv1.RouteReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets %ss of %s use Service %s", field, namespace, r.Kind, r.Namespace, ref.Name)
 	}
 	if ref.Port == nil {
 		return "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port is missing: name a port of Service %s/%s", field, namespace, ref.Name)
 	}
-	return m.servicePort(q, key(namespace, string(ref.Name)), int32(*ref.Port), field)
+	name, protocol, bad := m.servicePort(q, key(namespace, string(ref.Name)), int32(*ref.Port), field)
+	if bad.OK() && r.Kind == GRPCRoute && protocol != HTTP2 {
+		name = OverHTTP2(name)
+	}
+	return name, bad
 }
 
-// servicePort checks that a Service has the port and that a proxy may send to it.
-func (m *Mesh) servicePort(q *incr.Query, k string, port int32, field string) (string, Verdict) {
+// servicePort checks that a Service has the port and that a proxy may send to it, and tells its
+// cluster and what that speaks.
+func (m *Mesh) servicePort(q *incr.Query, k string, port int32, field string) (string, Protocol, Verdict) {
 	svc, ok := m.Services.Get(q, k)
 	if !ok {
-		return "", wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist", field, k)
+		return "", "", wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist", field, k)
 	}
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
-		return "", wrong(gwv1.RouteReasonInvalidKind, "%s: Service %s is of type ExternalName, which a route may not name (CVE-2021-25740): name a Service with endpoints", field, k)
+		return "", "", wrong(gwv1.RouteReasonInvalidKind, "%s: Service %s is of type ExternalName, which a route may not name (CVE-2021-25740): name a Service with endpoints", field, k)
 	}
 	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
 	if i < 0 {
-		return "", wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d", field, k, port)
+		return "", "", wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d", field, k, port)
 	}
-	if _, ok := protocolOf(svc.Spec.Ports[i]); !ok {
-		return "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port: port %d of Service %s has appProtocol %q, which cannot be spoken to", field, port, k, *svc.Spec.Ports[i].AppProtocol)
+	protocol, ok := protocolOf(svc.Spec.Ports[i])
+	if !ok {
+		return "", "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port: port %d of Service %s has appProtocol %q, which cannot be spoken to", field, port, k, *svc.Spec.Ports[i].AppProtocol)
 	}
-	return clusterName(svc.Namespace, svc.Name, port), Verdict{}
+	return clusterName(svc.Namespace, svc.Name, port), protocol, Verdict{}
+}
+
+// routable says whether a Service port carries requests that a route could tell apart.
+func routable(p corev1.ServicePort) bool {
+	protocol := declared(p)
+	return overTCP(p) && (protocol.HTTP() || protocol == Undeclared)
 }
 
 // protocolOf is what a route of HTTP speaks to a Service port; false: it cannot, in plaintext.

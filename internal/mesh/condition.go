@@ -70,10 +70,10 @@ func byType(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) }
 // Status is the status wanted of one object. Its conditions have no lastTransitionTime: that is
 // set by comparing with the live object where the status is written.
 type Status struct {
-	Kind string // GatewayClass, Gateway, HTTPRoute, MeshPolicy
+	Kind string // GatewayClass, Gateway, HTTPRoute, GRPCRoute, MeshPolicy
 	Key  string // namespace/name, or name
-	// Value is a gwv1.GatewayClassStatus, gwv1.GatewayStatus, v1alpha1.MeshPolicyStatus or
-	// gwv1.HTTPRouteStatus, of which only the parents with our ControllerName count; nil: not ours,
-	// or gone.
+	// Value is a gwv1.GatewayClassStatus, gwv1.GatewayStatus, v1alpha1.MeshPolicyStatus,
+	// gwv1.HTTPRouteStatus or gwv1.GRPCRouteStatus, of the last two only the parents with our
+	// ControllerName; nil: not ours, or gone.
 	Value any
 }

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
@@ -19,6 +20,7 @@ const DirectPrefix = "pod|"
 type Outbound struct {
 	Egress    EgressMode
 	PodRanges []netip.Prefix // ordered
+	Telemetry v1alpha1.Telemetry
 }
 
 // Direct is one ip:port that a pod calls without a Service.
@@ -33,7 +35,7 @@ type Direct struct {
 // Outbound is the capture of sidecars under a mode of egress.
 func (m *Mesh) Outbound(q *incr.Query, egress string) Outbound {
 	ranges, _ := m.podRanges(q)
-	return Outbound{Egress: EgressMode(egress), PodRanges: ranges}
+	return Outbound{Egress: EgressMode(egress), PodRanges: ranges, Telemetry: m.telemetry(q)}
 }
 
 // Direct is a cluster of one pod by its name.

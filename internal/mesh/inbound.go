@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
@@ -37,6 +39,10 @@ type Inbound struct {
 	Ports       []InboundPort // that a Service declares, ordered
 	Mode        MTLSMode      // of all other ports
 	Probes      []sidecar.Probe
+	Telemetry   v1alpha1.Telemetry
+	// ConnectionAge is how long a connection of HTTP lives at most, so that a root that is trusted no
+	// more stops working.
+	ConnectionAge time.Duration
 }
 
 // InboundPort is a port of the pods, by the Service that declares it.
@@ -57,7 +63,7 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 		return Inbound{}
 	}
 	t := templateOf(p)
-	in := Inbound{TrustDomain: m.trustDomain(q), Probes: t.Probes}
+	in := Inbound{TrustDomain: m.trustDomain(q), Probes: t.Probes, Telemetry: m.telemetry(q), ConnectionAge: m.connectionAge(q)}
 	in.workload = workload{Namespace: p.Namespace, ServiceAccount: p.Spec.ServiceAccountName, Labels: p.Labels, Ports: t.Ports}
 	ports := map[int32]InboundPort{}
 	for _, svc := range m.servicesOf(q, p) {

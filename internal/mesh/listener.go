@@ -68,16 +68,18 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) li
 // routeKinds are the kinds of routes that may attach to a listener.
 func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
 	group := gwv1.Group(gwv1.GroupName)
-	supported := gwv1.RouteGroupKind{Group: &group, Kind: "HTTPRoute"}
+	supported := []gwv1.RouteGroupKind{{Group: &group, Kind: HTTPRoute}, {Group: &group, Kind: GRPCRoute}}
 	if l.AllowedRoutes == nil || len(l.AllowedRoutes.Kinds) == 0 {
-		return []gwv1.RouteGroupKind{supported}, Verdict{}
+		return supported, Verdict{}
 	}
 	kinds, problem := []gwv1.RouteGroupKind{}, Verdict{}
 	for i, k := range l.AllowedRoutes.Kinds {
-		if k.Kind == supported.Kind && (k.Group == nil || *k.Group == group) {
-			kinds = []gwv1.RouteGroupKind{supported}
-		} else {
-			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only HTTPRoute can", l.Name, i, k.Kind, l.Protocol)
+		at := slices.IndexFunc(supported, func(s gwv1.RouteGroupKind) bool { return s.Kind == k.Kind })
+		switch {
+		case at < 0 || k.Group != nil && *k.Group != group:
+			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only HTTPRoute and GRPCRoute can", l.Name, i, k.Kind, l.Protocol)
+		case !slices.Contains(kinds, supported[at]):
+			kinds = append(kinds, supported[at])
 		}
 	}
 	return kinds, problem

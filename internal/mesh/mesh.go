@@ -3,8 +3,6 @@ package mesh
 import (
 	"reflect"
 
-	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -16,16 +14,22 @@ import (
 type Mesh struct {
 	*cluster.Tables
 
-	gateways *incr.Memo[string, gateway]    // by Gateway key
-	secrets  *incr.Memo[string, keyPair]    // by Secret key
-	rules    *incr.Memo[string, resolved]   // by HTTPRoute key
-	attached *incr.Memo[string, []attached] // by HTTPRoute key
+	gateways *incr.Memo[string, gateway] // by Gateway key
+	secrets  *incr.Memo[string, keyPair] // by Secret key
 
-	// RoutesOf are the HTTPRoutes that name a Gateway as parent; takenBy those that one of its
-	// listeners took (gateway|listener); placedOn those of a virtual host, by its name.
-	RoutesOf *incr.Index[string, string]
-	takenBy  *incr.View[string, string]
-	placedOn *incr.View[string, string]
+	// By routeKey: a route's rules at Gateways and at Services, what it claims of its parents, and
+	// what it gets.
+	rules        *incr.Memo[string, resolved]
+	serviceBound *incr.Memo[string, resolved]
+	claims       *incr.Memo[string, []attached]
+	attached     *incr.Memo[string, []attached]
+
+	// takenBy are the routes that a listener took, by takerKey; placedOn those of a virtual host, by
+	// its name; frontedBy those of a Service's port, by frontendKey.
+	takenBy   *incr.View[string, string]
+	placedOn  *incr.View[string, string]
+	frontedBy *incr.View[string, string]
+	rivalry
 
 	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
 	PodsIn   *incr.View[string, string]
@@ -37,10 +41,10 @@ type Mesh struct {
 	// nodes at an address.
 	nodeRanges, seenRanges, nodesAt *incr.Index[string, string]
 
-	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route, a
-	// Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
-	RouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
-	MeshWants                                                         *incr.Set[string]
+	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route at a
+	// Gateway or of a Service, a Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
+	RouteWants, ServiceRouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
+	MeshWants                                                                            *incr.Set[string]
 
 	meshes *incr.Memo[string, pki.Settings] // by name
 	trust  *incr.Memo[string, pki.State]    // by key of the ConfigMap
@@ -58,15 +62,19 @@ type Mesh struct {
 // New lays the functions over the tables, which must still be empty.
 func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
-	m.RoutesOf = incr.NewIndex(t.HTTPRoutes, func(_ string, r *gwv1.HTTPRoute) []string { return parents(r) })
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
 	m.gateways = incr.NewMemo(t.Graph, "gateway", same[gateway], m.gateway)
-	m.rules = incr.NewMemo(t.Graph, "rules", same[resolved], m.resolve)
+	m.rules = incr.NewMemo(t.Graph, "rules", same[resolved], func(q *incr.Query, k string) resolved { return m.resolve(q, k, false) })
+	m.serviceBound = incr.NewMemo(t.Graph, "serviceBound", same[resolved], func(q *incr.Query, k string) resolved { return m.resolve(q, k, true) })
+	m.claims = incr.NewMemo(t.Graph, "claims", same[[]attached], m.claim)
 	m.attached = incr.NewMemo(t.Graph, "attached", same[[]attached], m.attach)
-	m.takenBy = incr.NewView(t.HTTPRoutes, "takenBy", m.takers)
-	m.placedOn = incr.NewView(t.HTTPRoutes, "placedOn", m.placements)
-	m.RouteWants = incr.NewView(t.HTTPRoutes, "routeWants", m.routeWants)
+	m.rivalry = m.newRivalry()
+	m.takenBy = incr.NewView(m.routes(), "takenBy", m.takers)
+	m.placedOn = incr.NewView(m.routes(), "placedOn", m.placements)
+	m.frontedBy = incr.NewView(m.routes(), "frontedBy", m.frontends)
+	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
+	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
 	m.laySidecars(t)
 	m.meshes = incr.NewMemo(t.Graph, "settings", same[pki.Settings], m.readSettings)

@@ -43,7 +43,8 @@ func (v VirtualHost) Name() string { return v.Routes + "/" + v.Domain }
 
 // Origin says which rule of which route something came from, and carries what breaks a tie.
 type Origin struct {
-	Namespace, Name string // of the HTTPRoute
+	Kind            string // HTTPRoute, GRPCRoute or, where requests meet no route, Service
+	Namespace, Name string // of that
 	Created         time.Time
 	Index           int    // of the rule within the route
 	RuleName        string // empty when unnamed
@@ -56,15 +57,18 @@ func (o Origin) Compare(p Origin) int {
 		cmp.Compare(o.Name, p.Name), cmp.Compare(o.Index, p.Index))
 }
 
-// Rule is one HTTPRoute rule with its references resolved.
+// Rule is one rule of a route with its references resolved; a GRPCRoute's in the words of HTTP.
 type Rule struct {
 	Origin
-	Matches  []gwv1.HTTPRouteMatch // never empty: the default "/" is filled in
+	Matches []gwv1.HTTPRouteMatch // never empty: the default "/" is filled in
+	// Calls are what each of a GRPCRoute's Matches says of the method called, by which Gateway API
+	// orders them; none of an HTTPRoute.
+	Calls    []gwv1.GRPCMethodMatch
 	Filters  []gwv1.HTTPRouteFilter
 	Backends []Backend // weights of zero are kept out
 	// Unresolved is the share, in weight, of backends that cannot be resolved; requests that
-	// fall to it are answered 500. A rule without backends and without a redirect answers 500 too
-	// when its reference is invalid (Fail).
+	// fall to it are answered 500, or of a GRPCRoute's 503, which is gRPC's UNAVAILABLE. A rule without
+	// backends and without a redirect answers the same when its reference is invalid (Fail).
 	Unresolved uint32
 	Mirrors    []Mirror
 	Timeouts   *gwv1.HTTPRouteTimeouts

@@ -3,10 +3,12 @@ package mesh
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
@@ -16,7 +18,9 @@ type ServiceListener struct {
 	Addresses []string // the Service's cluster IPs
 	Port      uint32
 	Protocol  Protocol
+	Service   string // its key
 	Cluster   string // where what is not HTTP goes
+	Telemetry v1alpha1.Telemetry
 }
 
 // OverHTTP2Routes is the RouteConfiguration for callers of an undeclared port that speak HTTP/2.
@@ -35,7 +39,7 @@ func parseServiceListener(name string) clusterAt {
 // ServiceListener is the listener of a Service port by its name.
 func (m *Mesh) ServiceListener(q *incr.Query, name string) ServiceListener {
 	at := parseServiceListener(name)
-	out := ServiceListener{Name: name, Port: uint32(at.port)}
+	out := ServiceListener{Name: name, Port: uint32(at.port), Service: at.service, Telemetry: m.telemetry(q)}
 	svc, port, ok := m.portOf(q, at.service, at.port)
 	if !ok {
 		return out
@@ -43,6 +47,14 @@ func (m *Mesh) ServiceListener(q *incr.Query, name string) ServiceListener {
 	at.protocol = TCP
 	out.Addresses, out.Protocol, out.Cluster = clusterIPs(svc), declared(port), at.name()
 	return out
+}
+
+// telemetry is what the Mesh says of logs.
+func (m *Mesh) telemetry(q *incr.Query) v1alpha1.Telemetry {
+	if settings, ok := m.Meshes.Get(q, v1alpha1.MeshName); ok {
+		return settings.Spec.Telemetry
+	}
+	return v1alpha1.Telemetry{}
 }
 
 // clusterIPs are the addresses under which pods reach a Service through its listener.
@@ -71,7 +83,7 @@ func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
 		add := func(kind Kind, name string) { out = append(out, want(MeshScope, kind, name)) }
 		add(KindListener, name)
 		add(KindEndpoints, at.endpoints())
-		if protocol.HTTP() || protocol == Undeclared {
+		if routable(port) {
 			add(KindCluster, at.name())
 			add(KindRoutes, name)
 			for _, consumer := range m.consumers(q, k, port.Port) {
@@ -103,8 +115,10 @@ func (m *Mesh) ServiceHost(q *incr.Query, name, consumer string) VirtualHost {
 	at.protocol = ""
 	rules, routed := m.serviceRules(q, at.service, at.port, consumer)
 	if !routed {
+		namespace, service, _ := strings.Cut(at.service, "/")
 		rules = []Rule{{
-			Origin: Origin{Name: name}, Matches: matches(nil),
+			Origin:   Origin{Kind: "Service", Namespace: namespace, Name: service, RuleName: strconv.Itoa(int(at.port))},
+			Matches:  matches(nil),
 			Backends: []Backend{{Cluster: at.name(), Weight: 1}},
 		}}
 	}

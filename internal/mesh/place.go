@@ -67,6 +67,9 @@ func (m *Mesh) takers(q *incr.Query, k string) []string {
 func (m *Mesh) placements(q *incr.Query, k string) []string {
 	var out []string
 	for _, a := range m.attached.Get(q, k) {
+		if len(a.Places) == 0 {
+			continue
+		}
 		g := m.gateways.Get(q, a.Gateway)
 		for _, p := range a.Places {
 			name := VirtualHost{Routes: p.Routes, Domain: p.Domain}.Name()
@@ -89,10 +92,28 @@ func (g gateway) find(name string) (listener, bool) {
 // routeWants are the virtual hosts that hold a route and the clusters that it sends to.
 func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 	var out []string
+	given := m.attached.Get(q, k)
+	if slices.ContainsFunc(given, func(a attached) bool { return len(a.Places) > 0 }) {
+		out = m.gatewayRouteWants(q, k, given)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// clusterWants are a cluster and its endpoints.
+func clusterWants(scope, cluster string) []string {
+	return []string{want(scope, KindCluster, cluster), want(scope, KindEndpoints, parseCluster(cluster).endpoints())}
+}
+
+// gatewayRouteWants are what the Gateways need that a route was given to.
+func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out []string) {
 	placed, clusters := m.placements(q, k), m.rules.Get(q, k).clusters()
-	for _, a := range m.attached.Get(q, k) {
+	for _, a := range given {
+		if len(a.Places) == 0 {
+			continue
+		}
 		g := m.gateways.Get(q, a.Gateway)
-		if g.Gateway == nil || len(a.Places) == 0 {
+		if g.Gateway == nil {
 			continue
 		}
 		scope := ProxyScope(g.Gateway)
@@ -102,11 +123,10 @@ func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 			}
 		}
 		for _, c := range clusters {
-			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
+			out = append(out, clusterWants(scope, c)...)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
 // misdirected are the domains of other listeners of a TLS listener's port. A request for one of them
@@ -182,7 +202,7 @@ func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
 			continue
 		}
 		if out.TLS = true; slices.Contains(g.misdirected(l), domain) {
-			out.Rules = []Rule{{Origin: Origin{Name: "misdirected"}, Matches: matches(nil), Fail: 421}}
+			out.Rules = []Rule{{Origin: Origin{Kind: HTTPRoute, Name: "misdirected"}, Matches: matches(nil), Fail: 421}}
 			return out
 		}
 	}
@@ -199,7 +219,7 @@ func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
 func (m *Mesh) Contributors(q *incr.Query, name string) map[string]int64 {
 	out := map[string]int64{}
 	for _, k := range m.placedOn.Get(q, name) {
-		if r, ok := m.HTTPRoutes.Get(q, k); ok && m.quarantined(q, k).OK() {
+		if r, ok := m.route(q, k); ok && m.quarantined(q, k).OK() {
 			out[k] = r.Generation
 		}
 	}
@@ -208,7 +228,7 @@ func (m *Mesh) Contributors(q *incr.Query, name string) map[string]int64 {
 
 // quarantined says why a route is kept from the proxies: one of them refused this generation of it.
 func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
-	r, ok := m.HTTPRoutes.Get(q, k)
+	r, ok := m.route(q, k)
 	bad, is := m.Quarantines.Get(q, k)
 	if !ok || !is || bad.Generation != r.Generation {
 		return Verdict{}

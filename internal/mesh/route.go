@@ -1,29 +1,95 @@
 package mesh
 
 import (
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// RouteStatus is the status of an HTTPRoute: one entry for each of its parentRefs that names a
-// Gateway of ours, the reference echoed as it was written; nil when the route is gone.
-func (m *Mesh) RouteStatus(q *incr.Query, k string) *gwv1.HTTPRouteStatus {
-	r, ok := m.HTTPRoutes.Get(q, k)
-	if !ok {
-		return nil
+// The kinds of routes.
+const (
+	HTTPRoute = "HTTPRoute"
+	GRPCRoute = "GRPCRoute"
+)
+
+// route is a route of either kind.
+type route struct {
+	Kind string
+	*metav1.ObjectMeta
+	Parents   []gwv1.ParentReference
+	Hostnames []gwv1.Hostname
+	http      *gwv1.HTTPRouteSpec // one of the two
+	grpc      *gwv1.GRPCRouteSpec
+}
+
+// routeKey is a route's key among those of all kinds: "kind/namespace/name".
+func routeKey(kind, key string) string { return kind + "/" + key }
+
+// route is a route by its routeKey.
+func (m *Mesh) route(q *incr.Query, k string) (route, bool) {
+	switch kind, name, _ := strings.Cut(k, "/"); kind {
+	case HTTPRoute:
+		if r, ok := m.HTTPRoutes.Get(q, name); ok {
+			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, &r.Spec, nil}, true
+		}
+	case GRPCRoute:
+		if r, ok := m.GRPCRoutes.Get(q, name); ok {
+			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, nil, &r.Spec}, true
+		}
 	}
-	st := &gwv1.HTTPRouteStatus{}
-	rules := m.rules.Get(q, k)
+	return route{}, false
+}
+
+// routes is the source of all routes' keys.
+func (m *Mesh) routes() incr.Live[string] {
+	return incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute))
+}
+
+func (m *Mesh) ofKind(kind string) incr.Live[string] {
+	var table incr.Live[string] = m.HTTPRoutes
+	if kind == GRPCRoute {
+		table = m.GRPCRoutes
+	}
+	return incr.Named(table, func(k string) string { return routeKey(kind, k) })
+}
+
+// HTTPRouteStatus is the status of an HTTPRoute: one entry for each of its parentRefs that names a
+// Gateway of ours or a Service, the reference echoed as it was written; nil when the route is gone.
+func (m *Mesh) HTTPRouteStatus(q *incr.Query, k string) *gwv1.HTTPRouteStatus {
+	if parents, ok := m.parentStatuses(q, routeKey(HTTPRoute, k)); ok {
+		return &gwv1.HTTPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
+	}
+	return nil
+}
+
+// GRPCRouteStatus is the same of a GRPCRoute.
+func (m *Mesh) GRPCRouteStatus(q *incr.Query, k string) *gwv1.GRPCRouteStatus {
+	if parents, ok := m.parentStatuses(q, routeKey(GRPCRoute, k)); ok {
+		return &gwv1.GRPCRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
+	}
+	return nil
+}
+
+func (m *Mesh) parentStatuses(q *incr.Query, k string) (out []gwv1.RouteParentStatus, exists bool) {
+	r, ok := m.route(q, k)
+	if !ok {
+		return nil, false
+	}
 	quarantined := m.quarantined(q, k)
 	for _, a := range m.attached.Get(q, k) {
-		st.Parents = append(st.Parents, gwv1.RouteParentStatus{
+		rules := m.rules
+		if a.Service != "" {
+			rules = m.serviceBound
+		}
+		out = append(out, gwv1.RouteParentStatus{
 			ParentRef: a.Ref, ControllerName: ControllerName,
-			Conditions: routeConditions(r.Generation, first(a.Refused, quarantined), rules),
+			Conditions: routeConditions(r.Generation, first(a.Refused, quarantined), rules.Get(q, k)),
 		})
 	}
-	return st
+	return out, true
 }
 
 func routeConditions(generation int64, refused Verdict, rules resolved) (out []metav1.Condition) {

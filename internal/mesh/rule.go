@@ -33,37 +33,62 @@ func (r resolved) clusters() []string {
 	return slices.Compact(out)
 }
 
-// resolve follows the references of a route's rules. A rule that cannot be served as written is
-// left out; one whose references fail stays and answers 500, as Gateway API asks.
-func (m *Mesh) resolve(q *incr.Query, k string) resolved {
-	r, ok := m.HTTPRoutes.Get(q, k)
+// referrer is a route whose references are followed.
+type referrer struct {
+	route
+	Open bool // they cross namespaces without a grant
+}
+
+// fail is the HTTP status of what a route cannot send anywhere: 500, or for gRPC what its clients
+// take for UNAVAILABLE.
+func (r referrer) fail() uint32 {
+	if r.Kind == GRPCRoute {
+		return 503
+	}
+	return 500
+}
+
+// answer is the same in words.
+func (r referrer) answer() string {
+	if r.Kind == GRPCRoute {
+		return "answered with the status UNAVAILABLE"
+	}
+	return "answered 500"
+}
+
+// resolve follows the references of a route's rules as its parents have them followed: a Gateway
+// asks for grants, a Service does not, for its callers can reach the other Services themselves. A
+// rule that cannot be served as written is left out; one whose references fail stays and answers
+// 500, as Gateway API asks.
+func (m *Mesh) resolve(q *incr.Query, k string, open bool) resolved {
+	r, ok := m.route(q, k)
 	if !ok {
 		return resolved{}
 	}
 	var out resolved
 	var refs, dropped []Verdict
-	for i := range r.Spec.Rules {
-		spec := &r.Spec.Rules[i]
-		field := fmt.Sprintf("spec.rules[%d]", i)
-		if bad := unservable(spec, field); !bad.OK() {
+	specs := r.rules()
+	for i := range specs {
+		spec, field := &specs[i], ruleField(i)
+		if bad := first(spec.Bad, unservable(&spec.HTTPRouteRule, field)); !bad.OK() {
 			dropped = append(dropped, bad)
 			continue
 		}
-		rule, bad := m.rule(q, r, spec, field)
-		rule.Origin = Origin{Namespace: r.Namespace, Name: r.Name, Created: r.CreationTimestamp.Time, Index: i}
+		rule, bad := m.rule(q, referrer{r, open}, spec, field)
+		rule.Origin = Origin{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Created: r.CreationTimestamp.Time, Index: i}
 		if spec.Name != nil {
 			rule.RuleName = string(*spec.Name)
 		}
 		out.Rules, refs = append(out.Rules, rule), append(refs, bad)
 	}
 	out.Refs, out.Dropped = join(refs), join(dropped)
-	out.Kept = len(out.Rules) > 0 || len(r.Spec.Rules) == 0
+	out.Kept = len(out.Rules) > 0 || len(specs) == 0
 	return out
 }
 
 // rule resolves one rule.
-func (m *Mesh) rule(q *incr.Query, r *gwv1.HTTPRoute, spec *gwv1.HTTPRouteRule, field string) (Rule, Verdict) {
-	rule := Rule{Matches: matches(spec.Matches), Timeouts: spec.Timeouts, Retry: spec.Retry}
+func (m *Mesh) rule(q *incr.Query, r referrer, spec *ruleSpec, field string) (Rule, Verdict) {
+	rule := Rule{Matches: matches(spec.Matches), Calls: spec.Calls, Timeouts: spec.Timeouts, Retry: spec.Retry}
 	var problems []Verdict
 	for j, f := range spec.Filters {
 		at := fmt.Sprintf("%s.filters[%d]", field, j)
@@ -74,8 +99,8 @@ func (m *Mesh) rule(q *incr.Query, r *gwv1.HTTPRoute, spec *gwv1.HTTPRouteRule, 
 				rule.Mirrors = append(rule.Mirrors, mirror)
 			}
 		case gwv1.HTTPRouteFilterExtensionRef, gwv1.HTTPRouteFilterExternalAuth:
-			rule.Fail = 500
-			problems = append(problems, wrong(gwv1.RouteReasonInvalidKind, "%s: filters of type %s are not supported: requests of this rule are answered 500", at, f.Type))
+			rule.Fail = r.fail()
+			problems = append(problems, wrong(gwv1.RouteReasonInvalidKind, "%s: filters of type %s are not supported: requests of this rule are %s", at, f.Type, r.answer()))
 		default:
 			rule.Filters = append(rule.Filters, f)
 		}
@@ -84,7 +109,7 @@ func (m *Mesh) rule(q *incr.Query, r *gwv1.HTTPRoute, spec *gwv1.HTTPRouteRule, 
 		problems = append(problems, m.addBackend(q, r, &rule, ref, fmt.Sprintf("%s.backendRefs[%d]", field, j)))
 	}
 	if len(rule.Backends) == 0 && !slices.ContainsFunc(spec.Filters, answers) {
-		rule.Fail = 500
+		rule.Fail = r.fail()
 	}
 	return rule, join(problems)
 }
@@ -109,12 +134,12 @@ func matches(ms []gwv1.HTTPRouteMatch) []gwv1.HTTPRouteMatch {
 }
 
 // addBackend puts a backendRef into its rule, or its share among the unresolved.
-func (m *Mesh) addBackend(q *incr.Query, r *gwv1.HTTPRoute, rule *Rule, ref gwv1.HTTPBackendRef, field string) Verdict {
+func (m *Mesh) addBackend(q *incr.Query, r referrer, rule *Rule, ref gwv1.HTTPBackendRef, field string) Verdict {
 	one := int32(1)
 	weight := uint32(*cmp.Or(ref.Weight, &one))
 	name, bad := m.backend(q, r, ref.BackendObjectReference, field)
 	if bad.OK() {
-		bad = extension(ref.Filters, field)
+		bad = extension(r, ref.Filters, field)
 	}
 	switch {
 	case weight == 0:
@@ -126,16 +151,16 @@ func (m *Mesh) addBackend(q *incr.Query, r *gwv1.HTTPRoute, rule *Rule, ref gwv1
 	return bad
 }
 
-func extension(fs []gwv1.HTTPRouteFilter, field string) Verdict {
+func extension(r referrer, fs []gwv1.HTTPRouteFilter, field string) Verdict {
 	for i, f := range fs {
 		if f.Type != gwv1.HTTPRouteFilterRequestHeaderModifier && f.Type != gwv1.HTTPRouteFilterResponseHeaderModifier {
-			return wrong(gwv1.RouteReasonInvalidKind, "%s.filters[%d]: type %s is not supported on a backendRef: its share of requests is answered 500", field, i, f.Type)
+			return wrong(gwv1.RouteReasonInvalidKind, "%s.filters[%d]: type %s is not supported on a backendRef: its share of requests is %s", field, i, f.Type, r.answer())
 		}
 	}
 	return Verdict{}
 }
 
-func (m *Mesh) mirror(q *incr.Query, r *gwv1.HTTPRoute, f *gwv1.HTTPRequestMirrorFilter, field string) (Mirror, Verdict) {
+func (m *Mesh) mirror(q *incr.Query, r referrer, f *gwv1.HTTPRequestMirrorFilter, field string) (Mirror, Verdict) {
 	name, bad := m.backend(q, r, f.BackendRef, field+".requestMirror.backendRef")
 	out := Mirror{Cluster: OwnRetries(name), Numerator: 100, Denominator: 100}
 	if f.Percent != nil {

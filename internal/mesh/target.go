@@ -121,11 +121,9 @@ func (m *Mesh) parts(q *incr.Query, s subject) (there, has bool) {
 		g := m.gateways.Get(q, k)
 		_, has := g.find(s.Part)
 		return g.Gateway != nil, has
-	case room.HTTPRoute:
-		r, ok := m.HTTPRoutes.Get(q, k)
-		return ok, ok && slices.ContainsFunc(r.Spec.Rules, func(r gwv1.HTTPRouteRule) bool { return named(r.Name, s.Part) })
-	case room.GRPCRoute:
-		return false, false
+	case room.HTTPRoute, room.GRPCRoute:
+		r, ok := m.route(q, routeKey(string(s.Kind), k))
+		return ok, ok && slices.ContainsFunc(r.rules(), func(r ruleSpec) bool { return named(r.Name, s.Part) })
 	}
 	return true, true
 }

@@ -71,7 +71,11 @@ func (m sentBy) String() string {
 }
 
 func (m ports) String() string {
-	return fmt.Sprintf("tcp %s { %s }", either(m.source, "sport", "dport"), strings.Trim(strings.ReplaceAll(fmt.Sprint(m.list), " ", ", "), "[]"))
+	which := "tcp " + either(m.source, "sport", "dport")
+	if len(m.list) == 1 {
+		return fmt.Sprintf("%s %d", which, m.list[0])
+	}
+	return fmt.Sprintf("%s { %s }", which, strings.Trim(strings.ReplaceAll(fmt.Sprint(m.list), " ", ", "), "[]"))
 }
 
 func (m address) String() string {

@@ -2,6 +2,7 @@ package redirect_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -28,6 +29,11 @@ func newNamespace(t testing.TB) *namespace {
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
+	for program, from := range map[string]string{"ip": "iproute2", "nft": "nftables"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%v: apt-get install %s", err, from)
+		}
+	}
 	n := &namespace{t: t, jobs: make(chan func())}
 	failed := make(chan error)
 	go func() {
@@ -49,7 +55,7 @@ func newNamespace(t testing.TB) *namespace {
 // do runs f, and what f starts, in the namespace.
 func (n *namespace) do(f func()) {
 	done := make(chan struct{})
-	n.jobs <- func() { defer close(done); f() }
+	n.jobs <- func() { f(); close(done) }
 	<-done
 }
 
@@ -125,8 +131,8 @@ func (n *namespace) listen(address string, handle func(net.Conn)) net.Listener {
 	return l
 }
 
-// meant asks as Envoy does: by SO_ORIGINAL_DST of the connection's own family, even where the
-// listener has the other one.
+// meant asks the kernel for the destination before a redirection, by the connection's own family even
+// where the listener has the other one. A namespace without redirection knows of none.
 func meant(c *net.TCPConn) string {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -149,6 +155,9 @@ func meant(c *net.TCPConn) string {
 			at = netip.AddrPortFrom(netip.AddrFrom16(v6.Addr.Addr), v6.Addr.Port<<8|v6.Addr.Port>>8)
 		}
 	})
+	if errors.Is(err, unix.ENOENT) {
+		return netip.AddrPortFrom(local.Addr().Unmap(), local.Port()).String()
+	}
 	if controlErr != nil || err != nil {
 		return fmt.Sprint(controlErr, err)
 	}
@@ -159,17 +168,18 @@ func meant(c *net.TCPConn) string {
 func (n *namespace) child(uid, gid int, capabilities []uintptr, role ...string) string {
 	n.t.Helper()
 	var out bytes.Buffer
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(role, " "), "GORACE=atexit_sleep_ms=0")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
+		AmbientCaps: capabilities,
+	}
 	var err error
-	n.do(func() {
-		cmd := exec.Command("/proc/self/exe", role...)
-		cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(role, " "))
-		cmd.Stdout, cmd.Stderr = &out, &out
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Credential:  &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
-			AmbientCaps: capabilities,
-		}
-		err = cmd.Run()
-	})
+	n.do(func() { err = cmd.Start() })
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err != nil {
 		n.t.Fatalf("%s: %v: %s", role, err, &out)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,10 +27,21 @@ func TestMain(m *testing.M) {
 	case len(role) == 0:
 		os.Exit(m.Run())
 	case role[0] == "dial":
-		fmt.Print(dial(role[1], role[2]))
+		fmt.Print(dialAll(role[1:]))
 	case role[0] == "redirect":
 		fmt.Print(redirect.Apply(config))
 	}
+}
+
+// dialAll dials pairs of source and destination at once, and has a line for each.
+func dialAll(pairs []string) string {
+	said := make([]string, len(pairs)/2)
+	var all sync.WaitGroup
+	for i := range said {
+		all.Go(func() { said[i] = dial(pairs[2*i], pairs[2*i+1]) })
+	}
+	all.Wait()
+	return strings.Join(said, "\n")
 }
 
 // dial says what a server says, or why there is none. Source "-" is any.
@@ -67,7 +79,7 @@ const (
 
 var config = redirect.Config{
 	NodeIPs:         []netip.Addr{netip.MustParseAddr("10.77.0.1"), netip.MustParseAddr("fd77::1")},
-	TCPProbePorts:   []uint16{9000, 9001},
+	TCPProbePorts:   []uint16{9000, 9001, 9100},
 	ExcludeInbound:  []uint16{9100},
 	ExcludeOutbound: []uint16{3306, 5432},
 	ExcludeNetworks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.7/32"), netip.MustParsePrefix("2001:db8:1::/48")},
@@ -192,18 +204,21 @@ func (w world) connections(t *testing.T, f family) {
 	}
 }
 
-// TestTheProxysOwnPortsAreNoWayIn: nobody outside reaches them, and who is in the pod does.
+// TestTheProxysOwnPortsAreNoWayIn: nobody outside reaches them.
 func TestTheProxysOwnPortsAreNoWayIn(t *testing.T) {
 	w := newWorld(t, ip4, ip6)
 	w.redirect(t, config)
+	var pairs []string
 	for _, f := range []family{ip4, ip6} {
 		for _, source := range []string{f.node, f.other} {
 			for _, port := range []string{"15000", "15001", "15006", "15007"} {
-				to := net.JoinHostPort(f.pod, port)
-				if got := w.outside.child(root, root, nil, "dial", source, to); got != "dropped" {
-					t.Errorf("from %s to %s: %s", source, to, got)
-				}
+				pairs = append(pairs, source, net.JoinHostPort(f.pod, port))
 			}
+		}
+	}
+	for i, got := range strings.Split(w.outside.child(root, root, nil, append([]string{"dial"}, pairs...)...), "\n") {
+		if got != "dropped" {
+			t.Errorf("from %s to %s: %s", pairs[2*i], pairs[2*i+1], got)
 		}
 	}
 }
@@ -238,11 +253,7 @@ func (w world) payload(t *testing.T, f family) {
 	if _, err := io.WriteString(probe, "secret"); err != nil {
 		t.Fatal(err)
 	}
-	for info(t, probe).Total_retrans < 2 {
-		if err := t.Context().Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	until(t, "TCP tries again", func() bool { return info(t, probe).Total_retrans >= 2 })
 	if got := info(t, app).Bytes_received; got != 0 {
 		t.Errorf("%d bytes of payload arrived", got)
 	}
@@ -250,22 +261,36 @@ func (w world) payload(t *testing.T, f family) {
 
 // greeting is what an app says before it is spoken to.
 func (w world) greeting(t *testing.T, f family) {
-	hung := make(chan error, 1)
+	told := make(chan error, 1)
 	w.pod.listen(":"+greetingPort, func(c net.Conn) {
 		defer c.Close()
-		if _, err := io.WriteString(c, "hello"); err != nil {
-			hung <- err
-			return
+		err := c.SetDeadline(time.Now().Add(patience))
+		if err == nil {
+			_, err = io.WriteString(c, "hello")
 		}
-		_, err := c.Read(make([]byte, 1))
-		hung <- err
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		told <- err
 	})
 	probe := w.probe(t, f, greetingPort)
-	if err := <-hung; !errors.Is(err, syscall.ECONNRESET) {
+	if err := <-told; !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the app was told %v", err)
 	}
 	if got := info(t, probe).Bytes_received; got != 0 {
 		t.Errorf("%d bytes of the greeting arrived", got)
+	}
+}
+
+// patience is how long a condition may take to hold.
+const patience = 20 * time.Second
+
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %v it does not hold that %s", patience, what)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // Config is what differs from pod to pod.
 type Config struct {
 	NodeIPs         []netip.Addr   // where the kubelet's probes come from
-	TCPProbePorts   []uint16       // the kubelet may connect to these, and send nothing
+	TCPProbePorts   []uint16       // the kubelet may connect to these, and send nothing unless they are excluded
 	ExcludeInbound  []uint16       // local ports that are reached without the proxy
 	ExcludeOutbound []uint16       // remote ports that are reached without the proxy
 	ExcludeNetworks []netip.Prefix // destinations that are reached without the proxy
@@ -50,6 +50,7 @@ var (
 
 // Chains are the whole redirection, for one table of the family inet.
 func Chains(c Config) []Chain {
+	c.TCPProbePorts = slices.DeleteFunc(slices.Clone(c.TCPProbePorts), func(port uint16) bool { return slices.Contains(c.ExcludeInbound, port) })
 	chains := []Chain{guard(c), inbound(c), ownCalls(c), outbound(c)}
 	if len(c.TCPProbePorts) > 0 {
 		chains = append(chains, bareSegments(), answers(c))

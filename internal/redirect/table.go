@@ -124,6 +124,13 @@ func (m sentBy) exprs(*transaction) ([]expr.Any, error) {
 func (isTCP) exprs(*transaction) ([]expr.Any, error) { return tcp(), nil }
 
 func (m ports) exprs(t *transaction) ([]expr.Any, error) {
+	offset := uint32(2)
+	if m.source {
+		offset = 0
+	}
+	if len(m.list) == 1 {
+		return append(tcp(), field(expr.PayloadBaseTransportHeader, offset, binaryutil.BigEndian.PutUint16(m.list[0]))...), nil
+	}
 	elements := make([]nftables.SetElement, len(m.list))
 	for i, port := range m.list {
 		elements[i].Key = binaryutil.BigEndian.PutUint16(port)
@@ -131,10 +138,6 @@ func (m ports) exprs(t *transaction) ([]expr.Any, error) {
 	set := &nftables.Set{Table: t.table, Anonymous: true, Constant: true, KeyType: nftables.TypeInetService}
 	if err := t.AddSet(set, elements); err != nil {
 		return nil, err
-	}
-	offset := uint32(2)
-	if m.source {
-		offset = 0
 	}
 	return append(tcp(),
 		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2, DestRegister: register},

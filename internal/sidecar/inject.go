@@ -12,8 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
-
-	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
 // Envoy is what the proxy is given, as internal/envoy makes it.
@@ -67,10 +65,10 @@ func Inject(p *corev1.Pod, o Options, image string, e Envoy, revision string) *c
 	return out
 }
 
-// Revision is short for what a pod without any wishes is given: another image, another default or
-// another release of Weft has another. What e differs by from pod to pod must be left out of it.
-func Revision(d v1alpha1.SidecarDefaults, image string, e Envoy) string {
-	text, err := json.Marshal(Inject(&corev1.Pod{}, defaults(d), image, e, ""))
+// Revision is short for what a pod without any wishes is given by o: another image, another default
+// or another release of Weft has another. What e differs by from pod to pod must be left out of it.
+func Revision(o Options, image string, e Envoy) string {
+	text, err := json.Marshal(Inject(&corev1.Pod{}, o, image, e, ""))
 	if err != nil {
 		panic(err) // a Pod is JSON
 	}

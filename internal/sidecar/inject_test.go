@@ -100,10 +100,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
-	annotated := func(key, value string) string {
-		return `{metadata: {annotations: {"mesh.weft.dev/` + key + `": "` + value + `"}}}`
-	}
+func TestRefusedPods(t *testing.T) {
 	for name, c := range map[string]struct{ pod, namespace, want string }{
 		"host network": {pod: `{spec: {hostNetwork: true}}`,
 			want: "spec.hostNetwork is true: the node's own traffic cannot be captured; turn it off, or keep the pod out of the mesh: label the pod mesh.weft.dev/inject=disabled"},
@@ -129,6 +126,16 @@ func TestRefusals(t *testing.T) {
 		"baseline": {pod: `{}`, namespace: `{metadata: {name: shop, labels: {pod-security.kubernetes.io/enforce: baseline}}}`,
 			want: "namespace shop enforces Pod Security level baseline, which does not allow the capability NET_ADMIN that weft-redirect needs: label the namespace " +
 				"pod-security.kubernetes.io/enforce=privileged (pod-security.kubernetes.io/warn=baseline can go on telling of the rest), or keep the pod out of the mesh: label the pod mesh.weft.dev/inject=disabled"},
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, c.pod, c.namespace, c.want) })
+	}
+}
+
+func TestRefusedAnnotations(t *testing.T) {
+	annotated := func(key, value string) string {
+		return `{metadata: {annotations: {"mesh.weft.dev/` + key + `": "` + value + `"}}}`
+	}
+	for name, c := range map[string]struct{ pod, want string }{
 		"unknown": {pod: annotated("proxy-cores", "2"),
 			want: "annotation mesh.weft.dev/proxy-cores is unknown: remove it, or correct it to one of " + strings.Join(annotations, ", ")},
 		"concurrency":       {pod: annotated("proxy-concurrency", "two"), want: `annotation mesh.weft.dev/proxy-concurrency is "two": write a number from 1 to 64`},
@@ -148,18 +155,22 @@ func TestRefusals(t *testing.T) {
 		"outbound range": {pod: annotated("exclude-outbound-cidrs", "10.0.0.1"),
 			want: `annotation mesh.weft.dev/exclude-outbound-cidrs is "10.0.0.1": "10.0.0.1" has no prefix length: write 10.0.0.1/32 for this address alone`},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var ns *corev1.Namespace
-			if c.namespace != "" {
-				ns = &corev1.Namespace{}
-				if err := yaml.UnmarshalStrict([]byte(c.namespace), ns); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if _, got := OptionsOf(podOf(t, c.pod), ns, v1alpha1.SidecarDefaults{}); got != c.want {
-				t.Errorf("got  %s\nwant %s", got, c.want)
-			}
-		})
+		t.Run(name, func(t *testing.T) { refused(t, c.pod, "", c.want) })
+	}
+}
+
+// refused checks what is wrong with a pod in a namespace; one that is not known, if it is empty.
+func refused(t *testing.T, pod, namespace, want string) {
+	t.Helper()
+	var ns *corev1.Namespace
+	if namespace != "" {
+		ns = &corev1.Namespace{}
+		if err := yaml.UnmarshalStrict([]byte(namespace), ns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, got := OptionsOf(podOf(t, pod), ns, v1alpha1.SidecarDefaults{}); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 
@@ -180,17 +191,18 @@ func TestFit(t *testing.T) {
 }
 
 func TestRevision(t *testing.T) {
-	first := Revision(v1alpha1.SidecarDefaults{}, "weft:1", sampleEnvoy)
-	if again := Revision(v1alpha1.SidecarDefaults{}, "weft:1", sampleEnvoy); again != first {
+	revision := func(d v1alpha1.SidecarDefaults, image string, e Envoy) string { return Revision(defaults(d), image, e) }
+	first := revision(v1alpha1.SidecarDefaults{}, "weft:1", sampleEnvoy)
+	if again := revision(v1alpha1.SidecarDefaults{}, "weft:1", sampleEnvoy); again != first {
 		t.Errorf("%s, then %s", first, again)
 	}
 	other := sampleEnvoy
 	other.Bootstrap = "{}"
 	for name, revision := range map[string]string{
-		"another default":   Revision(v1alpha1.SidecarDefaults{Concurrency: new(int32(4))}, "weft:1", sampleEnvoy),
-		"another image":     Revision(v1alpha1.SidecarDefaults{Image: "envoy:2"}, "weft:1", sampleEnvoy),
-		"another release":   Revision(v1alpha1.SidecarDefaults{}, "weft:2", sampleEnvoy),
-		"another bootstrap": Revision(v1alpha1.SidecarDefaults{}, "weft:1", other),
+		"another default":   revision(v1alpha1.SidecarDefaults{Concurrency: new(int32(4))}, "weft:1", sampleEnvoy),
+		"another image":     revision(v1alpha1.SidecarDefaults{Image: "envoy:2"}, "weft:1", sampleEnvoy),
+		"another release":   revision(v1alpha1.SidecarDefaults{}, "weft:2", sampleEnvoy),
+		"another bootstrap": revision(v1alpha1.SidecarDefaults{}, "weft:1", other),
 	} {
 		if revision == first {
 			t.Errorf("%s has the same revision", name)

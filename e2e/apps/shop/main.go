@@ -2,6 +2,7 @@
 //
 //	shop serve    a web shop: GET / is a page, GET /api/… answers JSON, POST /orders takes an order
 //	shop ledger   the book in which every run of an order is written before it is answered
+//	shop unready  has the shop in the same container turn unready, and serve on; shop ready undoes it
 //
 // It stands for two kinds of application: one that drains when Kubernetes asks it to end, and one
 // that simply exits. Every request carries its own id in the header Order-Id, so that a test can
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -29,14 +31,25 @@ func main() {
 		log.Fatal(serve(serverOptions(os.Args[2:])))
 	case "ledger":
 		log.Fatal(keepLedger(":8080", ":8081"))
+	case "unready":
+		signalShop(syscall.SIGUSR1)
+	case "ready":
+		signalShop(syscall.SIGUSR2)
 	default:
 		usage()
 	}
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: shop serve [-version NAME] [-on-term drain|exit] [-ledger HOST] | shop ledger")
+	fmt.Fprintln(os.Stderr, "usage: shop serve [-version NAME] [-on-term drain|exit] [-ledger HOST] | shop ledger|unready|ready")
 	os.Exit(2)
+}
+
+// signalShop signals the first process of the container.
+func signalShop(s syscall.Signal) {
+	if err := syscall.Kill(1, s); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // options are how one shop behaves.

@@ -26,6 +26,7 @@ type shop struct {
 	pod      string
 	book     *book
 	draining atomic.Bool
+	unready  atomic.Bool // by a signal; it serves on
 }
 
 // answer is the JSON that the shop gives for every request under /api and /orders.
@@ -50,6 +51,7 @@ func serve(o options) error {
 	}
 	seen := &witness{Listener: plain}
 	server := &http.Server{Handler: s.handler(), ConnState: seen.state, ReadHeaderTimeout: 30 * time.Second}
+	go s.flap()
 	go s.end(server, seen)
 	if err := server.Serve(seen); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return err
@@ -73,8 +75,8 @@ func (s *shop) handler() http.Handler {
 }
 
 func (s *shop) ready(w http.ResponseWriter, _ *http.Request) {
-	if s.draining.Load() {
-		http.Error(w, "draining", http.StatusServiceUnavailable)
+	if s.draining.Load() || s.unready.Load() {
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
 	}
 }
 
@@ -114,6 +116,15 @@ func write(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // the client has gone
+}
+
+// flap turns unready and ready again by signals.
+func (s *shop) flap() {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGUSR1, syscall.SIGUSR2)
+	for sign := range told {
+		s.unready.Store(sign == syscall.SIGUSR1)
+	}
 }
 
 // end waits for SIGTERM. A draining shop turns unready, asks every client to close its connection,

@@ -20,6 +20,7 @@ var needs = []struct{ pkg, program string }{
 	{"conntrack", "conntrack"},
 	{"iproute2", "ip"},
 	{"mount", "mount"},
+	{"tcpdump", "tcpdump"}, // for tests that look at what passes a pod's interface
 }
 
 // InstallPackages installs the Debian packages that the node needs and misses.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -112,6 +113,30 @@ func (t Table) Kill(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %d processes to end: %w", len(members), ctx.Err())
+		case <-time.After(killInterval):
+		}
+	}
+}
+
+// End kills the processes of one name, without what they started, and waits until they are gone.
+func (t Table) End(ctx context.Context, name string) error {
+	for {
+		members, err := t.members()
+		if err != nil {
+			return err
+		}
+		members = slices.DeleteFunc(members, func(m member) bool { return m.name != name })
+		if len(members) == 0 {
+			return nil
+		}
+		for _, m := range members {
+			if err := t.kill(m); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s to end: %w", name, ctx.Err())
 		case <-time.After(killInterval):
 		}
 	}

@@ -134,3 +134,24 @@ func TestConflict(t *testing.T) {
 		}
 	}
 }
+
+func TestEndEndsOneNameAlone(t *testing.T) {
+	table := newTable(t)
+	for _, name := range []string{"one", "two"} {
+		if err := table.Start(sleeper(t, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitForMembers(t, table, 4) // each with its child
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := table.End(ctx, "one"); err != nil {
+		t.Fatal(err)
+	}
+	if _, running := find(t, table, "one"); running {
+		t.Error("the process runs on")
+	}
+	if _, running := find(t, table, "two"); !running {
+		t.Error("a process of another name was killed")
+	}
+}

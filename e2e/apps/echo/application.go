@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
+
+	"github.com/weft-mesh/weft/e2e/call"
+)
+
+// application is all the ports.
+type application struct {
+	pod      string
+	ports    []*port
+	health   *health.Server
+	draining atomic.Bool
+}
+
+// newApplication has all ports closed.
+func newApplication(pod string) (*application, error) {
+	a := &application{pod: pod, health: health.NewServer()}
+	own, err := certificate()
+	if err != nil {
+		return nil, err
+	}
+	secure := &tls.Config{Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12}
+	a.ports = []*port{
+		{name: "http", address: ":8080", serve: a.http},
+		{name: "h2c", address: ":8081", serve: a.h2c},
+		{name: "tls", address: ":8443", serve: func(l net.Listener) error { return a.lines(tls.NewListener(l, secure), "TLS", "") }},
+		{name: "tcp", address: ":9000", serve: func(l net.Listener) error { return a.lines(l, "TCP", "") }},
+		{name: "greeting", address: ":9001", serve: func(l net.Listener) error { return a.lines(l, "TCP", "welcome\n") }},
+		{name: "grpc", address: ":9090", serve: a.grpc},
+		{name: "exec"},
+	}
+	return a, nil
+}
+
+func (a *application) listen() error {
+	for _, p := range a.ports {
+		if err := p.turn(true); err != nil {
+			return fmt.Errorf("open port %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+func (a *application) drain() {
+	a.draining.Store(true)
+	a.health.Shutdown()
+}
+
+func (a *application) http(l net.Listener) error {
+	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 30 * time.Second}
+	return server.Serve(l)
+}
+
+// h2c speaks HTTP/2 without TLS and nothing else.
+func (a *application) h2c(l net.Listener) error {
+	var only http.Protocols
+	only.SetUnencryptedHTTP2(true)
+	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 30 * time.Second, Protocols: &only}
+	return server.Serve(l)
+}
+
+func (a *application) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if a.draining.Load() {
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+		}
+	})
+	mux.Handle("/socket", websocket.Handler(a.socket))
+	mux.HandleFunc("/", a.echo)
+	return mux
+}
+
+func (a *application) echo(w http.ResponseWriter, r *http.Request) {
+	said, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return // the client has gone
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr),
+		Said: string(said), Path: r.URL.RequestURI(), Headers: r.Header})
+}
+
+func (a *application) socket(conn *websocket.Conn) {
+	for {
+		var said string
+		if err := websocket.Message.Receive(conn, &said); err != nil {
+			return
+		}
+		answer := call.Answer{Pod: a.pod, Protocol: "WebSocket", Remote: host(conn.Request().RemoteAddr), Said: said}
+		if err := websocket.JSON.Send(conn, answer); err != nil {
+			return
+		}
+	}
+}
+
+func (a *application) grpc(l net.Listener) error {
+	server := grpc.NewServer()
+	call.Serve(server, a)
+	grpc_health_v1.RegisterHealthServer(server, a.health)
+	return server.Serve(l)
+}
+
+// Say is the gRPC method.
+func (a *application) Say(ctx context.Context, text string) (string, error) {
+	from, known := peer.FromContext(ctx)
+	if !known {
+		return "", errors.New("the call comes from nowhere")
+	}
+	answer, err := json.Marshal(call.Answer{Pod: a.pod, Protocol: "gRPC", Remote: host(from.Addr.String()), Said: text})
+	return string(answer), err
+}
+
+// lines answers each line with one, after a greeting if there is one.
+func (a *application) lines(l net.Listener, protocol, greeting string) error {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go a.talk(conn, protocol, greeting)
+	}
+}
+
+func (a *application) talk(conn net.Conn, protocol, greeting string) {
+	defer conn.Close()
+	if _, err := io.WriteString(conn, greeting); err != nil {
+		return
+	}
+	said := bufio.NewScanner(conn)
+	for said.Scan() {
+		answer := call.Answer{Pod: a.pod, Protocol: protocol, Remote: host(conn.RemoteAddr().String()), Said: said.Text()}
+		if err := json.NewEncoder(conn).Encode(answer); err != nil {
+			return
+		}
+	}
+}
+
+// host leaves the port out.
+func host(address string) string {
+	ip, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return ip
+}
+
+// certificate is the application's own, by which a client sees that nobody else ended its TLS.
+func certificate() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "echo"}, DNSNames: []string{"own.echo.test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(48 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}

@@ -1,0 +1,40 @@
+package envoy
+
+import (
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// unsentHeader on an answer says that its proxy sent nothing of the request to the app beside it. A
+// caller's proxy may then try any method again, on another endpoint. No app sees it: every route
+// configuration removes it from what it passes on, after Envoy has decided whether to try again.
+const unsentHeader = "x-weft-unsent"
+
+// unsentReplies is for the manager in front of the app: it marks the answers that Envoy gives for want
+// of a connection (UF), of an endpoint (UH) or of room in a circuit breaker (UO). They prove that the
+// app has seen nothing only while the app's Cluster has no retry policy but retryInbound, for a
+// request that was sent before it was tried again may end with the same flags. The manager's routes
+// must remove unsentHeader, or an app could set it.
+func unsentReplies() *hcmv3.LocalReplyConfig {
+	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
+		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+			ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"UF", "UH", "UO"}},
+		}},
+		HeadersToAdd: []*corev3.HeaderValueOption{
+			headerValue(unsentHeader, "true", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+		},
+	}}}
+}
+
+// retryInbound is the retry policy of an app's Cluster beside it. It is about connections that the app
+// ended while they were idle. An app that does not listen is left to the caller, who may have others.
+func retryInbound() *routev3.RetryPolicy {
+	return &routev3.RetryPolicy{
+		RetryOn:      "refused-stream,reset-before-request",
+		NumRetries:   wrapperspb.UInt32(unsentAttempts),
+		RetryBackOff: backoff(unsentBackoff),
+	}
+}

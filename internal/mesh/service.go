@@ -1,0 +1,132 @@
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// frontend are the ports of a Service that a parentRef selects and on which a route can act.
+func (m *Mesh) frontend(q *incr.Query, a attached) ([]int32, Verdict) {
+	const refused = gwv1.RouteReasonNoMatchingParent
+	svc, ok := m.Services.Get(q, a.Service)
+	switch {
+	case !ok:
+		return nil, wrong(refused, "%s: Service %s does not exist", a.Field, a.Service)
+	case svc.Spec.Type == corev1.ServiceTypeExternalName:
+		return nil, wrong(refused, "%s: Service %s is of type ExternalName, which has no address of its own by which its requests are known: name a Service with a cluster IP", a.Field, a.Service)
+	case svc.Spec.ClusterIP == corev1.ClusterIPNone:
+		return nil, wrong(refused, "%s: Service %s is headless: it has no address of its own by which its requests are known: name a Service with a cluster IP", a.Field, a.Service)
+	}
+	verdict := wrong(refused, "%s: Service %s has no port that matches sectionName and port", a.Field, a.Service)
+	var out []int32
+	for _, p := range svc.Spec.Ports {
+		if (a.Ref.SectionName != nil && string(*a.Ref.SectionName) != p.Name) || (a.Ref.Port != nil && *a.Ref.Port != p.Port) {
+			continue
+		}
+		if !routable(p) {
+			verdict = wrong(gwv1.RouteReasonUnsupportedProtocol, "%s: port %d of Service %s carries no HTTP that a proxy could read: see its protocol, appProtocol and name", a.Field, p.Port, a.Service)
+			continue
+		}
+		out = append(out, p.Port)
+	}
+	if len(out) > 0 {
+		return out, Verdict{}
+	}
+	return nil, verdict
+}
+
+// portKey is a port of a Service.
+func portKey(service string, port int32) string { return fmt.Sprintf("%s:%d", service, port) }
+
+// frontendKey is a port of a Service as the routes of a namespace have it: its producer's, or a
+// consumer's.
+func frontendKey(service string, port int32, namespace string) string {
+	return portKey(service, port) + "|" + namespace
+}
+
+// namespaceOf is the namespace of a route by its routeKey.
+func namespaceOf(k string) string { return strings.Split(k, "/")[1] }
+
+// frontends are the Service ports that a route acts on.
+func (m *Mesh) frontends(q *incr.Query, k string) []string {
+	return m.frontendKeys(q, k, m.attached.Get(q, k))
+}
+
+// frontendKeys are the portKeys and frontendKeys of what a route was given; none if it is not served.
+func (m *Mesh) frontendKeys(q *incr.Query, k string, given []attached) []string {
+	var out []string
+	for _, a := range given {
+		for _, port := range a.Ports {
+			out = append(out, portKey(a.Service, port), frontendKey(a.Service, port, namespaceOf(k)))
+		}
+	}
+	if len(out) == 0 || !m.serviceBound.Get(q, k).Kept || !m.quarantined(q, k).OK() {
+		return nil
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// serviceRoutes are the routes, by routeKey, by which pods of namespace consumer reach a port of a
+// Service: those of their own namespace, or where it has none, those of the Service's.
+func (m *Mesh) serviceRoutes(q *incr.Query, service string, port int32, consumer string) []string {
+	if own := m.frontedBy.Get(q, frontendKey(service, port, consumer)); len(own) > 0 {
+		return own
+	}
+	producer, _, _ := strings.Cut(service, "/")
+	return m.frontedBy.Get(q, frontendKey(service, port, producer))
+}
+
+// serviceRules are the rules of the routes whose parent is a port of a Service, as pods of namespace
+// consumer see them; false when there is none, and requests go to the Service as they are.
+func (m *Mesh) serviceRules(q *incr.Query, service string, port int32, consumer string) ([]Rule, bool) {
+	var out []Rule
+	ks := m.serviceRoutes(q, service, port, consumer)
+	for _, k := range ks {
+		out = append(out, m.serviceBound.Get(q, k).Rules...)
+	}
+	return out, len(ks) > 0
+}
+
+// consumers are the namespaces with routes of their own for a port of another namespace's Service,
+// in order.
+func (m *Mesh) consumers(q *incr.Query, service string, port int32) []string {
+	producer, _, _ := strings.Cut(service, "/")
+	var out []string
+	for _, k := range m.frontedBy.Get(q, portKey(service, port)) {
+		if ns := namespaceOf(k); ns != producer {
+			out = append(out, ns)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// serviceRouteWants are the clusters that a route sends to by the Services that it is attached to: a
+// producer's route has every sidecar see them, a consumer's those of its namespace.
+func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
+	if len(m.frontends(q, k)) == 0 {
+		return nil
+	}
+	clusters := m.serviceBound.Get(q, k).clusters()
+	for _, a := range m.attached.Get(q, k) {
+		if len(a.Ports) == 0 {
+			continue
+		}
+		scope := NamespaceScope(namespaceOf(k))
+		if strings.HasPrefix(a.Service, namespaceOf(k)+"/") {
+			scope = MeshScope
+		}
+		for _, c := range clusters {
+			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
