@@ -34,8 +34,8 @@ type Mesh struct {
 	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
 	PodsIn   *incr.View[string, string]
 	inbounds *incr.Memo[string, Inbound]
-	// scopesUnder are the scopes of whose pods a MeshPolicy selects some.
-	scopesUnder *incr.View[string, string]
+	// scopesUnder are the scopes of whose pods a MeshPolicy selects some; Reaches the same, by pairs.
+	scopesUnder, Reaches *incr.View[string, string]
 
 	// The ranges of pods' IPs as nodes tell them and as they were seen, each as one group, and the
 	// nodes at an address.
@@ -104,6 +104,7 @@ func (m *Mesh) laySidecars(t *cluster.Tables) {
 	m.inbounds = incr.NewMemo(t.Graph, "inbound", same[Inbound], m.inbound)
 	m.PodsIn = incr.NewView(t.Pods, "podsIn", m.podScopes)
 	m.scopesUnder = incr.NewView[string](m.PodsIn, "policiesUnder", m.policiesUnder)
+	m.Reaches = incr.NewView[string](m.PodsIn, "reaches", m.reaches)
 	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
 	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
 	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
