@@ -249,6 +249,9 @@ func (i *installation) answerAll() {
 	ready := cmv1.CertificateCondition{Type: cmv1.CertificateConditionReady, Status: cmmeta.ConditionTrue, Reason: "Ready"}
 	i.answer(xdsName, ready)
 	i.answer(webhooks.Name, ready)
+	i.await(v1alpha1.ConditionReconciling, metav1.ConditionTrue, "IdentityPending", "Issuer/weft-mesh-ca-1 has signed nothing yet")
+	signers := &issuers{installation: i, roots: map[string]*authority{}}
+	signers.await("an identity", func(s *v1alpha1.IdentityStatus) bool { return s.Phase == "Steady" })
 	i.await(v1alpha1.ConditionReady, metav1.ConditionTrue, "Serving")
 	var m v1alpha1.Mesh
 	if err := i.Get(i.Context(), client.ObjectKey{Name: v1alpha1.MeshName}, &m); err != nil {

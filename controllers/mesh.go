@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
@@ -142,10 +143,21 @@ func (m *MeshStatus) conditions(ctx context.Context) ([]metav1.Condition, error)
 			return append(all, notReady(problem.condition, problem.reason, problem.message)...), nil
 		}
 	}
-	return append(all, metav1.Condition{
+	identity := m.Identity()
+	if identity == nil || identity.Phase == waiting {
+		return append(all, notReady(v1alpha1.ConditionReconciling, "IdentityPending", whyWaiting(identity))...), nil
+	}
+	all = append(all, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Serving",
 		Message: "Weft serves, and all it needs is there.",
-	}), nil
+	})
+	if identity.Phase != string(pki.Steady) {
+		all = append(all, metav1.Condition{
+			Type: v1alpha1.ConditionReconciling, Status: metav1.ConditionTrue, Reason: "RootChange",
+			Message: fmt.Sprintf("The mesh's root is being changed (%s): see status.identity.waitingFor.", identity.Phase),
+		})
+	}
+	return all, nil
 }
 
 func available(condition string, found Found) metav1.Condition {

@@ -42,7 +42,8 @@ type Trust struct {
 	Identities func() []mesh.Identity // every one
 	Changed    func()                 // called when Status differs
 
-	absent absence
+	absent  absence
+	written pki.State // last, which the cache may not hold yet
 	mu     sync.Mutex
 	status *v1alpha1.IdentityStatus
 }
@@ -89,7 +90,7 @@ func (t *Trust) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, err
 	s := pki.SettingsOf(&settings)
 	state, err := t.read(ctx)
 	if err != nil {
-		t.say(v1alpha1.IdentityStatus{Phase: "Waiting", Problems: []v1alpha1.IdentityProblem{{Message: clip(err.Error(), maxRefusalDetail)}}})
+		t.say(v1alpha1.IdentityStatus{Phase: waiting, Problems: []v1alpha1.IdentityProblem{{Message: clip(err.Error(), maxRefusalDetail)}}})
 		return ctrl.Result{}, err
 	}
 	failed := []error{t.guard(ctx, s, state), t.prepare(ctx, s)}
@@ -98,8 +99,8 @@ func (t *Trust) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, err
 		return ctrl.Result{}, errors.Join(append(failed, err)...)
 	}
 	next := pki.Next(state, seen)
-	if next.Serial != state.Serial {
-		failed = append(failed, apply(ctx, t.Client, next.ConfigMap()))
+	if err := t.write(ctx, next); err != nil {
+		return ctrl.Result{}, errors.Join(append(failed, err)...)
 	}
 	failed = append(failed, t.intermediate(ctx, s, next), t.clear(ctx, s, next))
 	t.say(t.report(next, seen, problem))
@@ -109,8 +110,11 @@ func (t *Trust) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, err
 	return ctrl.Result{RequeueAfter: trustRetry}, errors.Join(failed...)
 }
 
-// read is the state that was written last.
+// read is the state that was written last, by this operator or by the one before.
 func (t *Trust) read(ctx context.Context) (pki.State, error) {
+	if t.written.Phase != pki.Waiting {
+		return t.written, nil
+	}
 	var cm corev1.ConfigMap
 	err := t.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: pki.StateName}, &cm)
 	if client.IgnoreNotFound(err) != nil {
@@ -120,6 +124,18 @@ func (t *Trust) read(ctx context.Context) (pki.State, error) {
 		return pki.State{}, nil
 	}
 	return pki.ParseState(&cm)
+}
+
+// write writes a state down. One that could not be written did not come about.
+func (t *Trust) write(ctx context.Context, state pki.State) error {
+	if state.Phase == pki.Waiting {
+		return nil
+	}
+	if err := apply(ctx, t.Client, state.ConfigMap()); err != nil {
+		return err
+	}
+	t.written = state
+	return nil
 }
 
 // guard keeps everybody else from the issuers.

@@ -16,6 +16,17 @@ const (
 	maxWaiting = 32
 )
 
+// waiting is the phase while nothing was ever signed, as the Mesh says it.
+const waiting = "Waiting"
+
+// whyWaiting says what the mesh's identities wait for.
+func whyWaiting(s *v1alpha1.IdentityStatus) string {
+	if s != nil && len(s.Problems) > 0 && s.Problems[0].ServiceAccount == "" {
+		return s.Problems[0].Message
+	}
+	return "The issuer of the mesh's identities is being looked at."
+}
+
 // Status is what the Mesh says of identity; nil before it is known.
 func (t *Trust) Status() *v1alpha1.IdentityStatus {
 	t.mu.Lock()
@@ -35,7 +46,7 @@ func (t *Trust) say(s v1alpha1.IdentityStatus) {
 
 // report is the status of a state. problem is what is wrong with the issuer that the Mesh names.
 func (t *Trust) report(state pki.State, o pki.Observation, problem string) v1alpha1.IdentityStatus {
-	s := v1alpha1.IdentityStatus{Phase: cmp.Or(string(state.Phase), "Waiting")}
+	s := v1alpha1.IdentityStatus{Phase: cmp.Or(string(state.Phase), waiting)}
 	if state.Phase != pki.Waiting {
 		s.Issuer = state.Issuer.String()
 	}

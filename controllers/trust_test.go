@@ -193,6 +193,21 @@ func (is *issuers) refuses(says string, edit func(*v1alpha1.Mesh)) {
 	}
 }
 
+// restores expects the state of the roots to come back as it was.
+func (is *issuers) restores(name string) {
+	is.Helper()
+	cm := &corev1.ConfigMap{ObjectMeta: system(name)}
+	is.awaitObject(cm)
+	if err := is.Delete(is.Context(), cm.DeepCopy()); err != nil {
+		is.Fatal(err)
+	}
+	again := &corev1.ConfigMap{ObjectMeta: system(name)}
+	is.awaitObject(again)
+	if again.UID == cm.UID || !maps.Equal(again.Data, cm.Data) {
+		is.Errorf("it came back as %v", again.Data)
+	}
+}
+
 func (is *issuers) awaitGone(o client.Object) {
 	is.Helper()
 	eventually(is.T, fmt.Sprintf("the end of %T %s", o, o.GetName()), func(ctx context.Context) bool {
@@ -243,6 +258,7 @@ func TestIdentities(t *testing.T) {
 		t.Errorf("it is called %v", leaf.Spec.URIs)
 	}
 
+	is.restores(pki.StateName)
 	is.change(func(i *v1alpha1.Identity) { i.AuthorityRevision = 2 })
 	second := is.await("another authority", steady("Issuer/weft-mesh-ca-2"))
 	if slices.Equal(first.RootsTrusted, second.RootsTrusted) {
@@ -276,6 +292,49 @@ func TestIdentities(t *testing.T) {
 	}
 	is.await("another root of the same issuer", func(s *v1alpha1.IdentityStatus) bool {
 		return steady("ClusterIssuer/vault")(s) && !slices.Equal(s.RootsTrusted, third.RootsTrusted)
+	})
+}
+
+// TestRestart: an operator that starts in the middle of a change of root goes on with it, and trusts
+// meanwhile what was trusted.
+func TestRestart(t *testing.T) {
+	is := &issuers{installation: newInstallation(t), roots: map[string]*authority{}, silent: map[string]bool{}, extra: map[string]string{}}
+	installGatewayAPI(t, is.config)
+	installCertManager(t, is.config)
+	create(t, is.Client, &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}}, gatewayNamed("edge", nil))
+	until := func(what string, holds func(*v1alpha1.IdentityStatus) bool, first func()) {
+		t.Run(what, func(t *testing.T) {
+			i := *is.installation
+			part := *is
+			part.installation, i.T = &i, t
+			i.operate()
+			first()
+			part.await(what, holds)
+		})
+	}
+	until("steady", steady("Issuer/weft-mesh-ca-1"), func() {})
+	const leaf = "sa.default.edge-weft"
+	until("switching", func(s *v1alpha1.IdentityStatus) bool { return s.Phase == "Switching" }, func() {
+		is.extra[leaf] = "spiffe://cluster.local/ns/default/sa/admin"
+		is.change(func(i *v1alpha1.Identity) { i.AuthorityRevision = 2 })
+	})
+	until("still switching", func(s *v1alpha1.IdentityStatus) bool {
+		return s.Phase == "Switching" && len(s.RootsTrusted) == 2 && slices.Equal(s.WaitingFor, []string{"default/edge-weft"})
+	}, func() {
+		var m v1alpha1.Mesh
+		if err := is.Get(t.Context(), client.ObjectKey{Name: v1alpha1.MeshName}, &m); err != nil {
+			t.Fatal(err)
+		}
+		m.Status.Identity = nil // what the operator before said
+		if err := is.Status().Update(t.Context(), &m); err != nil {
+			t.Fatal(err)
+		}
+	})
+	until("steady again", steady("Issuer/weft-mesh-ca-2"), func() {
+		delete(is.extra, leaf)
+		if err := is.Delete(t.Context(), &corev1.Secret{ObjectMeta: system(leaf)}); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 

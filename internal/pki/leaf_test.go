@@ -213,26 +213,32 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// FuzzCheckLeaf: whatever a Secret holds, what is taken has one name, the right one.
+// FuzzCheckLeaf: whatever names an issuer writes, and whatever follows in the chain, what is taken has
+// one name, the right one; and that is taken.
 func FuzzCheckLeaf(f *testing.F) {
-	root := newAuthority(f, "root", nil)
-	key := ecKey(f, elliptic.P256())
-	for _, names := range [][]string{{web}, {web, web}, nil} {
-		leaf := sign(f, &root, key, func(c *x509.Certificate) { c.URIs = uris(f, names...) })
-		f.Add(leaf.pem(), keyPEM(f, key), root.pem())
-		f.Add(append(leaf.pem(), root.pem()...), keyPEM(f, key), []byte(nil))
-	}
-	f.Fuzz(func(t *testing.T, chain, key, authority []byte) {
-		roots, problem := RootsOf(&corev1.Secret{Data: map[string][]byte{"ca.crt": authority, "tls.crt": chain}})
-		if (problem == "") != (len(roots) > 0) {
-			t.Fatalf("%d roots and %q", len(roots), problem)
+	root, key := newAuthority(f, "root", nil), ecKey(f, elliptic.P256())
+	private := keyPEM(f, key)
+	f.Add(web, false, []byte(nil))
+	f.Add(web+"\n"+web, false, []byte("x"))
+	f.Add("", true, []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"))
+	f.Add("spiffe://cluster.local/ns/shop/sa/web2\nhttps://web", false, []byte("-----BEGIN"))
+	f.Fuzz(func(t *testing.T, names string, authority bool, more []byte) {
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: root.cert.NotBefore, NotAfter: root.cert.NotAfter, BasicConstraintsValid: true, IsCA: authority}
+		for n := range strings.Lines(names) {
+			if u, err := url.Parse(strings.TrimSpace(n)); err == nil {
+				c.URIs = append(c.URIs, u)
+			}
 		}
-		leaf, problem := CheckLeaf(chain, key, web, roots)
-		if problem != "" {
-			return
+		der, err := x509.CreateCertificate(rand.Reader, c, root.cert, key.Public(), root.key)
+		if err != nil {
+			return // no issuer can write these
 		}
-		if certs := parse(leaf.Chain); len(certs) > 0 && (len(certs[0].URIs) != 1 || certs[0].URIs[0].String() != web) {
-			t.Fatalf("taken: %v", certs[0].URIs)
+		chain := append(encode(der), more...)
+		RootsOf(&corev1.Secret{Data: map[string][]byte{"ca.crt": more, "tls.crt": chain}})
+		_, problem := CheckLeaf(chain, private, web, []Root{Root(root.pem())})
+		right := len(c.URIs) == 1 && c.URIs[0].String() == web && !authority
+		if !right && problem == "" || right && problem != "" && len(more) == 0 {
+			t.Fatalf("names %q, an authority: %t: %q", names, authority, problem)
 		}
 	})
 }
