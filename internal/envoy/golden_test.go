@@ -91,7 +91,7 @@ func TestResources(t *testing.T) {
 	resources := map[string]proto.Message{
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
-		"listener-https":      envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https}),
+		"listener-https":      envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),
 		"routes":              envoy.RouteConfiguration("gateway/shop/web/80"),
 		"cluster-http1":       envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),
 		"cluster-own-retries": envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80/own-retries", Protocol: mesh.HTTP1, OwnRetries: true}),

@@ -35,7 +35,7 @@ func Listener(l mesh.Listener) *listenerv3.Listener {
 	}
 	inspected := len(listener.ListenerFilters) > 0
 	for _, c := range l.Chains {
-		listener.FilterChains = append(listener.FilterChains, filterChain(l.Port, c, inspected))
+		listener.FilterChains = append(listener.FilterChains, filterChain(l, c, inspected))
 	}
 	return listener
 }
@@ -47,10 +47,10 @@ func tlsInspector() *listenerv3.ListenerFilter {
 	}
 }
 
-func filterChain(port uint32, c mesh.Chain, inspected bool) *listenerv3.FilterChain {
+func filterChain(l mesh.Listener, c mesh.Chain, inspected bool) *listenerv3.FilterChain {
 	chain := &listenerv3.FilterChain{
 		Name:    c.Name,
-		Filters: []*listenerv3.Filter{networkFilter(connectionManager(port, c.Routes))},
+		Filters: []*listenerv3.Filter{networkFilter(connectionManager(l, c.Routes))},
 	}
 	if inspected {
 		chain.FilterChainMatch = chainMatch(c)
