@@ -31,7 +31,7 @@ func (m *Mesh) carriers(q *incr.Query, k string) (out []Want) {
 		return nil
 	}
 	for _, scope := range m.scopesUnder.Get(q, k) {
-		if p.Spec.MTLS != nil {
+		if p.Spec.MTLS != nil || p.Spec.ServerTLS != nil {
 			out = append(out, Want{scope, KindListener, InboundListener, scope}, Want{scope, KindListener, NodeInboundListener, scope})
 		}
 		if p.Spec.Egress != nil {
