@@ -23,8 +23,8 @@ import (
 type doors struct {
 	*stage.Scene
 	t       *testing.T
-	front   *stage.Gateway
-	gateway corev1.Pod
+	door    string     // where clients connect to: the Gateway's port 443
+	gateway corev1.Pod // one of the Gateway's proxies
 	ours    *stage.Authority
 	serials map[string]string // of the certificates, by host
 }
@@ -51,7 +51,8 @@ func openDoors(t *testing.T, name string) *doors {
 	echo(t, d.Scene, "next", "declared", "{}")
 	d.Apply(manifest(t, "mesh/doors.yaml"))
 	d.Rollout("echo", "next")
-	d.front = d.Gateway("front")
+	d.door = d.Gateway("front").At(443)
+	d.Rollout("front-weft")
 	d.Holds("public")
 	var pods corev1.PodList
 	d.must(d.List(t.Context(), &pods, client.InNamespace(d.Namespace), client.MatchingLabels{gwv1.GatewayNameLabelKey: "front"}))
@@ -74,7 +75,7 @@ func (d *doors) must(err error) {
 func (d *doors) visit(ctx context.Context, host, path string, headers map[string]string) (out call.Outcome, err error) {
 	transport := &http.Transport{TLSClientConfig: d.ours.Client(host), DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", d.front.At(443))
+			return new(net.Dialer).DialContext(ctx, "tcp", d.door)
 		}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+path, nil)
 	if err != nil {
@@ -150,6 +151,7 @@ func (d *doors) from(out call.Outcome, caller string) {
 func TestTheSidecarEndsTLS(t *testing.T) {
 	d := openDoors(t, "through")
 	d.visited(publicHost, "/", nil)
+	d.door = at(d.gateway.Status.PodIP, 443) // the proxy that is looked at
 	capture := d.Capture(d.gateway, "envoy")
 	secret := word("secret")
 	out := d.visited(publicHost, "/", map[string]string{"Secret": secret, "X-Forwarded-Client-Cert": "URI=spiffe://forged"})
@@ -164,7 +166,7 @@ func TestTheSidecarEndsTLS(t *testing.T) {
 	}
 	// A word that must be seen, after the secret: it is no TLS, and refused, but it passes.
 	end := word("end")
-	call.Do(t.Context(), call.Request{Protocol: call.TCP, Address: d.front.At(443), Text: end})
+	call.Do(t.Context(), call.Request{Protocol: call.TCP, Address: d.door, Text: end})
 	capture.Sees(end)
 	names := capture.Count(publicHost)
 	t.Logf("at the Gateway the secret passed in plaintext %d times, and the SNI of one connection %d times", capture.Count(secret), names)
@@ -184,7 +186,7 @@ func (d *doors) others() {
 	var shown *tls.ConnectionState
 	handshake := func(ctx context.Context, host string) error {
 		dialer := tls.Dialer{Config: &tls.Config{ServerName: host, InsecureSkipVerify: true}} //nolint:gosec // what is shown is looked at
-		conn, err := dialer.DialContext(ctx, "tcp", d.front.At(443))
+		conn, err := dialer.DialContext(ctx, "tcp", d.door)
 		if err != nil {
 			return err
 		}
