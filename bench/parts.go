@@ -4,31 +4,45 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/weft-mesh/weft/bench/benchmarks"
 	"github.com/weft-mesh/weft/bench/figure"
 )
 
+// changesOf are the benchmarks of the changes of one world, of two sizes, and of that world from
+// scratch.
+type changesOf struct {
+	folder, unit, prefix string
+	changes              []string
+	times                string // how often each change is made, as -benchtime
+	scratch              string // and the world
+	count                int
+}
+
+// worlds are what the computation is measured with: remembered functions alone, a Gateway, a mesh.
+var worlds = []changesOf{
+	{"internal/incr", "services", "", []string{"EndpointChange"}, "2000x", "3x", 5},
+	{"internal/core", "routes", "", []string{"EndpointChange", "RouteChange"}, "2000x", "3x", 5},
+	{"internal/core", "services", "Mesh", []string{"Endpoint", "Pod", "Account", "Service", "Route", "Policy"}, "500x", "1x", 3},
+}
+
 // core measures what one change costs the computation, and everything from scratch beside it.
 func core(ctx context.Context, root string) (all []figure.Figure, err error) {
-	for _, of := range []struct {
-		folder, unit string
-		changes      []string
-	}{
-		{"internal/incr", "services", []string{"EndpointChange"}},
-		{"internal/core", "routes", []string{"EndpointChange", "RouteChange"}},
-	} {
-		quick, err := benchmarks.Run{Package: of.folder, Bench: "Change$", Time: "2000x", Count: 5}.Measure(ctx, root)
+	for _, w := range worlds {
+		whole := w.prefix + "FromScratch"
+		quick, err := benchmarks.Run{Package: w.folder, Bench: "^Benchmark" + w.prefix + "(" + strings.Join(w.changes, "|") + ")$", Time: w.times, Count: w.count}.Measure(ctx, root)
 		if err != nil {
 			return nil, err
 		}
-		scratch, err := benchmarks.Run{Package: of.folder, Bench: "FromScratch", Time: "3x", Count: 3}.Measure(ctx, root)
+		scratch, err := benchmarks.Run{Package: w.folder, Bench: "^Benchmark" + whole + "$", Time: w.scratch, Count: 3}.Measure(ctx, root)
 		if err != nil {
 			return nil, err
 		}
-		for _, change := range of.changes {
+		for _, change := range w.changes {
 			for _, size := range []string{"1000", "10000"} {
-				all = append(all, perChange(of.folder, change, size+of.unit, quick, scratch)...)
+				at := "/" + size + w.unit
+				all = append(all, perChange(w.folder+" "+w.prefix+change+" at "+size+w.unit, quick[w.prefix+change+at], scratch[whole+at])...)
 			}
 		}
 	}
@@ -36,13 +50,15 @@ func core(ctx context.Context, root string) (all []figure.Figure, err error) {
 }
 
 // perChange is the time of one change and, where it is known, what it sends.
-func perChange(folder, change, size string, quick, scratch benchmarks.Results) []figure.Figure {
-	name := folder + " " + change + " at " + size
-	time := figure.Figure{Name: name, Unit: "µs", Samples: scaled(quick[change+"/"+size]["ns/op"], 1e-3)}
-	whole := figure.Figure{Samples: scaled(scratch["FromScratch/"+size]["ns/op"], 1e-3)}.Median()
+func perChange(name string, quick, scratch map[string][]float64) []figure.Figure {
+	time := figure.Figure{Name: name, Unit: "µs", Samples: scaled(quick["ns/op"], 1e-3)}
+	whole := figure.Figure{Samples: scaled(scratch["ns/op"], 1e-3)}.Median()
 	time.Beside = []string{fmt.Sprintf("from scratch, same run: %.1f ms, %.0f times that", whole/1e3, whole/time.Median())}
+	if len(quick["B/op"]) > 0 {
+		time.Beside = append(time.Beside, fmt.Sprintf("%.1f kB allocated; from scratch %.0f MB", one(quick, "B/op")/1e3, one(scratch, "B/op")/1e6))
+	}
 	all := []figure.Figure{time}
-	if bytes := quick[change+"/"+size]["wire-B/op"]; len(bytes) > 0 {
+	if bytes := quick["wire-B/op"]; len(bytes) > 0 {
 		all = append(all, figure.Figure{Name: name + ": resources sent", Unit: "bytes", Samples: bytes})
 	}
 	return all

@@ -23,7 +23,7 @@ const (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:path=meshes,scope=Cluster,categories=mesh
+// +kubebuilder:resource:path=meshes,scope=Cluster,categories=weft
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Roots",type=string,JSONPath=`.status.identity.phase`

@@ -21,7 +21,7 @@ const ConditionConflicted = "Conflicted"
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:path=meshpolicies,scope=Namespaced,shortName=mp,categories=mesh
+// +kubebuilder:resource:path=meshpolicies,scope=Namespaced,shortName=mp,categories=weft
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`

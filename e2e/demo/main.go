@@ -1,5 +1,5 @@
 // Command demo shows Weft at work: it starts a real Kubernetes cluster (or takes that of
-// KUBECONFIG), installs Weft, deploys a shop with two versions and sends requests through a Gateway.
+// KUBECONFIG), installs Weft, deploys a shop with two versions and sends requests through a Gateway, then puts the shop into the mesh.
 package main
 
 import (
@@ -41,6 +41,7 @@ func run(ctx context.Context) error {
 		{"A Gateway, which Weft turns into two Envoys", d.gateway},
 		{"Requests", d.requests},
 		{"A change while people buy", d.change},
+		{"The mesh: mTLS to every pod of the shop, while people buy", d.mesh},
 	} {
 		if err := d.step(ctx, step.title, step.do); err != nil {
 			return err

@@ -93,22 +93,37 @@ func (d *demo) show(ctx context.Context, what, preview string) error {
 
 // change moves all requests from blue to green, step by step, under load.
 func (d *demo) change(ctx context.Context) error {
+	err := d.underLoad(ctx, func(step func(string, func() error) error) error {
+		for _, green := range []int{50, 100} {
+			if err := step(fmt.Sprintf("blue %d, green %d", 100-green, green), func() error { return d.weigh(ctx, green) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.show(ctx, "the route now says green 100", "")
+}
+
+// underLoad plays steps while people buy, each for at least 300 requests, and fails if one of them did.
+func (d *demo) underLoad(ctx context.Context, play func(step func(name string, do func() error) error) error) error {
 	d.say("100 requests per second, half of them orders, by a client that never retries")
 	l := load.Start(load.Target{Address: d.address + ":80", Host: host}, 100)
-	var failed error
-	for _, green := range []int{50, 100} {
-		l.Step(fmt.Sprintf("blue %d, green %d", 100-green, green))
-		if failed = d.weigh(ctx, green); failed != nil {
-			break
+	failed := play(func(name string, do func() error) error {
+		l.Step(name)
+		if err := do(); err != nil {
+			return err
 		}
 		sent := l.Sent()
-		failed = stage.Until(ctx, time.Minute, func(context.Context) error {
+		return stage.Until(ctx, time.Minute, func(context.Context) error {
 			if more := l.Sent() - sent; more < 300 {
 				return fmt.Errorf("only %d requests were answered", more)
 			}
 			return nil
 		})
-	}
+	})
 	results := l.Stop()
 	if failed != nil {
 		return failed
@@ -117,7 +132,7 @@ func (d *demo) change(ctx context.Context) error {
 	if failures := load.Failures(results, nil); len(failures) > 0 {
 		return fmt.Errorf("%d requests failed, the first of them with: %s", len(failures), failures[0].Failed)
 	}
-	return d.show(ctx, "the route now says green 100", "")
+	return nil
 }
 
 func (d *demo) weigh(ctx context.Context, green int) error {

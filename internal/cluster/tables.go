@@ -69,12 +69,11 @@ type Tables struct {
 	// Demands are the addresses, "ip:port", that a proxy asked for by a pod's own IP.
 	Demands *incr.Table[string, struct{}]
 
-	// SlicesOf are the EndpointSlices of a Service, GrantsIn the ReferenceGrants of a namespace,
-	// ServicesIn its Services, and PodsAt the pods that have an IP of their own.
-	SlicesOf   *incr.Index[string, string]
-	GrantsIn   *incr.Index[string, string]
-	ServicesIn *incr.Index[string, string]
-	PodsAt     *incr.Index[string, string]
+	// SlicesOf are the EndpointSlices of a Service, GrantsIn the ReferenceGrants of a namespace, and
+	// PodsAt the pods that have an IP of their own.
+	SlicesOf *incr.Index[string, string]
+	GrantsIn *incr.Index[string, string]
+	PodsAt   *incr.Index[string, string]
 }
 
 // Quarantine says that a proxy refused what one generation of a route was translated to.
@@ -150,7 +149,6 @@ func NewTables() *Tables {
 	t.GrantsIn = incr.NewIndex(t.ReferenceGrants, func(_ string, r *gwv1.ReferenceGrant) []string {
 		return []string{r.Namespace}
 	})
-	t.ServicesIn = incr.NewIndex(t.Services, func(_ string, s *corev1.Service) []string { return []string{s.Namespace} })
 	t.PodsAt = incr.NewIndex(t.Pods, func(_ string, p *corev1.Pod) []string { return addresses(p) })
 	return t
 }

@@ -25,14 +25,7 @@ type city struct {
 
 func newCity(shops int) *city {
 	c := &city{Core: New(xds.NewStore(nil), xds.NewFacts())}
-	publish := c.publish
-	c.publish = func(change xds.Change) {
-		c.bytes = 0
-		for _, r := range change.Resources {
-			c.bytes += proto.Size(r)
-		}
-		publish(change)
-	}
+	c.weigh()
 	class := &gwv1.GatewayClass{ObjectMeta: c.meta("weft"), Spec: gwv1.GatewayClassSpec{ControllerName: mesh.ControllerName}}
 	class.Namespace = ""
 	gateway := &gwv1.Gateway{ObjectMeta: c.meta("front"), Spec: gwv1.GatewaySpec{GatewayClassName: "weft",
@@ -49,6 +42,18 @@ func newCity(shops int) *city {
 	})
 	c.Commit()
 	return c
+}
+
+// weigh notes how many bytes a commit publishes.
+func (c *city) weigh() {
+	publish := c.publish
+	c.publish = func(change xds.Change) {
+		c.bytes = 0
+		for _, r := range change.Resources {
+			c.bytes += proto.Size(r)
+		}
+		publish(change)
+	}
 }
 
 func shopName(i int) string { return fmt.Sprint("shop-", i) }

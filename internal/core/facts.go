@@ -8,28 +8,38 @@ import (
 
 // learn turns what proxies answered into inputs, inside a commit.
 func (c *Core) learn() {
-	accepted := map[string]uint64{} // scope → the revision that all its proxies have applied
+	accepted := map[string]uint64{} // scope → the revision that all who see it have applied
 	listeners := map[string]cluster.Quarantine{}
 	for _, p := range c.facts.All() {
-		if rev, known := accepted[p.Scope]; !known || p.Acknowledged < rev {
-			accepted[p.Scope] = p.Acknowledged
+		for scope := p.Scope; scope != ""; scope = mesh.BaseOf(scope) {
+			if rev, known := accepted[scope]; !known || p.Acknowledged < rev {
+				accepted[scope] = p.Acknowledged
+			}
 		}
 		for _, r := range p.Refused {
-			proxy := p.Namespace + "/" + p.Pod
-			switch r.Name.Type {
-			case typeURL(mesh.KindVirtualHost):
-				c.quarantine.refused(r.Name.Name, r.Version, refusal{proxy, r.Detail})
-			case typeURL(mesh.KindListener):
-				listeners[r.Name.Name] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
-			}
+			c.refused(p, r, listeners)
 		}
 	}
 	c.refuse(listeners)
 	for scope, rev := range accepted {
-		c.quarantine.accepted(scope, func(host string) (version string, ok bool) {
-			sight, seen := c.store.Sight(scope, xds.Name{Type: typeURL(mesh.KindVirtualHost), Name: host})
+		c.quarantine.accepted(scope, func(n xds.Name) (version string, ok bool) {
+			sight, seen := c.store.Sight(scope, n)
 			return sight.Version, seen && sight.Revision <= rev
 		})
+	}
+}
+
+// refused takes in what one proxy refused. Of the routes of a Service's port there are variants, of which
+// it sees that of its namespace or the ordinary one: the version tells which.
+func (c *Core) refused(p xds.Fact, r xds.Refusal, listeners map[string]cluster.Quarantine) {
+	proxy := p.Namespace + "/" + p.Pod
+	switch r.Name.Type {
+	case typeURL(mesh.KindVirtualHost), typeURL(mesh.KindRoutes):
+		for _, variant := range []string{"", p.Namespace} {
+			c.quarantine.refused(xds.Resource{Name: r.Name, Variant: xds.Variant(variant)}, r.Version, refusal{proxy, r.Detail})
+		}
+	case typeURL(mesh.KindListener):
+		listeners[r.Name.Name] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
 	}
 }
 

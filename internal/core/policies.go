@@ -12,36 +12,66 @@ import (
 
 // policies knows how far each MeshPolicy reaches, and what was last counted of it.
 //
-//	mesh.Reach ─┐
-//	xds.Facts ──┴→ Holdings, an input of the next commit → mesh.PolicyStatus
+//	mesh.Reaches ─┐
+//	xds.Facts ────┴→ Holdings, an input of the next commit → mesh.PolicyStatus
 type policies struct {
-	reach    map[string]mesh.Reach // by the policy's key
+	reach    map[string]*reach // by the policy's key
 	counted  map[string]cluster.Holding
 	carriers map[xds.Name]int // of how many Wants of policies
 	changed  bool             // some reach did, in the commit under way
 }
 
+// reach is how far a policy reaches: what must be acknowledged of one generation of it.
+type reach struct {
+	generation int64
+	wants      map[string][]mesh.Want // the resources that carry it, by scope
+}
+
 // publishPolicies keeps the status of every MeshPolicy, and how far it reaches.
 func (c *Core) publishPolicies() {
-	c.policies = policies{reach: map[string]mesh.Reach{}, counted: map[string]cluster.Holding{}, carriers: map[xds.Name]int{}}
-	incr.Keep(mesh.Memo(c.mesh, "reach", c.mesh.Reach), c.policies.reaches, c.tables.MeshPolicies)
+	c.policies = policies{reach: map[string]*reach{}, counted: map[string]cluster.Holding{}, carriers: map[xds.Name]int{}}
+	incr.Keep(mesh.Memo(c.mesh, "generation", c.mesh.PolicyGeneration), c.policies.exists, c.tables.MeshPolicies)
+	incr.Keep(mesh.Memo(c.mesh, "carriers", c.mesh.Carriers), c.policies.reaches, c.mesh.Reaches)
 	keepStatus(c, "MeshPolicy", c.mesh.PolicyStatus, c.tables.MeshPolicies)
 }
 
-func (p *policies) reaches(k string, r mesh.Reach, has bool) {
+// exists notes a policy's generation.
+func (p *policies) exists(k string, generation int64, _ bool) {
 	p.changed = true
-	for _, w := range p.reach[k].Wants {
+	p.of(k).generation = generation
+	p.tidy(k)
+}
+
+// reaches notes what carries a policy to the proxies of a scope.
+func (p *policies) reaches(k string, wants []mesh.Want, has bool) {
+	p.changed = true
+	policy, scope := mesh.ParseReach(k)
+	r := p.of(policy)
+	for _, w := range r.wants[scope] {
 		if p.carriers[named(w)]--; p.carriers[named(w)] == 0 {
 			delete(p.carriers, named(w))
 		}
 	}
-	delete(p.reach, k)
-	if !has {
-		return
-	}
-	p.reach[k] = r
-	for _, w := range r.Wants {
+	for _, w := range wants {
 		p.carriers[named(w)]++
+	}
+	if delete(r.wants, scope); has {
+		r.wants[scope] = wants
+	}
+	p.tidy(policy)
+}
+
+func (p *policies) of(policy string) *reach {
+	if p.reach[policy] == nil {
+		p.reach[policy] = &reach{wants: map[string][]mesh.Want{}}
+	}
+	return p.reach[policy]
+}
+
+// tidy forgets a policy that is gone.
+func (p *policies) tidy(policy string) {
+	if r := p.reach[policy]; r.generation == 0 && len(r.wants) == 0 {
+		delete(p.reach, policy)
 	}
 }
 
@@ -101,14 +131,14 @@ const maxRefusals = 32
 
 // holding counts the proxies of the scopes that a policy reaches, and those that have applied what
 // their scope sees of the resources that carry it.
-func holding(r mesh.Reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds.Sight, bool)) cluster.Holding {
-	h := cluster.Holding{Generation: r.Generation}
-	wants := map[string][]mesh.Want{}
-	for _, w := range r.Wants {
-		wants[w.Scope] = append(wants[w.Scope], w)
-	}
-	for scope, ws := range wants {
-		for _, p := range proxies[scope] {
+func holding(r *reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds.Sight, bool)) cluster.Holding {
+	h := cluster.Holding{Generation: r.generation}
+	for scope, ps := range proxies {
+		ws := r.wants[scope]
+		if len(ws) == 0 {
+			continue
+		}
+		for _, p := range ps {
 			h.Total++
 			refused, behind := standing(p, ws, sight)
 			if h.Refused = append(h.Refused, refused...); len(refused) == 0 && !behind {

@@ -43,18 +43,26 @@ func TestHolding(t *testing.T) {
 		}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := holding(mesh.Reach{Generation: 3, Wants: c.wants}, proxies, sight); !got.Same(c.want) {
+			if got := holding(reachOf(3, c.wants...), proxies, sight); !got.Same(c.want) {
 				t.Errorf("%+v; want %+v", got, c.want)
 			}
 		})
 	}
 }
 
+func reachOf(generation int64, wants ...mesh.Want) *reach {
+	r := &reach{generation, map[string][]mesh.Want{}}
+	for _, w := range wants {
+		r.wants[w.Scope] = append(r.wants[w.Scope], w)
+	}
+	return r
+}
+
 // TestHoldingNamesFew: a status has room for so many.
 func TestHoldingNamesFew(t *testing.T) {
 	w := mesh.Want{Scope: "s", Kind: mesh.KindListener, Name: "inbound"}
 	refusing := xds.Fact{Acknowledged: 1, Refused: []xds.Refusal{{Name: named(w), Version: "v"}}}
-	h := holding(mesh.Reach{Wants: []mesh.Want{w}}, map[string][]xds.Fact{"s": slices.Repeat([]xds.Fact{refusing}, 100)},
+	h := holding(reachOf(1, w), map[string][]xds.Fact{"s": slices.Repeat([]xds.Fact{refusing}, 100)},
 		func(mesh.Want) (xds.Sight, bool) { return xds.Sight{Version: "v", Revision: 1}, true })
 	if h.Total != 100 || h.Acknowledged != 0 || len(h.Refused) != maxRefusals {
 		t.Errorf("%d of %d, %d refusals", h.Acknowledged, h.Total, len(h.Refused))
@@ -65,7 +73,7 @@ func TestHoldingNamesFew(t *testing.T) {
 // changes, and not when anything else does.
 func TestRecount(t *testing.T) {
 	in := mesh.Want{Scope: "shop/a", Kind: mesh.KindListener, Name: "inbound"}
-	p := policies{reach: map[string]mesh.Reach{}, carriers: map[xds.Name]int{}}
+	p := policies{reach: map[string]*reach{}, carriers: map[xds.Name]int{}}
 	resource := func(w mesh.Want) xds.Change {
 		return xds.Change{Resources: map[xds.Resource]*discovery.Resource{{Name: named(w)}: nil}}
 	}
@@ -73,7 +81,8 @@ func TestRecount(t *testing.T) {
 	if p.touched(resource(in)) {
 		t.Error("there is no policy")
 	}
-	p.reaches("shop/p", mesh.Reach{Wants: []mesh.Want{in}}, true)
+	p.exists("shop/p", 1, true)
+	p.reaches("shop/p\x00shop/a", []mesh.Want{in}, true)
 	if !p.touched(xds.Change{}) {
 		t.Error("a policy is new")
 	}
@@ -82,7 +91,8 @@ func TestRecount(t *testing.T) {
 	if !p.touched(resource(in)) || !p.touched(seen) || p.touched(resource(elsewhere)) || p.touched(xds.Change{}) {
 		t.Error("what carries the policy counts, nothing else")
 	}
-	p.reaches("shop/p", mesh.Reach{}, false)
+	p.reaches("shop/p\x00shop/a", nil, false)
+	p.exists("shop/p", 0, false)
 	p.changed = false
 	if p.touched(resource(in)) || len(p.carriers)+len(p.reach) != 0 {
 		t.Error("the policy is gone")

@@ -3,25 +3,27 @@ package core
 import (
 	"maps"
 	"slices"
+
+	"github.com/weft-mesh/weft/internal/xds"
 )
 
-// history is how many versions of a virtual host are remembered: those that proxies may still
+// history is how many versions of a resource are remembered: those that proxies may still
 // answer for.
 const history = 8
 
-// quarantine finds out which route a proxy refuses when it refuses a virtual host that several
-// share. Envoy names a resource at most, never an object: those routes that the last accepted
+// quarantine finds out which route a proxy refuses when it refuses a virtual host, or the routes of
+// a Service's port, that several share. Envoy names a resource at most, never an object: those routes that the last accepted
 // version did not have are suspected and kept from the proxies, then let back in half at a time.
 // A route that is refused alone stays out until its next generation.
 type quarantine struct {
-	hosts   map[string]*suspicion
-	pending map[string]map[string]struct{} // scope → virtual hosts whose newest version is not accepted yet
-	guilty  map[string]int64               // route → the generation that was refused alone
+	hosts   map[xds.Resource]*suspicion
+	pending map[string]map[xds.Resource]struct{} // scope → those whose newest version is not accepted yet
+	guilty  map[string]int64                     // route → the generation that was refused alone
 	hold    func(route string, generation int64, why refusal)
 	release func(route string)
 }
 
-// suspicion is what is known of one virtual host.
+// suspicion is what is known of one virtual host, or of one variant of a Service port's routes.
 type suspicion struct {
 	scope    string
 	versions []version // newest last
@@ -44,22 +46,25 @@ type group map[string]int64
 type refusal struct{ proxy, detail string }
 
 func newQuarantine(hold func(string, int64, refusal), release func(string)) *quarantine {
-	return &quarantine{hosts: map[string]*suspicion{}, pending: map[string]map[string]struct{}{}, guilty: map[string]int64{}, hold: hold, release: release}
+	return &quarantine{hosts: map[xds.Resource]*suspicion{}, pending: map[string]map[xds.Resource]struct{}{}, guilty: map[string]int64{}, hold: hold, release: release}
 }
 
-// rendered notes what a virtual host is now made of.
-func (u *quarantine) rendered(name string, r rendered, has bool) {
-	s := u.hosts[name]
+// rendered notes what a resource is now made of.
+func (u *quarantine) rendered(at xds.Resource, r rendered, has bool) {
+	s := u.hosts[at]
 	if s != nil {
-		delete(u.pending[s.scope], name)
+		delete(u.pending[s.scope], at)
 	}
 	if !has {
-		delete(u.hosts, name)
+		u.gone(at)
 		return
+	}
+	if s == nil && len(r.from) == 0 {
+		return // nobody's
 	}
 	if s == nil {
 		s = &suspicion{good: group{}}
-		u.hosts[name] = s
+		u.hosts[at] = s
 	}
 	s.scope = r.scope
 	now := version{id: r.version()}
@@ -72,25 +77,35 @@ func (u *quarantine) rendered(name string, r rendered, has bool) {
 	s.versions = s.versions[max(0, len(s.versions)-history):]
 	switch { // what was answered before is not sent again, so no proxy will answer
 	case now.accepted:
-		u.acknowledged(name, now.id)
+		u.acknowledged(at, now.id)
 		return
 	case now.refused:
 		u.blame(s, now)
 		return
 	}
 	if u.pending[s.scope] == nil {
-		u.pending[s.scope] = map[string]struct{}{}
+		u.pending[s.scope] = map[xds.Resource]struct{}{}
 	}
-	u.pending[s.scope][name] = struct{}{}
+	u.pending[s.scope][at] = struct{}{}
+}
+
+// gone forgets a resource. One whose routes are all held back goes for that reason, and comes again
+// with those that are let back in.
+func (u *quarantine) gone(at xds.Resource) {
+	if s := u.hosts[at]; s != nil && len(s.held) > 0 {
+		u.next(s)
+		return
+	}
+	delete(u.hosts, at)
 }
 
 // accepted looks through what a scope's proxies have not accepted yet. applied tells which version
-// of a virtual host they see, and whether all have applied it.
-func (u *quarantine) accepted(scope string, applied func(host string) (version string, ok bool)) {
-	for name := range u.pending[scope] {
-		if id, ok := applied(name); ok {
-			delete(u.pending[scope], name)
-			u.acknowledged(name, id)
+// under a name they see, and whether all have applied it.
+func (u *quarantine) accepted(scope string, applied func(xds.Name) (version string, ok bool)) {
+	for at := range u.pending[scope] {
+		if id, ok := applied(at.Name); ok {
+			delete(u.pending[scope], at)
+			u.acknowledged(at, id)
 		}
 	}
 }
@@ -103,8 +118,8 @@ func (s *suspicion) find(id string) *version {
 }
 
 // acknowledged lets the next group of suspects back in once the newest version is accepted.
-func (u *quarantine) acknowledged(name, id string) {
-	s := u.hosts[name]
+func (u *quarantine) acknowledged(at xds.Resource, id string) {
+	s := u.hosts[at]
 	if s == nil {
 		return
 	}
@@ -121,6 +136,11 @@ func (u *quarantine) acknowledged(name, id string) {
 	if id != s.versions[len(s.versions)-1].id || len(s.held) == 0 {
 		return
 	}
+	u.next(s)
+}
+
+// next lets a group back in.
+func (u *quarantine) next(s *suspicion) {
 	next := s.held[0]
 	s.held = s.held[1:]
 	for route, generation := range next {
@@ -131,8 +151,8 @@ func (u *quarantine) acknowledged(name, id string) {
 }
 
 // refused holds back the routes that may be to blame.
-func (u *quarantine) refused(name, id string, why refusal) {
-	s := u.hosts[name]
+func (u *quarantine) refused(at xds.Resource, id string, why refusal) {
+	s := u.hosts[at]
 	if s == nil {
 		return
 	}

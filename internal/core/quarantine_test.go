@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/xds"
 )
 
 // host is one virtual host and a proxy that refuses it while it holds a bad route.
@@ -17,6 +21,8 @@ type host struct {
 	answers int
 	*quarantine
 }
+
+var someHost = xds.Resource{Name: xds.Name{Type: xds.VirtualHostType, Name: "v"}}
 
 func newHost(routes int, bad ...string) *host {
 	h := &host{routes: map[string]int64{}, bad: map[string]int64{}, held: map[string]int64{}}
@@ -43,16 +49,16 @@ func (h *host) settle(t *testing.T) {
 			return
 		}
 		last = version
-		h.rendered("v", rendered{resource: resource(version), from: from, scope: "s"}, true)
+		h.rendered(someHost, rendered{resource: resource(version), from: from, scope: "s"}, true)
 		if h.answers++; h.answers > 200 {
 			t.Fatal("it does not settle")
 		}
 		if h.refuses(from) {
-			h.refused("v", version, refusal{"shop/edge-1", "too complex"})
+			h.refused(someHost, version, refusal{"shop/edge-1", "too complex"})
 			last = ""
 			continue
 		}
-		h.accepted("s", func(string) (string, bool) { return version, true })
+		h.accepted("s", func(xds.Name) (string, bool) { return version, true })
 	}
 }
 
@@ -98,3 +104,63 @@ func TestQuarantineEndsWithTheGeneration(t *testing.T) {
 }
 
 func resource(version string) *discovery.Resource { return &discovery.Resource{Version: version} }
+
+// A sidecar refuses the routes of a Service's port for one of four that share it, all of them new:
+// only the bad one ends outside, whether they are the producer's, which all namespaces see, or a
+// consumer's own, which go altogether while all are suspected.
+func TestQuarantineOfServiceRoutes(t *testing.T) {
+	for namespace, variant := range map[string]xds.Variant{"shop": "", "web": "web"} {
+		t.Run(namespace, func(t *testing.T) {
+			c := New(xds.NewStore(mesh.BaseOf), xds.NewFacts())
+			put(t, c, []byte("apiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: cart}\nspec: {clusterIPs: [10.1.0.1], ports: [{name: http, port: 80}]}"))
+			for i := range 4 {
+				put(t, c, fmt.Appendf(nil, "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {namespace: %s, name: r%d, generation: 1}\n"+
+					"spec: {parentRefs: [{group: '', kind: Service, namespace: shop, name: cart}], rules: [{matches: [{path: {value: /%d}}]}]}", namespace, i, i))
+			}
+			c.Commit()
+			bad := mesh.HTTPRoute + "/" + namespace + "/r2"
+			for answers := 0; sidecarAnswers(c, bad, namespace); answers++ {
+				if answers > 20 {
+					t.Fatal("it does not settle")
+				}
+			}
+			var held []string
+			c.tables.Quarantines.Each(func(k string, _ cluster.Quarantine) { held = append(held, k) })
+			if !slices.Equal(held, []string{bad}) {
+				t.Errorf("held back: %v, want %s alone", held, bad)
+			}
+			served := c.quarantine.hosts[xds.Resource{Name: cartRoutes, Variant: variant}]
+			if served == nil || len(served.versions[len(served.versions)-1].from) != 3 {
+				t.Errorf("not all the others are served: %+v", served)
+			}
+			if sight, seen := c.store.Sight(mesh.RoutesScope(string(variant)), cartRoutes); !seen || sight.Version == "" {
+				t.Error("the sidecars of the namespace see no routes")
+			}
+		})
+	}
+}
+
+var cartRoutes = xds.Name{Type: xds.RouteType, Name: "outbound/shop/cart/80"}
+
+// sidecarAnswers has a sidecar of a namespace answer for what it was not asked before, and says
+// whether there was anything. It refuses what a bad route is in.
+func sidecarAnswers(c *Core, bad, namespace string) (any bool) {
+	c.tables.Graph.Commit(func() {
+		for at, s := range c.quarantine.hosts {
+			newest := s.versions[len(s.versions)-1]
+			_, refuses := newest.from[bad]
+			switch {
+			case newest.accepted || newest.refused:
+				continue
+			case refuses:
+				proxy := xds.Fact{Proxy: xds.Proxy{Identity: xds.Identity{Namespace: namespace, Pod: "app"}}}
+				c.refused(proxy, xds.Refusal{Name: at.Name, Version: newest.id, Detail: "too complex"}, nil)
+			default:
+				c.quarantine.accepted(s.scope, func(n xds.Name) (string, bool) { return newest.id, n == at.Name })
+			}
+			any = true
+		}
+	})
+	c.Commit()
+	return any
+}

@@ -84,8 +84,11 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 			return rendered{}
 		}
 		out := rendered{resource: xds.Marshal(name, message)}
-		if k == mesh.KindVirtualHost {
+		switch k {
+		case mesh.KindVirtualHost:
 			out.from, out.scope = c.mesh.Contributors(q, name), c.mesh.ScopeOf(q, name)
+		case mesh.KindRoutes:
+			out.from, out.scope = c.mesh.ServiceContributors(q, name, variant), mesh.RoutesScope(variant)
 		}
 		return out
 	})
@@ -94,9 +97,10 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 		if k == mesh.KindSecret && !c.usable(name, r, has) {
 			return
 		}
-		c.change.Resources[xds.Resource{Name: xds.Name{Type: url, Name: name}, Variant: xds.Variant(variant)}] = r.resource
-		if k == mesh.KindVirtualHost {
-			c.quarantine.rendered(name, r, has)
+		at := xds.Resource{Name: xds.Name{Type: url, Name: name}, Variant: xds.Variant(variant)}
+		c.change.Resources[at] = r.resource
+		if k == mesh.KindVirtualHost || k == mesh.KindRoutes {
+			c.quarantine.rendered(at, r, has)
 		}
 	}, wanted)
 }

@@ -97,7 +97,7 @@ func TestResources(t *testing.T) {
 	resources := map[string]proto.Message{
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
-		"listener-https":      envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https}),
+		"listener-https":      envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),
 		"listener-tls":        envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(through, https...)}),
 		"cluster-tls":         envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/443/tls", Endpoints: "service/shop/cart/443", Protocol: mesh.TLS}),
 		"routes":              envoy.RouteConfiguration("gateway/shop/web/80"),

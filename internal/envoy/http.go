@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/mesh"
 )
 
 // The limits of one client's connection.
@@ -26,15 +26,15 @@ const (
 )
 
 // connectionManager serves HTTP to clients that are not trusted.
-func connectionManager(port uint32, routes string) *hcmv3.HttpConnectionManager {
-	m := hardened(fmt.Sprintf("port_%d", port))
+func connectionManager(l mesh.Listener, routes string) *hcmv3.HttpConnectionManager {
+	m := hardened(fmt.Sprintf("port_%d", l.Port))
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 		ConfigSource:    adsUntilAnswered(),
 		RouteConfigName: routes,
 	}}
 	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), router()}
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
-	m.AccessLog = append(httpLogs(source, v1alpha1.Telemetry{}), httpSignals(source, called{}))
+	m.AccessLog = append(httpLogs(source, l.Telemetry), httpSignals(source, called{}))
 	return m
 }
 

@@ -35,7 +35,7 @@ func Listener(l mesh.Listener) *listenerv3.Listener {
 	}
 	inspected := len(listener.ListenerFilters) > 0
 	for _, c := range l.Chains {
-		listener.FilterChains = append(listener.FilterChains, filterChain(l.Port, c, inspected))
+		listener.FilterChains = append(listener.FilterChains, filterChain(l, c, inspected))
 	}
 	return listener
 }
@@ -47,8 +47,8 @@ func tlsInspector() *listenerv3.ListenerFilter {
 	}
 }
 
-func filterChain(port uint32, c mesh.Chain, inspected bool) *listenerv3.FilterChain {
-	chain := &listenerv3.FilterChain{Name: c.Name, Filters: []*listenerv3.Filter{serve(port, c)}}
+func filterChain(l mesh.Listener, c mesh.Chain, inspected bool) *listenerv3.FilterChain {
+	chain := &listenerv3.FilterChain{Name: c.Name, Filters: []*listenerv3.Filter{serve(l, c)}}
 	if inspected {
 		chain.FilterChainMatch = chainMatch(c)
 	}
@@ -59,11 +59,11 @@ func filterChain(port uint32, c mesh.Chain, inspected bool) *listenerv3.FilterCh
 	return chain
 }
 
-func serve(port uint32, c mesh.Chain) *listenerv3.Filter {
+func serve(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
 	if c.Routes == "" {
-		return passOn(c)
+		return passOn(l, c)
 	}
-	return networkFilter(connectionManager(port, c.Routes))
+	return networkFilter(connectionManager(l, c.Routes))
 }
 
 func chainMatch(c mesh.Chain) *listenerv3.FilterChainMatch {

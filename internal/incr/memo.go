@@ -111,7 +111,7 @@ func (m *Memo[K, V]) hold(k K, live bool) {
 
 // View groups the keys of a source by what a function of each says, like an Index, except that
 // the function may read anything through its Query.
-type View[G, K cmp.Ordered] struct{ groups[G, K] }
+type View[G, K cmp.Ordered] struct{ *groups[G, K] }
 
 // NewView makes a View of a source's keys. Of two Views the later made may read the earlier.
 func NewView[G, K cmp.Ordered](source Live[K], name string, of func(q *Query, k K) []G) *View[G, K] {

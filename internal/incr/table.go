@@ -1,9 +1,6 @@
 package incr
 
-import (
-	"cmp"
-	"slices"
-)
+import "cmp"
 
 // Live is a set of keys that says when one comes into being or goes. A function given to watch
 // hears of the keys that are there already, then of each change.
@@ -104,77 +101,5 @@ func (c *input[K, V]) label() string { return "an input" }
 func (c *input[K, V]) drop() {
 	if !c.present && c.table.cells[c.key] == c {
 		delete(c.table.cells, c.key)
-	}
-}
-
-// groups are keys by group, each group in order.
-type groups[G, K cmp.Ordered] struct{ *Table[G, []K] }
-
-func newGroups[G, K cmp.Ordered](g *Graph) groups[G, K] {
-	return groups[G, K]{NewTable[G](g, slices.Equal[[]K])}
-}
-
-// Get reads the keys of group g, in order. They are not to be altered.
-func (gs groups[G, K]) Get(q *Query, g G) []K {
-	ks, _ := gs.Table.Get(q, g)
-	return ks
-}
-
-func (gs groups[G, K]) add(g G, k K) {
-	ks := gs.held(g)
-	if i, ok := slices.BinarySearch(ks, k); !ok {
-		gs.Set(g, slices.Insert(slices.Clone(ks), i, k))
-	}
-}
-
-func (gs groups[G, K]) remove(g G, k K) {
-	ks := gs.held(g)
-	i, ok := slices.BinarySearch(ks, k)
-	switch {
-	case !ok:
-	case len(ks) == 1:
-		gs.Delete(g)
-	default:
-		gs.Set(g, slices.Delete(slices.Clone(ks), i, i+1))
-	}
-}
-
-func (gs groups[G, K]) held(g G) []K {
-	if c := gs.cells[g]; c != nil {
-		return c.value
-	}
-	return nil
-}
-
-// Index groups a Table's keys by whatever a function of key and value names.
-type Index[G, K cmp.Ordered] struct{ groups[G, K] }
-
-// NewIndex makes an Index of t, which must still be empty.
-func NewIndex[G, K cmp.Ordered, V any](t *Table[K, V], of func(K, V) []G) *Index[G, K] {
-	ix := &Index[G, K]{newGroups[G, K](t.g)}
-	t.onset = append(t.onset, func(k K, old, new V, had, has bool) {
-		var before, after []G
-		if had {
-			before = of(k, old)
-		}
-		if has {
-			after = of(k, new)
-		}
-		ix.move(k, before, after)
-	})
-	return ix
-}
-
-// move takes k out of the groups that it left and puts it into those that it joined.
-func (gs groups[G, K]) move(k K, before, after []G) {
-	for _, g := range before {
-		if !slices.Contains(after, g) {
-			gs.remove(g, k)
-		}
-	}
-	for _, g := range after {
-		if !slices.Contains(before, g) {
-			gs.add(g, k)
-		}
 	}
 }

@@ -79,8 +79,8 @@ func (m *Mesh) podRanges(q *incr.Query) (ranges []netip.Prefix, exact bool) {
 	return ranges, exact
 }
 
-// all puts every key of a table into one group.
-func all[V any](string, V) []string { return []string{""} }
+// all puts every key into one group.
+func all(*incr.Query, string) []string { return []string{""} }
 
 func nodeRanges(_ string, n *corev1.Node) []string { return n.Spec.PodCIDRs }
 

@@ -3,6 +3,7 @@ package mesh
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -17,16 +18,35 @@ type addresses struct{ Ready, Terminating, Unready []Endpoint }
 // all are those of every kind.
 func (a addresses) all() []Endpoint { return slices.Concat(a.Ready, a.Terminating, a.Unready) }
 
-// addressesOf collects a Service port's endpoints from its EndpointSlices. A dual-stack Service
+func sameAddresses(a, b addresses) bool {
+	return slices.Equal(a.Ready, b.Ready) && slices.Equal(a.Terminating, b.Terminating) && slices.Equal(a.Unready, b.Unready)
+}
+
+// addressesOf are a Service port's endpoints, which its clusters have in common.
+func (m *Mesh) addressesOf(q *incr.Query, svc *corev1.Service, port string) addresses {
+	return m.endpoints.Get(q, addressesKey(svc, port))
+}
+
+// addressesKey is a port of a Service by its name, which may be empty.
+func addressesKey(svc *corev1.Service, port string) string {
+	return key(svc.Namespace, svc.Name) + ":" + port
+}
+
+// collect collects a Service port's endpoints from its EndpointSlices. A dual-stack Service
 // has every pod once in each family: those of its first family count, or of the other where that
 // has none.
-func (m *Mesh) addressesOf(q *incr.Query, svc *corev1.Service, port string) (out addresses) {
+func (m *Mesh) collect(q *incr.Query, k string) (out addresses) {
+	service, port, _ := strings.Cut(k, ":")
+	svc, ok := m.Services.Get(q, service)
+	if !ok {
+		return out
+	}
 	primary := discoveryv1.AddressTypeIPv4
 	if len(svc.Spec.IPFamilies) > 0 && svc.Spec.IPFamilies[0] == corev1.IPv6Protocol {
 		primary = discoveryv1.AddressTypeIPv6
 	}
 	byType := map[discoveryv1.AddressType][]*discoveryv1.EndpointSlice{}
-	for _, k := range m.SlicesOf.Get(q, key(svc.Namespace, svc.Name)) {
+	for _, k := range m.SlicesOf.Get(q, service) {
 		if s, ok := m.EndpointSlices.Get(q, k); ok {
 			byType[s.AddressType] = append(byType[s.AddressType], s)
 		}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -96,19 +94,4 @@ func (t template) resolve(target intstr.IntOrString, port int32) (int32, bool) {
 	}
 	at, known := t.Ports[target.StrVal]
 	return at, known
-}
-
-// servicesOf are the Services that select a pod, the oldest first: where two disagree on what a port
-// speaks, it has the say.
-func (m *Mesh) servicesOf(q *incr.Query, p *corev1.Pod) (out []*corev1.Service) {
-	for _, k := range m.ServicesIn.Get(q, p.Namespace) {
-		svc, ok := m.Services.Get(q, k)
-		if ok && len(svc.Spec.Selector) > 0 && labels.SelectorFromSet(svc.Spec.Selector).Matches(labels.Set(p.Labels)) {
-			out = append(out, svc)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b *corev1.Service) int {
-		return cmp.Or(a.CreationTimestamp.Time.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
-	})
-	return out
 }

@@ -34,12 +34,19 @@ type Mesh struct {
 	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
 	PodsIn   *incr.View[string, string]
 	inbounds *incr.Memo[string, Inbound]
-	// scopesUnder are the scopes of whose pods a MeshPolicy selects some.
-	scopesUnder *incr.View[string, string]
+	// scopesUnder are the scopes of whose pods a MeshPolicy selects some; Reaches the same, by pairs.
+	scopesUnder, Reaches *incr.View[string, string]
 
 	// The ranges of pods' IPs as nodes tell them and as they were seen, each as one group, and the
 	// nodes at an address.
-	nodeRanges, seenRanges, nodesAt *incr.Index[string, string]
+	nodeRanges, seenRanges *incr.View[string, string]
+	nodesAt                *incr.Index[string, string]
+	// servicesBy are the Services by their whole selector, as selection tells; labelsBy, by namespace, the
+	// names of the labels that some Service's selector has.
+	servicesBy *incr.Index[string, string]
+	labelsBy   *incr.View[string, string]
+	podIDs     *incr.Memo[string, PodIdentity]
+	endpoints  *incr.Memo[string, addresses] // by addressesKey
 
 	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route at a
 	// Gateway or of a Service, a Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
@@ -63,6 +70,7 @@ type Mesh struct {
 func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
+	m.endpoints = incr.NewMemo(t.Graph, "endpoints", sameAddresses, m.collect)
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
 	m.gateways = incr.NewMemo(t.Graph, "gateway", same[gateway], m.gateway)
 	m.rules = incr.NewMemo(t.Graph, "rules", same[resolved], func(q *incr.Query, k string) resolved { return m.resolve(q, k, false) })
@@ -88,11 +96,15 @@ func New(t *cluster.Tables) *Mesh {
 // laySidecars lays what concerns sidecars.
 func (m *Mesh) laySidecars(t *cluster.Tables) {
 	m.nodesAt = incr.NewIndex(t.Nodes, nodeAddresses)
-	m.nodeRanges = incr.NewIndex(incr.NewIndex(t.Nodes, nodeRanges).Table, all[[]string])
-	m.seenRanges = incr.NewIndex(incr.NewIndex(t.Pods, seenRanges).Table, all[[]string])
+	m.nodeRanges = incr.NewView(incr.NewIndex(t.Nodes, nodeRanges), "nodeRanges", all)
+	m.seenRanges = incr.NewView(incr.NewIndex(t.Pods, seenRanges), "seenRanges", all)
+	m.servicesBy = incr.NewIndex(t.Services, selection)
+	m.labelsBy = incr.NewView(incr.NewIndex(t.Services, selectorLabels), "labelsBy", namespaceAlone)
+	m.podIDs = incr.NewMemo(t.Graph, "podIdentity", same[PodIdentity], m.podIdentity)
 	m.inbounds = incr.NewMemo(t.Graph, "inbound", same[Inbound], m.inbound)
 	m.PodsIn = incr.NewView(t.Pods, "podsIn", m.podScopes)
 	m.scopesUnder = incr.NewView[string](m.PodsIn, "policiesUnder", m.policiesUnder)
+	m.Reaches = incr.NewView[string](m.PodsIn, "reaches", m.reaches)
 	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
 	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
 	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)

@@ -12,13 +12,16 @@ import (
 	"time"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
 // Listener is one port of one proxy: every Gateway listener on that port together.
 type Listener struct {
-	Name   string // the resource's name: gateway/<namespace>/<gateway>/<port>
-	Port   uint32
-	Chains []Chain // ordered by Hostname; one with an empty Hostname is the default
+	Name      string // the resource's name: gateway/<namespace>/<gateway>/<port>
+	Port      uint32
+	Chains    []Chain // ordered by Hostname; one with an empty Hostname is the default
+	Telemetry v1alpha1.Telemetry
 }
 
 // Chain is how one kind of connection to a Listener is served.

@@ -187,7 +187,7 @@ func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
 func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 	gk, port := parseListener(name)
 	g := m.gateways.Get(q, gk)
-	out := Listener{Name: name, Port: uint32(port)}
+	out := Listener{Name: name, Port: uint32(port), Telemetry: m.telemetry(q)}
 	for _, l := range g.Listeners {
 		if int32(l.Port) != port || !l.served() {
 			continue

@@ -2,43 +2,55 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/policy"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
-// Reach is how far a MeshPolicy reaches: what must be acknowledged of one generation of it.
-type Reach struct {
-	Generation int64
-	// Wants are the resources that carry the policy, for each scope of proxies that it reaches.
-	Wants []Want
+// A MeshPolicy reaches the scopes of whose pods it selects some. Each pair of policy and scope is a
+// key of its own: a scope that comes or goes leaves the others of a policy of the whole mesh alone.
+
+// reachKey is a pair of a policy and a scope.
+func reachKey(policy, scope string) string { return policy + "\x00" + scope }
+
+// ParseReach takes a key of Reaches apart.
+func ParseReach(k string) (policy, scope string) {
+	policy, scope, _ = strings.Cut(k, "\x00")
+	return policy, scope
 }
 
-// Reach is a policy's, by its key.
-func (m *Mesh) Reach(q *incr.Query, k string) Reach {
-	p, ok := m.MeshPolicies.Get(q, k)
-	if !ok {
-		return Reach{}
+// reaches are the pairs of a scope.
+func (m *Mesh) reaches(q *incr.Query, scope string) (out []string) {
+	for _, policy := range m.policiesUnder(q, scope) {
+		out = append(out, reachKey(policy, scope))
 	}
-	return Reach{p.Generation, m.carriers(q, k)}
+	return out
 }
 
-// carriers are the resources that carry a policy, for each scope that has pods which it selects.
-func (m *Mesh) carriers(q *incr.Query, k string) (out []Want) {
-	p, ok := m.MeshPolicies.Get(q, k)
+// Carriers are the resources that carry a policy to the proxies of a scope, by their key in Reaches.
+func (m *Mesh) Carriers(q *incr.Query, k string) (out []Want) {
+	policy, scope := ParseReach(k)
+	p, ok := m.MeshPolicies.Get(q, policy)
 	if !ok {
 		return nil
 	}
-	for _, scope := range m.scopesUnder.Get(q, k) {
-		if p.Spec.MTLS != nil || p.Spec.ServerTLS != nil {
-			out = append(out, Want{scope, KindListener, InboundListener, scope}, Want{scope, KindListener, NodeInboundListener, scope})
-		}
-		if p.Spec.Egress != nil {
-			out = append(out, Want{scope, KindListener, OutboundListener, string(m.egress(q, m.inbounds.Get(q, scope).workload))})
-		}
+	if p.Spec.MTLS != nil || p.Spec.ServerTLS != nil {
+		out = append(out, Want{scope, KindListener, InboundListener, scope}, Want{scope, KindListener, NodeInboundListener, scope})
+	}
+	if p.Spec.Egress != nil {
+		out = append(out, Want{scope, KindListener, OutboundListener, string(m.egress(q, m.inbounds.Get(q, scope).workload))})
 	}
 	return out
+}
+
+// PolicyGeneration is that of a policy, by its key.
+func (m *Mesh) PolicyGeneration(q *incr.Query, k string) int64 {
+	if p, ok := m.MeshPolicies.Get(q, k); ok {
+		return p.Generation
+	}
+	return 0
 }
 
 // workloadsOf are the workloads that a policy selects, or of which it selects a port.

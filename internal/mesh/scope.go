@@ -62,7 +62,9 @@ func templateOf(p *corev1.Pod) template {
 type PodIdentity struct{ UID, Scope string }
 
 // PodIdentity is that of a pod; without a Scope if it has no sidecar.
-func (m *Mesh) PodIdentity(q *incr.Query, k string) PodIdentity {
+func (m *Mesh) PodIdentity(q *incr.Query, k string) PodIdentity { return m.podIDs.Get(q, k) }
+
+func (m *Mesh) podIdentity(q *incr.Query, k string) PodIdentity {
 	p, ok := m.Pods.Get(q, k)
 	if !ok || !sidecar.Meshed(p) {
 		return PodIdentity{}

@@ -94,6 +94,29 @@ func (m *Mesh) serviceRules(q *incr.Query, service string, port int32, consumer 
 	return out, len(ks) > 0
 }
 
+// ServiceContributors are the routes that a variant of a Service port's RouteConfiguration is made of,
+// each with the generation that was used; none of any other RouteConfiguration.
+func (m *Mesh) ServiceContributors(q *incr.Query, name, consumer string) map[string]int64 {
+	if !strings.HasPrefix(name, OutboundListener+"/") {
+		return nil
+	}
+	at, out := parseServiceListener(name), map[string]int64{}
+	for _, k := range m.serviceRoutes(q, at.service, at.port, consumer) {
+		if r, ok := m.route(q, k); ok {
+			out[k] = r.Generation
+		}
+	}
+	return out
+}
+
+// RoutesScope is the scope that sees a consumer's variant of a Service port's RouteConfiguration.
+func RoutesScope(consumer string) string {
+	if consumer == "" {
+		return MeshScope
+	}
+	return NamespaceScope(consumer)
+}
+
 // consumers are the namespaces with routes of their own for a port of another namespace's Service,
 // in order.
 func (m *Mesh) consumers(q *incr.Query, service string, port int32) []string {

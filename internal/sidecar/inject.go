@@ -40,8 +40,8 @@ const (
 	rootsVolume = "weft-roots"
 	sdsVolume   = "weft-sds"
 
-	tokenLifetime int64 = 3600 // seconds; the kubelet renews the token at 80 % of it
-	drainTime           = 20   // seconds in which connections of a listener that changed may end
+	tokenLifetime = int64(3600) // seconds; the kubelet renews the token at 80 % of it
+	drainTime     = 20          // seconds in which connections of a listener that changed may end
 )
 
 var ownVolumes = []string{tokenVolume, rootsVolume, sdsVolume}
