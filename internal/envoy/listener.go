@@ -61,7 +61,7 @@ func filterChain(l mesh.Listener, c mesh.Chain, inspected bool) *listenerv3.Filt
 
 func serve(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
 	if c.Routes == "" {
-		return passOn(c)
+		return passOn(l, c)
 	}
 	return networkFilter(connectionManager(l, c.Routes))
 }
