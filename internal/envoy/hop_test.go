@@ -228,13 +228,17 @@ func certificate(id string) *x509.Certificate {
 	}
 }
 
-func signed(t *testing.T, id string) (chain, private []byte) {
+func signed(t *testing.T, id string, more ...string) (chain, private []byte) {
 	t.Helper()
+	template := certificate(id)
+	for _, another := range more {
+		template.URIs = append(template.URIs, certificate(another).URIs...)
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := x509.CreateCertificate(rand.Reader, certificate(id), authority, key.Public(), authorityKey)
+	raw, err := x509.CreateCertificate(rand.Reader, template, authority, key.Public(), authorityKey)
 	if err != nil {
 		t.Fatal(err)
 	}
