@@ -46,7 +46,7 @@ var (
 var parts = []part{
 	{"core", core},
 	{"hosts", hosts},
-	{"streams", streams.Part{Sizes: []int{100, 500, 2000}, Services: 1000, Changes: 5, Change: "endpoint", Progress: os.Stdout}.Measure},
+	{"streams", streams.Part{Sizes: []int{100, 500, 2000}, Services: 1000, Scopes: 1000, Changes: 5, Change: "endpoint", Progress: os.Stdout}.Measure},
 	{"gateway", func(ctx context.Context, root string) ([]figure.Figure, error) {
 		of := gateway.Part{Routes: *routes, Changes: *changes, Few: 15, Progress: os.Stdout}
 		if *sharing {

@@ -22,6 +22,7 @@ type Part struct {
 	Name      string
 	Version   schema.GroupVersion
 	Resources map[string]string // plural → Kind
+	Optional  map[string]string // the same of kinds that Weft reads where they are served
 	Remedy    string
 }
 
@@ -37,6 +38,7 @@ var (
 			"gatewayclasses": "GatewayClass", "gateways": "Gateway", "httproutes": "HTTPRoute",
 			"grpcroutes": "GRPCRoute", "referencegrants": "ReferenceGrant",
 		},
+		Optional: map[string]string{"tlsroutes": "TLSRoute"},
 		Remedy: "install Gateway API " + consts.BundleVersion + ": kubectl apply --server-side -f " +
 			"https://github.com/kubernetes-sigs/gateway-api/releases/download/" + consts.BundleVersion + "/standard-install.yaml",
 	}
@@ -127,7 +129,7 @@ func (a Availability) readCRDs(ctx context.Context, served Served) (settled bool
 	for _, crd := range crds.Items {
 		plural, group, _ := strings.Cut(crd.Name, ".")
 		for _, p := range []Part{GatewayAPI, CertManager} {
-			if kind, wanted := p.Resources[plural]; wanted && group == p.Version.Group {
+			if kind := cmp.Or(p.Resources[plural], p.Optional[plural]); kind != "" && group == p.Version.Group {
 				served.bundles[group] = cmp.Or(crd.Annotations[consts.BundleVersionAnnotation], crd.Labels["app.kubernetes.io/version"])
 				settled = settled && served.kinds[p.Version.WithKind(kind)]
 			}

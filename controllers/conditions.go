@@ -105,6 +105,10 @@ func grpcRouteStatus(live, wanted gwv1.GRPCRouteStatus, now metav1.Time) gwv1.GR
 	return gwv1.GRPCRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
 }
 
+func tlsRouteStatus(live, wanted gwv1.TLSRouteStatus, now metav1.Time) gwv1.TLSRouteStatus {
+	return gwv1.TLSRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
+}
+
 // parents replaces the entries of ours in live by wanted. The list is atomic and shared with
 // other controllers: theirs stay, where they stood.
 func parents(live, wanted []gwv1.RouteParentStatus, now metav1.Time) []gwv1.RouteParentStatus {

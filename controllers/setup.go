@@ -23,7 +23,7 @@ import (
 
 // +kubebuilder:rbac:groups="",resources=services;pods;nodes;namespaces;secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;referencegrants,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;tlsroutes;referencegrants,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
 
@@ -42,6 +42,7 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.Gateways),
 		feed(in, t.HTTPRoutes),
 		feed(in, t.GRPCRoutes),
+		feed(in, t.TLSRoutes),
 		feed(in, t.ReferenceGrants),
 		feed(in, t.Certificates),
 		feed(in, t.Deployments),

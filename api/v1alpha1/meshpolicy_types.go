@@ -54,10 +54,11 @@ type MeshPolicyList struct {
 
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress)",message="a policy without a section says nothing: set mtls or egress"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || has(self.mtls) || has(self.egress)",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS)",message="a policy without a section says nothing: set mtls, egress or serverTLS"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
+// +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
 type MeshPolicySpec struct {
 	// targetRefs name what the policy is about, in its own namespace. Without any it is about the
 	// whole namespace, and in the namespace weft-system about the whole mesh.
@@ -92,6 +93,12 @@ type MeshPolicySpec struct {
 	//
 	// +optional
 	Egress *Egress `json:"egress,omitempty"`
+
+	// serverTLS has sidecars end the TLS of clients outside the mesh, which a Gateway passes through. It
+	// targets ports of Services.
+	//
+	// +optional
+	ServerTLS *ServerTLS `json:"serverTLS,omitempty"`
 }
 
 // PolicyMode says whether a policy holds, or is tried out.

@@ -29,6 +29,7 @@ import (
 type Part struct {
 	Sizes    []int  // numbers of streams
 	Services int    // each with a cluster and two endpoints
+	Scopes   int    // of workloads, over those of namespaces, over one: as sidecars have them
 	Changes  int    // of which each is a sample
 	Change   string // "endpoint", or "route" for the whole table
 	Progress io.Writer
@@ -80,10 +81,11 @@ func (p Part) Measure(ctx context.Context, root string) ([]figure.Figure, error)
 	return all, nil
 }
 
-// compare measures both servers with n streams and prints their figures and the ratio.
+// compare measures both servers with n streams, Weft's also with a scope for each workload, and
+// prints their figures and the ratios.
 func (b bench) compare(ctx context.Context, n int) ([]figure.Figure, error) {
-	var changes [2][]figures
-	for i, server := range []string{"floor", "xds"} {
+	var changes [3][]figures
+	for i, server := range []string{"floor", "xds", chained} {
 		phases, err := b.measure(ctx, server, n)
 		if err != nil {
 			return nil, err
@@ -93,10 +95,28 @@ func (b bench) compare(ctx context.Context, n int) ([]figure.Figure, error) {
 		fmt.Fprintf(b.Progress, "%7d  %-6s  %7.1f  %6.4f  %7.1f  %9.0f  %6.0f  %5.2f  %13.2f  %10.1f\n", n, server, m.LastMs, m.ServerCPU,
 			m.Bytes/1e3, m.Resources, m.ServerMB, m.OtherCores, phases[0].ServerCPU, phases[0].Bytes/1e6)
 	}
-	floor, weft := median(changes[0]), median(changes[1])
-	fmt.Fprintf(b.Progress, "%7d  ratio   %7.2f  %6.2f  %7.2f  %9.2f  %6.2f\n", n, weft.LastMs/floor.LastMs, weft.ServerCPU/floor.ServerCPU,
-		weft.Bytes/floor.Bytes, weft.Resources/floor.Resources, weft.ServerMB/floor.ServerMB)
-	return b.figures(n, changes[0], changes[1]), nil
+	for i, of := range []string{"ratio", "chains/flat"} {
+		was, is := median(changes[i]), median(changes[i+1])
+		fmt.Fprintf(b.Progress, "%7d  %-6s  %7.2f  %6.2f  %7.2f  %9.2f  %6.2f\n", n, of, is.LastMs/was.LastMs, is.ServerCPU/was.ServerCPU,
+			is.Bytes/was.Bytes, is.Resources/was.Resources, is.ServerMB/was.ServerMB)
+	}
+	return append(b.figures(n, changes[0], changes[1]), b.inScopes(n, changes[1], changes[2])...), nil
+}
+
+// chained is the server under the load of many scopes.
+const chained = "chains"
+
+// inScopes are the figures of many scopes, each beside that of one.
+func (b bench) inScopes(n int, flat, chains []figures) (all []figure.Figure) {
+	row := func(name, unit string, get func(figures) float64) {
+		one := figure.Figure{Samples: samples(flat, get)}.Median()
+		f := figure.Figure{Name: fmt.Sprintf("xDS, one %s changes, %d streams in %d scopes: %s", b.Change, n, b.Scopes, name), Unit: unit, Samples: samples(chains, get)}
+		f.Beside = []string{fmt.Sprintf("one scope, same run: %.3g %s, ratio %.2f", one, unit, f.Median()/one)}
+		all = append(all, f)
+	}
+	row("server CPU", "CPU ms", func(f figures) float64 { return f.ServerCPU * 1e3 })
+	row("server RSS", "MB", func(f figures) float64 { return f.ServerMB })
+	return all
 }
 
 // What istiod of August 2026 did under this load, one endpoint of 1,000 services changing: measured
@@ -138,7 +158,11 @@ func (b bench) measure(ctx context.Context, server string, n int) ([]figures, er
 		return nil, err
 	}
 	roots := filepath.Join(b.folder, server+".pem")
-	s := exec.CommandContext(ctx, filepath.Join(b.folder, server), "-addr", addr, "-ctl", ctl, "-roots", roots, "-services", strconv.Itoa(b.Services))
+	program, args := server, []string{"-addr", addr, "-ctl", ctl, "-roots", roots, "-services", strconv.Itoa(b.Services)}
+	if server == chained {
+		program, args = "xds", append(args, "-workloads", strconv.Itoa(b.Scopes))
+	}
+	s := exec.CommandContext(ctx, filepath.Join(b.folder, program), args...)
 	s.Stderr = os.Stderr
 	if err := s.Start(); err != nil {
 		return nil, err

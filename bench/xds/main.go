@@ -1,15 +1,22 @@
 // Command xds serves the measured world from Weft's own ADS server: its Store, its
 // streams, its limits. Only the review of tokens is replaced: every token is its own pod.
+//
+// The streams see it as Gateways' proxies do, all in one scope, or with -workloads as sidecars do: in
+// so many scopes with a listener of their own each, over those of 50 namespaces, over that of the mesh.
 package main
 
 import (
 	"context"
 	"crypto/tls"
 	"flag"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
 	_ "net/http/pprof" // on the control port
+	"path"
+	"strconv"
+	"strings"
 	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -24,9 +31,30 @@ var (
 	ctl      = flag.String("ctl", "127.0.0.1:15099", "control address")
 	roots    = flag.String("roots", "", "file to write the server's certificate to")
 	services = flag.Int("services", 1000, "services to serve")
+	scopes   = flag.Int("workloads", 0, "scopes over the one that sees the services")
 )
 
-const scope = "bench"
+// scope sees the services; those of namespaces and workloads are over it.
+const (
+	scope      = "bench"
+	namespaces = 50
+)
+
+// base is the scope that another one is over: their names are paths.
+func base(of string) string {
+	return strings.TrimSuffix(path.Dir(of), ".")
+}
+
+func workload(i int) string { return fmt.Sprintf("%s/ns-%d/workload-%d", scope, i%namespaces, i) }
+
+// scopeOf is that of a stream, by the number at the end of its token.
+func scopeOf(who xds.Identity) (string, bool) {
+	if *scopes == 0 {
+		return scope, true
+	}
+	i, err := strconv.Atoi(who.Pod[strings.LastIndexByte(who.Pod, '-')+1:])
+	return workload(i % *scopes), err == nil
+}
 
 type anyone struct{}
 
@@ -53,12 +81,19 @@ func everything() xds.Change {
 	}
 	served(&c, xds.ListenerType, world.Listener().Name, world.Listener())
 	served(&c, xds.RouteType, world.RouteName, world.Routes(*services, 0))
+	for i := range *scopes {
+		own := world.Listener()
+		own.Name = "inbound"
+		n, variant := xds.Name{Type: xds.ListenerType, Name: own.Name}, xds.Variant(workload(i))
+		c.Resources[xds.Resource{Name: n, Variant: variant}] = xds.Marshal(own.Name, own)
+		c.Scopes[workload(i)] = map[xds.Name]*xds.Variant{n: &variant}
+	}
 	return c
 }
 
 func main() {
 	flag.Parse()
-	store := xds.NewStore(nil)
+	store := xds.NewStore(base)
 	store.Commit(everything())
 	cert, err := world.Certificate(*roots)
 	if err != nil {
@@ -67,7 +102,7 @@ func main() {
 	s := xds.NewServer(xds.Options{
 		Store: store, Facts: xds.NewFacts(), Authenticator: anyone{},
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil },
-		ScopeOf:     func(xds.Identity) (string, bool) { return scope, true },
+		ScopeOf:     scopeOf,
 	})
 	l, err := net.Listen("tcp", *addr)
 	if err != nil {

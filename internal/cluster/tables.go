@@ -30,6 +30,7 @@ type Tables struct {
 	Gateways        *incr.Table[string, *gwv1.Gateway]
 	HTTPRoutes      *incr.Table[string, *gwv1.HTTPRoute]
 	GRPCRoutes      *incr.Table[string, *gwv1.GRPCRoute]
+	TLSRoutes       *incr.Table[string, *gwv1.TLSRoute]
 	ReferenceGrants *incr.Table[string, *gwv1.ReferenceGrant]
 	Services        *incr.Table[string, *corev1.Service]
 	EndpointSlices  *incr.Table[string, *discoveryv1.EndpointSlice]
@@ -121,6 +122,7 @@ func NewTables() *Tables {
 		Gateways:        incr.NewTable[string](g, sameSpec[*gwv1.Gateway]),
 		HTTPRoutes:      incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
 		GRPCRoutes:      incr.NewTable[string](g, sameSpec[*gwv1.GRPCRoute]),
+		TLSRoutes:       incr.NewTable[string](g, sameSpec[*gwv1.TLSRoute]),
 		ReferenceGrants: incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
 		Services:        incr.NewTable[string](g, sameVersion[*corev1.Service]),
 		EndpointSlices:  incr.NewTable[string](g, sameVersion[*discoveryv1.EndpointSlice]),

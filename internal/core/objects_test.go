@@ -42,6 +42,7 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"Gateway":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Gateways, &gwv1.Gateway{}, b) },
 	"HTTPRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.HTTPRoutes, &gwv1.HTTPRoute{}, b) },
 	"GRPCRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.GRPCRoutes, &gwv1.GRPCRoute{}, b) },
+	"TLSRoute":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.TLSRoutes, &gwv1.TLSRoute{}, b) },
 	"ReferenceGrant": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ReferenceGrants, &gwv1.ReferenceGrant{}, b) },
 	"Service":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Services, &corev1.Service{}, b) },
 	"EndpointSlice": func(t *testing.T, c *Core, b []byte) {
@@ -118,6 +119,8 @@ func statusText(status any) string {
 	case gwv1.HTTPRouteStatus:
 		parents(s.Parents)
 	case gwv1.GRPCRouteStatus:
+		parents(s.Parents)
+	case gwv1.TLSRouteStatus:
 		parents(s.Parents)
 	}
 	return b.String()

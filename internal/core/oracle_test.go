@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"regexp"
+	"sync"
 	"testing"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -25,20 +29,25 @@ func (h chance) object() string {
 		}
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(13) {
+	switch h.Intn(16) {
 	case 8:
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
 		return h.policy()
 	case 0:
-		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}]}",
-			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"))
+		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
+			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
 	case 1, 2:
 		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
 	case 11, 12:
 		return head("gateway.networking.k8s.io/v1", "GRPCRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.service()+"], hostnames: [%q], rules: [{matches: [{method: {type: %s, service: %q}}], backendRefs: [{name: %s, namespace: %s, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "w.example", "deep.v.example"), h.of("Exact", "RegularExpression"), h.of("p", "("), h.of("x", "u", "z"), h.of("a", "b"))
+	case 13, 14:
+		return head("gateway.networking.k8s.io/v1", "TLSRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{backendRefs: [{name: %s, namespace: %s, port: 80}, {name: x, port: 81, weight: %d}]}]}",
+			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "other"), h.of("x", "u", "z"), h.of("a", "b"), h.Intn(2))
+	case 15:
+		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + keyPair()
 	case 3:
 		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}}",
 			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"))
@@ -48,7 +57,7 @@ func (h chance) object() string {
 		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {podIPs: [{ip: 10.0.0.%d}]}\n",
 			h.of("x", "u"), h.of("weft-proxy", "other"), h.of("80", "8080"), h.Intn(4))
 	case 6:
-		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: Service}]}", h.of("HTTPRoute", "GRPCRoute"), h.of("a", "b"))
+		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: Service}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute"), h.of("a", "b"))
 	}
 	gone := ""
 	if h.Intn(4) == 0 {
@@ -56,6 +65,11 @@ func (h chance) object() string {
 	}
 	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weft%s}\nspec: {controllerName: mesh.weft.dev/gateway-controller}", gone)
 }
+
+// keyPair is the data of a Secret: that of a story, for keys made here would differ from run to run.
+var keyPair = sync.OnceValue(func() string {
+	return string(regexp.MustCompile("data: {tls.crt: LS.*}").Find(must(os.ReadFile("testdata/certificates.txtar"))))
+})
 
 // service is a parentRef that names a Service.
 func (h chance) service() string {
@@ -77,7 +91,8 @@ func (h chance) policy() string {
 	targets := h.of("", "targetRefs: ["+target+"], ", "targetRefs: [{kind: Service, name: u}, "+target+"], ")
 	return fmt.Sprintf("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: \"2026-01-0%sT00:00:00Z\"%s}\nspec: {%smode: %s%s}\n",
 		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
-		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}"))
+		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}",
+			", serverTLS: {hostnames: [v.example], certificateRefs: [{name: x}], unguarded: Accept}", ", serverTLS: {hostnames: [w.example], certificateRefs: [{name: u}, {name: x}]}"))
 }
 
 // again is a new Core given everything that c holds, at once.
@@ -88,6 +103,9 @@ func again(c *Core) *Core {
 		copyTable(c.tables.Gateways, f.tables.Gateways)
 		copyTable(c.tables.HTTPRoutes, f.tables.HTTPRoutes)
 		copyTable(c.tables.GRPCRoutes, f.tables.GRPCRoutes)
+		copyTable(c.tables.TLSRoutes, f.tables.TLSRoutes)
+		copyTable(c.tables.Secrets, f.tables.Secrets)
+		copyTable(c.tables.GoodSecrets, f.tables.GoodSecrets)
 		copyTable(c.tables.ReferenceGrants, f.tables.ReferenceGrants)
 		copyTable(c.tables.Services, f.tables.Services)
 		copyTable(c.tables.EndpointSlices, f.tables.EndpointSlices)
@@ -111,6 +129,22 @@ func demand(c *Core, address string, wanted bool) {
 
 func copyTable[V any](from, to *incr.Table[string, V]) { from.Each(to.Set) }
 
+// wholeText tells two resources apart that differ in anything: its version is a hash of all of it.
+// The text for who reads is made once of each.
+func wholeText(t *testing.T, r *discovery.Resource) string {
+	if r == nil {
+		return ""
+	}
+	text, known := texts[r.Version]
+	if !known {
+		text = r.Version + "\n" + resourceText(t, r)
+		texts[r.Version] = text
+	}
+	return text
+}
+
+var texts = map[string]string{}
+
 // TestOracle: after any history of changes, what is published and said is what a Core that
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
@@ -121,6 +155,7 @@ func TestOracle(t *testing.T) {
 	for seed := range seeds {
 		h := chance{rand.New(rand.NewSource(seed))}
 		w := newWorld(t)
+		w.text = wholeText
 		for step := range 60 {
 			for range 1 + h.Intn(3) {
 				put(t, w.core, []byte(h.object()))
@@ -130,7 +165,7 @@ func TestOracle(t *testing.T) {
 			if step%6 != 5 {
 				continue
 			}
-			f := &world{t, again(w.core), map[string]string{}}
+			f := &world{t, again(w.core), map[string]string{}, wholeText}
 			f.commit() // publishes what again set
 			if a, b := fmt.Sprint(w.seen), fmt.Sprint(f.seen); a != b {
 				for k, v := range w.seen {

@@ -120,6 +120,7 @@ func (c *Core) publishStatuses() {
 	keepStatus(c, "Gateway", c.mesh.GatewayStatus, c.tables.Gateways)
 	keepStatus(c, mesh.HTTPRoute, c.mesh.HTTPRouteStatus, c.tables.HTTPRoutes)
 	keepStatus(c, mesh.GRPCRoute, c.mesh.GRPCRouteStatus, c.tables.GRPCRoutes)
+	keepStatus(c, mesh.TLSRoute, c.mesh.TLSRouteStatus, c.tables.TLSRoutes)
 	incr.Keep(mesh.Memo(c.mesh, "certificates", c.mesh.Certificates), func(k string, wanted []mesh.Certificate, has bool) {
 		if has {
 			c.Certificates.Put(k, Certificates{k, wanted})

@@ -65,10 +65,11 @@ type world struct {
 	t    *testing.T
 	core *Core
 	seen map[string]string // what was last told of each thing
+	text func(*testing.T, *discovery.Resource) string
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t, New(xds.NewStore(nil), xds.NewFacts()), map[string]string{}}
+	return &world{t, New(xds.NewStore(nil), xds.NewFacts()), map[string]string{}, resourceText}
 }
 
 // apply commits the objects of some YAML and returns what became different.
@@ -97,7 +98,7 @@ func (w *world) commit() string {
 
 func (w *world) resources(c xds.Change) (out []string) {
 	for at, r := range c.Resources {
-		out = append(out, w.tell(short(at.Type)+" "+at.Name.Name+ofVariant(at.Variant), resourceText(w.t, r))...)
+		out = append(out, w.tell(short(at.Type)+" "+at.Name.Name+ofVariant(at.Variant), w.text(w.t, r))...)
 	}
 	for scope, names := range c.Scopes {
 		for n, v := range names {

@@ -33,6 +33,12 @@ func receiving(mode mesh.MTLSMode) mesh.Inbound {
 	}
 }
 
+// open has a port end the TLS of clients too.
+func open(in mesh.Inbound) mesh.Inbound {
+	in.Ports[0].ServerTLS = &mesh.ServerTLS{Hostnames: []string{"*.shop.example", "shop.example"}, Secrets: []string{"secret/shop/tls"}}
+	return in
+}
+
 // What a sidecar is given, as it is spelt for Envoy.
 func TestSidecar(t *testing.T) {
 	serviceListener := func(protocol mesh.Protocol) proto.Message {
@@ -51,6 +57,7 @@ func TestSidecar(t *testing.T) {
 		"sidecar-service-tcp":         serviceListener(mesh.TCP),
 		"sidecar-inbound":             envoy.Inbound(receiving(mesh.MTLSStrict)),
 		"sidecar-inbound-permissive":  envoy.Inbound(receiving(mesh.MTLSPermissive)),
+		"sidecar-inbound-public":      envoy.Inbound(open(receiving(mesh.MTLSStrict))),
 		"sidecar-inbound-node":        envoy.NodeInbound(receiving(mesh.MTLSStrict)),
 		"sidecar-inbound-node-permit": envoy.NodeInbound(receiving(mesh.MTLSPermissive)),
 		"sidecar-routes": envoy.ServiceRoutes(mesh.VirtualHost{Routes: "outbound/shop/cart/80", Domain: "*", Port: 80,

@@ -44,7 +44,7 @@ func Cluster(c mesh.Cluster) *clusterv3.Cluster {
 	if c.Endpoints != c.Name {
 		out.EdsClusterConfig.ServiceName = c.Endpoints
 	}
-	if c.Protocol != mesh.TCP {
+	if c.Protocol != mesh.TCP && c.Protocol != mesh.TLS {
 		out.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: typed(protocolOptions(c))}
 	}
 	return out

@@ -88,10 +88,18 @@ func TestResources(t *testing.T) {
 		{Name: "shop", Hostname: "shop.example.com", Routes: "gateway/shop/web/443/shop", Secrets: []string{"secret/shop/tls"}},
 		{Name: "any", Routes: "gateway/shop/web/443/any", Secrets: []string{"secret/shop/rsa", "secret/shop/ecdsa"}},
 	}
+	through := []mesh.Chain{
+		{Name: "through *.example.com", Hostname: "*.example.com"},
+		{Name: "through cart.example.com", Hostname: "cart.example.com", Backends: []mesh.Backend{{Cluster: "service/shop/cart/443/tls", Weight: 1}}},
+		{Name: "ended stock.example.com", Hostname: "stock.example.com", Secrets: []string{"secret/shop/tls"},
+			Backends: []mesh.Backend{{Cluster: "service/shop/stock/81/tcp", Weight: 3}}, Unresolved: 1},
+	}
 	resources := map[string]proto.Message{
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
 		"listener-https":      envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),
+		"listener-tls":        envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(through, https...)}),
+		"cluster-tls":         envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/443/tls", Endpoints: "service/shop/cart/443", Protocol: mesh.TLS}),
 		"routes":              envoy.RouteConfiguration("gateway/shop/web/80"),
 		"cluster-http1":       envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),
 		"cluster-own-retries": envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80/own-retries", Protocol: mesh.HTTP1, OwnRetries: true}),

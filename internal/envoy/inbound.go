@@ -62,6 +62,9 @@ func (r *receiver) listener(name string, port uint32) *listenerv3.Listener {
 func (r *receiver) declared(p mesh.InboundPort) {
 	port, to := uint32(p.Port), serviceCalled(p.Service, uint32(p.Of))
 	permissive := p.Mode == mesh.MTLSPermissive
+	if p.ServerTLS != nil {
+		r.public(p, to)
+	}
 	switch {
 	case p.Protocol == mesh.Undeclared:
 		r.anything(port, to, permissive)
@@ -135,9 +138,29 @@ func (r *receiver) plain(port uint32, found []string, to *listenerv3.Filter) {
 	r.add(kind, port, &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: found}, to)
 }
 
-// toApp serves HTTP for the app. Who calls is told to it by X-Forwarded-Client-Cert, and by nobody else.
+// public ends the TLS of clients outside the mesh, who show no certificate and name a host. A peer names
+// none, so that its chains are the others.
+func (r *receiver) public(p mesh.InboundPort, to called) {
+	match := &listenerv3.FilterChainMatch{TransportProtocol: "tls", ServerNames: p.ServerTLS.Hostnames}
+	chain := r.add("public", uint32(p.Port), match, networkFilter(r.fromClients(appOf(p.Protocol), to)))
+	chain.TransportSocket = tlsSocket(downstreamTLS(p.ServerTLS.Secrets))
+	chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
+}
+
+// fromClients serves HTTP to clients that are not trusted, as a Gateway does.
+func (r *receiver) fromClients(cluster string, to called) *hcmv3.HttpConnectionManager {
+	m := hardened("public")
+	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
+	return r.given(m, cluster, to)
+}
+
+// toApp serves HTTP to peers.
 func (r *receiver) toApp(cluster string, to called) *hcmv3.HttpConnectionManager {
-	m := between("inbound")
+	return r.given(between("inbound"), cluster, to)
+}
+
+// given has HTTP go to the app. Who calls is told to it by X-Forwarded-Client-Cert, and by nobody else.
+func (r *receiver) given(m *hcmv3.HttpConnectionManager, cluster string, to called) *hcmv3.HttpConnectionManager {
 	m.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	m.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{

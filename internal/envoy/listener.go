@@ -19,8 +19,8 @@ const (
 	handshakeTimeout = 10 * time.Second
 )
 
-// Listener is one port with its chains, of which it needs at least one. Only a port that ends TLS
-// looks for it, for looking delays connections on which the client is silent.
+// Listener is one port with its chains, of which it needs at least one. Only a port that has chains
+// for TLS looks for it, for looking delays connections on which the client is silent.
 func Listener(l mesh.Listener) *listenerv3.Listener {
 	listener := &listenerv3.Listener{
 		Name:                          l.Name,
@@ -29,7 +29,7 @@ func Listener(l mesh.Listener) *listenerv3.Listener {
 		TrafficDirection:              corev3.TrafficDirection_INBOUND,
 	}
 	for _, c := range l.Chains {
-		if len(c.Secrets) > 0 {
+		if c.TLS() {
 			listener.ListenerFilters = []*listenerv3.ListenerFilter{tlsInspector()}
 		}
 	}
@@ -48,10 +48,7 @@ func tlsInspector() *listenerv3.ListenerFilter {
 }
 
 func filterChain(l mesh.Listener, c mesh.Chain, inspected bool) *listenerv3.FilterChain {
-	chain := &listenerv3.FilterChain{
-		Name:    c.Name,
-		Filters: []*listenerv3.Filter{networkFilter(connectionManager(l, c.Routes))},
-	}
+	chain := &listenerv3.FilterChain{Name: c.Name, Filters: []*listenerv3.Filter{serve(l, c)}}
 	if inspected {
 		chain.FilterChainMatch = chainMatch(c)
 	}
@@ -62,8 +59,15 @@ func filterChain(l mesh.Listener, c mesh.Chain, inspected bool) *listenerv3.Filt
 	return chain
 }
 
+func serve(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
+	if c.Routes == "" {
+		return passOn(l, c)
+	}
+	return networkFilter(connectionManager(l, c.Routes))
+}
+
 func chainMatch(c mesh.Chain) *listenerv3.FilterChainMatch {
-	if len(c.Secrets) == 0 {
+	if !c.TLS() {
 		return &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}
 	}
 	match := &listenerv3.FilterChainMatch{TransportProtocol: "tls"}

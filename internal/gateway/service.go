@@ -40,14 +40,16 @@ func service(g *gwv1.Gateway, ports []corev1.ServicePort) *corev1.Service {
 // ReservedPorts are those that the proxy itself listens on: no listener of a Gateway can have one.
 var ReservedPorts = []gwv1.PortNumber{AdminPort, ReadyPort, StatsPort}
 
+// served are the protocols of listeners that Weft serves.
+var served = []gwv1.ProtocolType{gwv1.HTTPProtocolType, gwv1.HTTPSProtocolType, gwv1.TLSProtocolType}
+
 // servicePorts are the distinct ports of the listeners that Weft serves, each named after the
 // protocol of the first listener on it.
 func servicePorts(g *gwv1.Gateway) (ports []corev1.ServicePort) {
 	seen := map[int32]bool{}
 	for _, l := range g.Spec.Listeners {
 		port := int32(l.Port)
-		served := l.Protocol == gwv1.HTTPProtocolType || l.Protocol == gwv1.HTTPSProtocolType
-		if !served || seen[port] || slices.Contains(ReservedPorts, l.Port) {
+		if !slices.Contains(served, l.Protocol) || seen[port] || slices.Contains(ReservedPorts, l.Port) {
 			continue
 		}
 		seen[port] = true

@@ -25,32 +25,46 @@ func (m *Mesh) backend(q *incr.Query, r referrer, ref gwv1.BackendObjectReferenc
 	if ref.Port == nil {
 		return "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port is missing: name a port of Service %s/%s", field, namespace, ref.Name)
 	}
-	name, protocol, bad := m.servicePort(q, key(namespace, string(ref.Name)), int32(*ref.Port), field)
+	k, port := key(namespace, string(ref.Name)), int32(*ref.Port)
+	if r.Kind == TLSRoute {
+		_, bad := m.backendPort(q, k, port, field)
+		return clusterAt{service: k, port: port, protocol: TCP}.name(), bad
+	}
+	name, protocol, bad := m.servicePort(q, k, port, field)
 	if bad.OK() && r.Kind == GRPCRoute && protocol != HTTP2 {
 		name = OverHTTP2(name)
 	}
 	return name, bad
 }
 
-// servicePort checks that a Service has the port and that a proxy may send to it, and tells its
-// cluster and what that speaks.
+// servicePort checks that a Service has the port and that a proxy may send requests to it, and tells
+// its cluster and what that speaks.
 func (m *Mesh) servicePort(q *incr.Query, k string, port int32, field string) (string, Protocol, Verdict) {
+	p, bad := m.backendPort(q, k, port, field)
+	if !bad.OK() {
+		return "", "", bad
+	}
+	protocol, ok := protocolOf(p)
+	if !ok {
+		return "", "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port: port %d of Service %s has appProtocol %q, which cannot be spoken to", field, port, k, *p.AppProtocol)
+	}
+	return clusterAt{service: k, port: port}.name(), protocol, Verdict{}
+}
+
+// backendPort checks that a Service has the port and that a proxy may connect to it.
+func (m *Mesh) backendPort(q *incr.Query, k string, port int32, field string) (none corev1.ServicePort, bad Verdict) {
 	svc, ok := m.Services.Get(q, k)
 	if !ok {
-		return "", "", wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist", field, k)
+		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist", field, k)
 	}
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
-		return "", "", wrong(gwv1.RouteReasonInvalidKind, "%s: Service %s is of type ExternalName, which a route may not name (CVE-2021-25740): name a Service with endpoints", field, k)
+		return none, wrong(gwv1.RouteReasonInvalidKind, "%s: Service %s is of type ExternalName, which a route may not name (CVE-2021-25740): name a Service with endpoints", field, k)
 	}
 	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
 	if i < 0 {
-		return "", "", wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d", field, k, port)
+		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d", field, k, port)
 	}
-	protocol, ok := protocolOf(svc.Spec.Ports[i])
-	if !ok {
-		return "", "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port: port %d of Service %s has appProtocol %q, which cannot be spoken to", field, port, k, *svc.Spec.Ports[i].AppProtocol)
-	}
-	return clusterName(svc.Namespace, svc.Name, port), protocol, Verdict{}
+	return svc.Spec.Ports[i], Verdict{}
 }
 
 // routable says whether a Service port carries requests that a route could tell apart.
@@ -78,7 +92,7 @@ func (m *Mesh) Cluster(q *incr.Query, name string) Cluster {
 	at := parseCluster(name)
 	out := Cluster{Name: name, Endpoints: at.endpoints(), Protocol: cmp.Or(at.protocol, HTTP1), OwnRetries: at.ownRetries}
 	svc, port, ok := m.portOf(q, at.service, at.port)
-	if !ok {
+	if !ok || at.protocol == TLS { // to which no identity is shown, and that asks for none
 		return out
 	}
 	if protocol, ok := protocolOf(port); ok && at.protocol == "" {

@@ -24,6 +24,9 @@ func (r route) rules() []ruleSpec {
 		}
 		return out
 	}
+	if r.tls != nil {
+		return tlsRules(r.tls)
+	}
 	for i, spec := range r.grpc.Rules {
 		out = append(out, grpcRule(spec, ruleField(i)))
 	}

@@ -50,6 +50,8 @@ type InboundPort struct {
 	Mode     MTLSMode
 	Service  string // its key
 	Of       int32  // the Service's port
+	// ServerTLS is the one exception to Mode; nil: none.
+	ServerTLS *ServerTLS
 }
 
 // Inbound is what the sidecars of a scope receive; without a Namespace when there are none.
@@ -78,7 +80,7 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 	slices.Sort(in.Services)
 	for _, at := range slices.Sorted(maps.Keys(ports)) {
 		port := ports[at]
-		port.Mode = m.mtls(q, in.workload, at)
+		port.Mode, port.ServerTLS = m.mtls(q, in.workload, at), m.serverTLS(q, in.workload, port)
 		in.Ports = append(in.Ports, port)
 	}
 	in.Mode = m.mtls(q, in.workload, 0)

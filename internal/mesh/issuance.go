@@ -77,7 +77,7 @@ func wantedCertificates(g gateway) ([]Certificate, Verdict) {
 	}
 	names := map[string][]string{}
 	for _, l := range g.Listeners {
-		if !l.tls() || l.host() == "" || l.TLS == nil {
+		if !l.ends() || l.host() == "" || l.TLS == nil {
 			continue
 		}
 		for _, ref := range l.TLS.CertificateRefs {

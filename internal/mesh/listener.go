@@ -22,7 +22,7 @@ type listener struct {
 
 // served says whether traffic reaches the listener.
 func (l listener) served() bool {
-	return l.Refused.OK() && l.Conflict.OK() && (l.Protocol != gwv1.HTTPSProtocolType || len(l.Secrets) > 0)
+	return l.Refused.OK() && l.Conflict.OK() && (!l.ends() || len(l.Secrets) > 0)
 }
 
 // invalid is what keeps a listener from counting as valid.
@@ -35,12 +35,22 @@ func (l listener) host() string {
 	return string(*l.Hostname)
 }
 
-func (l listener) tls() bool { return l.Protocol == gwv1.HTTPSProtocolType }
+// https says whether the listener serves HTTP inside TLS.
+func (l listener) https() bool { return l.Protocol == gwv1.HTTPSProtocolType }
+
+// bytes says whether the listener passes on what TLSRoutes take.
+func (l listener) bytes() bool { return l.Protocol == gwv1.TLSProtocolType }
+
+// ends says whether the listener ends TLS.
+func (l listener) ends() bool {
+	passes := l.TLS != nil && l.TLS.Mode != nil && *l.TLS.Mode == gwv1.TLSModePassthrough
+	return l.https() || l.bytes() && !passes
+}
 
 // routes is the name of the RouteConfiguration that serves the listener. Plaintext listeners of
 // one port share one: there the Host header alone tells them apart.
 func (l listener) routes(gateway string) string {
-	if l.tls() {
+	if l.https() {
 		return listenerName(gateway, int32(l.Port)) + "/" + string(l.Name)
 	}
 	return listenerName(gateway, int32(l.Port))
@@ -50,15 +60,15 @@ func (l listener) routes(gateway string) string {
 func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) listener {
 	l := listener{Listener: *spec, Kinds: []gwv1.RouteGroupKind{}}
 	switch {
-	case spec.Protocol != gwv1.HTTPProtocolType && spec.Protocol != gwv1.HTTPSProtocolType:
-		l.Refused = wrong(gwv1.ListenerReasonUnsupportedProtocol, "listener %s: protocol %q is not supported: use HTTP or HTTPS", spec.Name, spec.Protocol)
+	case spec.Protocol != gwv1.HTTPProtocolType && !l.https() && !l.bytes():
+		l.Refused = wrong(gwv1.ListenerReasonUnsupportedProtocol, "listener %s: protocol %q is not supported: use HTTP, HTTPS or TLS", spec.Name, spec.Protocol)
 		return l
 	case slices.Contains(proxies.ReservedPorts, spec.Port):
 		l.Refused = wrong(gwv1.ListenerReasonPortUnavailable, "listener %s: port %d is the proxy's own: choose another than 15000, 15021 and 15090", spec.Name, spec.Port)
 		return l
 	}
 	l.Kinds, l.Broken = routeKinds(spec)
-	if l.tls() {
+	if l.ends() {
 		secrets, problem := m.certificates(q, gw, spec)
 		l.Secrets, l.Broken = secrets, first(problem, l.Broken)
 	}
@@ -68,7 +78,10 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) li
 // routeKinds are the kinds of routes that may attach to a listener.
 func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
 	group := gwv1.Group(gwv1.GroupName)
-	supported := []gwv1.RouteGroupKind{{Group: &group, Kind: HTTPRoute}, {Group: &group, Kind: GRPCRoute}}
+	supported, named := []gwv1.RouteGroupKind{{Group: &group, Kind: HTTPRoute}, {Group: &group, Kind: GRPCRoute}}, "HTTPRoute and GRPCRoute"
+	if l.Protocol == gwv1.TLSProtocolType {
+		supported, named = []gwv1.RouteGroupKind{{Group: &group, Kind: TLSRoute}}, TLSRoute
+	}
 	if l.AllowedRoutes == nil || len(l.AllowedRoutes.Kinds) == 0 {
 		return supported, Verdict{}
 	}
@@ -77,7 +90,7 @@ func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
 		at := slices.IndexFunc(supported, func(s gwv1.RouteGroupKind) bool { return s.Kind == k.Kind })
 		switch {
 		case at < 0 || k.Group != nil && *k.Group != group:
-			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only HTTPRoute and GRPCRoute can", l.Name, i, k.Kind, l.Protocol)
+			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only %s can", l.Name, i, k.Kind, l.Protocol, named)
 		case !slices.Contains(kinds, supported[at]):
 			kinds = append(kinds, supported[at])
 		}
@@ -88,7 +101,7 @@ func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
 // certificates resolves the certificateRefs of a listener that ends TLS.
 func (m *Mesh) certificates(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener) ([]string, Verdict) {
 	if l.TLS == nil || (l.TLS.Mode != nil && *l.TLS.Mode != gwv1.TLSModeTerminate) {
-		return nil, wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.mode must be Terminate for protocol HTTPS", l.Name)
+		return nil, wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.mode must be Terminate for protocol %s", l.Name, l.Protocol)
 	}
 	var names []string
 	var problems []Verdict
@@ -129,8 +142,13 @@ func (m *Mesh) certificate(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener, i 
 	return "", problem
 }
 
+// overTLS says whether a client of a protocol names its host by SNI, before anything else.
+func overTLS(p gwv1.ProtocolType) bool {
+	return p == gwv1.HTTPSProtocolType || p == gwv1.TLSProtocolType
+}
+
 // markConflicts finds the listeners that cannot be told apart. None of them wins, as Gateway API
-// asks; the others are served.
+// asks; the others are served. HTTPS and TLS share a port: the hostname tells them apart.
 func markConflicts(ls []listener) {
 	for i := range ls {
 		for j := range ls {
@@ -138,7 +156,7 @@ func markConflicts(ls []listener) {
 				continue
 			}
 			switch {
-			case ls[i].Protocol != ls[j].Protocol:
+			case overTLS(ls[i].Protocol) != overTLS(ls[j].Protocol):
 				ls[i].Conflict = wrong(gwv1.ListenerReasonProtocolConflict, "listener %s: port %d is also listener %s's, with protocol %s: use another port", ls[i].Name, ls[i].Port, ls[j].Name, ls[j].Protocol)
 			case ls[i].host() == ls[j].host():
 				ls[i].Conflict = first(ls[i].Conflict, wrong(gwv1.ListenerReasonHostnameConflict, "listener %s: port %d and hostname %q are also listener %s's: change one of them", ls[i].Name, ls[i].Port, ls[i].host(), ls[j].Name))

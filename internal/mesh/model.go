@@ -28,9 +28,16 @@ type Listener struct {
 type Chain struct {
 	Name     string   // the Gateway listener's name; "http" where several share a plaintext chain
 	Hostname string   // SNI to match: exact, "*.example.com", or "" for any
-	Routes   string   // name of the RouteConfiguration, itself served by RDS
-	Secrets  []string // SDS names of the certificates; none: plaintext
+	Routes   string   // name of the RouteConfiguration, itself served by RDS; "": bytes go to Backends
+	Secrets  []string // SDS names of the certificates; none: plaintext, or TLS that is passed through
+	// Backends receive the connections of a TLSRoute; what falls to Unresolved, a share in weight, is
+	// closed, and so is everything where there is neither.
+	Backends   []Backend
+	Unresolved uint32
 }
+
+// TLS says whether a chain is for connections over TLS.
+func (c Chain) TLS() bool { return c.Routes == "" || len(c.Secrets) > 0 }
 
 // VirtualHost is one domain of one RouteConfiguration, a resource of its own (VHDS).
 type VirtualHost struct {

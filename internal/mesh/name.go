@@ -27,11 +27,12 @@ func clusterName(namespace, service string, port int32) string {
 func secretName(key string) string { return "secret/" + key }
 
 // What ends the names of the clusters of one Service port: whose requests are retried as their rule
-// says, if at all; that are spoken to by HTTP/2 whatever the port declares; by TCP.
+// says, if at all; that are spoken to by HTTP/2 whatever the port declares; by TCP; by the TLS of clients.
 const (
 	ownRetries = "/own-retries"
 	overHTTP2  = "/h2"
 	overTCPEnd = "/tcp"
+	overTLSEnd = "/tls" // of clients, unwrapped: the endpoint's own sidecar ends it
 )
 
 // OverHTTP2 is the name of the cluster that speaks HTTP/2 to the endpoints of another one.
@@ -47,13 +48,13 @@ func OverHTTP2(cluster string) string {
 type clusterAt struct {
 	service    string
 	port       int32
-	protocol   Protocol // HTTP2 or TCP; empty: what the port declares
+	protocol   Protocol // HTTP2, TCP or TLS; empty: what the port declares
 	ownRetries bool
 }
 
 func parseCluster(name string) (at clusterAt) {
 	name, at.ownRetries = strings.CutSuffix(name, ownRetries)
-	for end, protocol := range map[string]Protocol{overHTTP2: HTTP2, overTCPEnd: TCP} {
+	for end, protocol := range map[string]Protocol{overHTTP2: HTTP2, overTCPEnd: TCP, overTLSEnd: TLS} {
 		if rest, is := strings.CutSuffix(name, end); is {
 			name, at.protocol = rest, protocol
 		}
@@ -77,6 +78,8 @@ func (at clusterAt) name() string {
 		name += overHTTP2
 	case TCP:
 		name += overTCPEnd
+	case TLS:
+		name += overTLSEnd
 	}
 	if at.ownRetries {
 		name += ownRetries

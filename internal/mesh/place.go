@@ -63,9 +63,13 @@ func (m *Mesh) takers(q *incr.Query, k string) []string {
 	return out
 }
 
-// placements are the virtual hosts that hold a route, by name.
+// placements are the virtual hosts that hold a route, by name; none of a TLSRoute, which becomes
+// chains of listeners.
 func (m *Mesh) placements(q *incr.Query, k string) []string {
 	var out []string
+	if ofTLS(k) {
+		return nil
+	}
 	for _, a := range m.attached.Get(q, k) {
 		if len(a.Places) == 0 {
 			continue
@@ -124,6 +128,9 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 		}
 		for _, c := range clusters {
 			out = append(out, clusterWants(scope, c)...)
+			if unwrapped := m.unwrapped(q, c); ofTLS(k) && unwrapped != c {
+				out = append(out, clusterWants(scope, unwrapped)...)
+			}
 		}
 	}
 	return out
@@ -135,7 +142,7 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 func (g gateway) misdirected(l listener) []string {
 	var out []string
 	for _, o := range g.Listeners {
-		if l.tls() && o.Port == l.Port && o.Name != l.Name && o.served() && o.host() != l.host() {
+		if l.https() && o.Port == l.Port && o.Name != l.Name && o.served() && o.host() != l.host() {
 			out = append(out, domains(o.host(), nil)[0])
 		}
 	}
@@ -157,11 +164,15 @@ func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
 			continue
 		}
 		add(KindListener, listenerName(k, int32(l.Port)))
-		add(KindRoutes, l.routes(k))
-		add(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: domains(l.host(), nil)[0]}.Name())
 		for _, s := range l.Secrets {
 			add(KindSecret, s)
 		}
+		if l.bytes() {
+			add(KindCluster, Blackhole)
+			continue
+		}
+		add(KindRoutes, l.routes(k))
+		add(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: domains(l.host(), nil)[0]}.Name())
 		for _, host := range g.misdirected(l) {
 			add(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: host}.Name())
 		}
@@ -181,11 +192,14 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 		if int32(l.Port) != port || !l.served() {
 			continue
 		}
-		if !l.tls() {
+		switch {
+		case l.bytes():
+			out.Chains = append(out.Chains, m.passed(q, g, l)...)
+		case l.https():
+			out.Chains = append(out.Chains, Chain{Name: string(l.Name), Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets})
+		default:
 			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk)}}
-			continue
 		}
-		out.Chains = append(out.Chains, Chain{Name: string(l.Name), Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets})
 	}
 	slices.SortFunc(out.Chains, func(a, b Chain) int { return strings.Compare(a.Hostname, b.Hostname) })
 	return out
@@ -198,7 +212,7 @@ func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
 	out := VirtualHost{Routes: routes, Domain: domain, Port: uint32(port)}
 	g := m.gateways.Get(q, gk)
 	for _, l := range g.Listeners {
-		if !l.tls() || l.routes(gk) != routes {
+		if !l.https() || l.routes(gk) != routes {
 			continue
 		}
 		if out.TLS = true; slices.Contains(g.misdirected(l), domain) {

@@ -81,9 +81,9 @@ func worstFirst(vs []Verdict) []Verdict {
 }
 
 // waits says whether time alone may mend it: GitOps tools apply objects in any order, so that a
-// target may come after its policy.
+// target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
-	return v.Reason == string(gwv1.PolicyReasonTargetNotFound) || v.Reason == reasonProgramming
+	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonProgramming}, v.Reason)
 }
 
 // policyConditions are Ready and, as kstatus asks, what explains that it is not.

@@ -36,7 +36,7 @@ func (m *Mesh) Carriers(q *incr.Query, k string) (out []Want) {
 	if !ok {
 		return nil
 	}
-	if p.Spec.MTLS != nil {
+	if p.Spec.MTLS != nil || p.Spec.ServerTLS != nil {
 		out = append(out, Want{scope, KindListener, InboundListener, scope}, Want{scope, KindListener, NodeInboundListener, scope})
 	}
 	if p.Spec.Egress != nil {

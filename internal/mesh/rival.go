@@ -23,6 +23,7 @@ type rivalry struct {
 	born           *incr.Memo[string, int64]  // by routeKey: seconds since 1970
 	outranked      *incr.Memo[string, string] // by routeKey@takerKey: the routeKey of the winner
 	callers        *incr.View[string, string] // GRPCRoutes by frontendKey
+	tlsOn          *incr.View[string, string] // TLSRoutes by domainKey
 }
 
 func (m *Mesh) newRivalry() rivalry {
@@ -47,6 +48,7 @@ func (m *Mesh) newRivalry() rivalry {
 	r.callers = incr.NewView(m.ofKind(GRPCRoute), "callers", func(q *incr.Query, k string) []string {
 		return m.frontendKeys(q, k, m.claims.Get(q, k))
 	})
+	r.tlsOn = incr.NewView(m.ofKind(TLSRoute), "tlsOn", m.names)
 	return r
 }
 
@@ -134,6 +136,9 @@ func (m *Mesh) older(q *incr.Query, a, b string) bool {
 // winner is the route that keeps another from a place, or none.
 func (m *Mesh) winner(q *incr.Query, k string, a *attached, p place) string {
 	taker := takerKey(a.Gateway, gwv1.SectionName(p.Listener))
+	if ofTLS(k) {
+		return m.earlier(q, k, domainKey(taker, p.Domain))
+	}
 	if !m.mixed.Get(q, taker) {
 		return ""
 	}
@@ -148,7 +153,11 @@ func (m *Mesh) yieldPlaces(q *incr.Query, k string, a *attached) {
 	}
 	kind, name, _ := strings.Cut(m.winner(q, k, a, a.Places[i]), "/")
 	a.Places = slices.DeleteFunc(slices.Clone(a.Places), func(p place) bool { return m.winner(q, k, a, p) != "" })
-	if len(a.Places) == 0 {
+	switch {
+	case len(a.Places) > 0:
+	case ofTLS(k):
+		a.Refused = wrong(routeReasonConflicted, "%s: TLSRoute %s is older and has the hostnames of this route on the same listener of Gateway %s, where a hostname has one TLSRoute: change the hostnames of one of them", a.Field, name, a.Gateway)
+	default:
 		a.Refused = wrong(routeReasonConflicted, "%s: %s %s is older and has a hostname of this route on the same listener of Gateway %s, where a hostname has routes of one kind only: change the hostnames or the listener of one of them", a.Field, kind, name, a.Gateway)
 	}
 }

@@ -13,16 +13,18 @@ import (
 const (
 	HTTPRoute = "HTTPRoute"
 	GRPCRoute = "GRPCRoute"
+	TLSRoute  = "TLSRoute"
 )
 
-// route is a route of either kind.
+// route is a route of any kind.
 type route struct {
 	Kind string
 	*metav1.ObjectMeta
 	Parents   []gwv1.ParentReference
 	Hostnames []gwv1.Hostname
-	http      *gwv1.HTTPRouteSpec // one of the two
+	http      *gwv1.HTTPRouteSpec // one of the three
 	grpc      *gwv1.GRPCRouteSpec
+	tls       *gwv1.TLSRouteSpec
 }
 
 // routeKey is a route's key among those of all kinds: "kind/namespace/name".
@@ -33,11 +35,15 @@ func (m *Mesh) route(q *incr.Query, k string) (route, bool) {
 	switch kind, name, _ := strings.Cut(k, "/"); kind {
 	case HTTPRoute:
 		if r, ok := m.HTTPRoutes.Get(q, name); ok {
-			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, &r.Spec, nil}, true
+			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, &r.Spec, nil, nil}, true
 		}
 	case GRPCRoute:
 		if r, ok := m.GRPCRoutes.Get(q, name); ok {
-			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, nil, &r.Spec}, true
+			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, nil, &r.Spec, nil}, true
+		}
+	case TLSRoute:
+		if r, ok := m.TLSRoutes.Get(q, name); ok {
+			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, nil, nil, &r.Spec}, true
 		}
 	}
 	return route{}, false
@@ -45,13 +51,16 @@ func (m *Mesh) route(q *incr.Query, k string) (route, bool) {
 
 // routes is the source of all routes' keys.
 func (m *Mesh) routes() incr.Live[string] {
-	return incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute))
+	return incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute), m.ofKind(TLSRoute))
 }
 
 func (m *Mesh) ofKind(kind string) incr.Live[string] {
 	var table incr.Live[string] = m.HTTPRoutes
-	if kind == GRPCRoute {
+	switch kind {
+	case GRPCRoute:
 		table = m.GRPCRoutes
+	case TLSRoute:
+		table = m.TLSRoutes
 	}
 	return incr.Named(table, func(k string) string { return routeKey(kind, k) })
 }
@@ -69,6 +78,14 @@ func (m *Mesh) HTTPRouteStatus(q *incr.Query, k string) *gwv1.HTTPRouteStatus {
 func (m *Mesh) GRPCRouteStatus(q *incr.Query, k string) *gwv1.GRPCRouteStatus {
 	if parents, ok := m.parentStatuses(q, routeKey(GRPCRoute, k)); ok {
 		return &gwv1.GRPCRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
+	}
+	return nil
+}
+
+// TLSRouteStatus is the same of a TLSRoute.
+func (m *Mesh) TLSRouteStatus(q *incr.Query, k string) *gwv1.TLSRouteStatus {
+	if parents, ok := m.parentStatuses(q, routeKey(TLSRoute, k)); ok {
+		return &gwv1.TLSRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
 	}
 	return nil
 }

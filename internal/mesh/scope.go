@@ -101,12 +101,22 @@ func (m *Mesh) sidecarWants(q *incr.Query, scope string) []string {
 	if in.Namespace == "" {
 		return nil
 	}
-	return []string{
+	out := []string{
 		Want{scope, KindListener, OutboundListener, string(m.egress(q, in.workload))}.Key(),
 		Want{scope, KindListener, InboundListener, scope}.Key(),
 		Want{scope, KindListener, NodeInboundListener, scope}.Key(),
 		Want{scope, KindSecret, IdentitySecret, key(in.Namespace, in.ServiceAccount)}.Key(),
 	}
+	for _, port := range in.Ports {
+		if port.ServerTLS == nil {
+			continue
+		}
+		for _, name := range port.ServerTLS.Secrets {
+			out = append(out, want(scope, KindSecret, name))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // meshWants are what every sidecar sees, whatever there is in the cluster.

@@ -18,12 +18,15 @@ type keyPair struct {
 	problem Verdict
 }
 
+// reasonNotFound is that of a keyPair whose Secret does not exist.
+const reasonNotFound = "NotFound"
+
 // keyPair reads and checks a Secret: Envoy would refuse a listener whose certificate does not
 // parse, or whose key is another's.
 func (m *Mesh) keyPair(q *incr.Query, k string) keyPair {
 	s, ok := m.Secrets.Get(q, k)
 	if !ok {
-		return keyPair{problem: wrong("NotFound", "Secret %s does not exist", k)}
+		return keyPair{problem: wrong(reasonNotFound, "Secret %s does not exist", k)}
 	}
 	if s.Type != corev1.SecretTypeTLS {
 		return keyPair{problem: wrong("Invalid", "Secret %s is of type %q: it must be %q", k, s.Type, corev1.SecretTypeTLS)}

@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -90,6 +91,8 @@ func (a *application) handler() http.Handler {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		}
 	})
+	mux.HandleFunc("/private", a.private)
+	mux.HandleFunc("GET /via/{next}", a.via)
 	mux.Handle("/socket", websocket.Handler(a.socket))
 	mux.HandleFunc("/", a.echo)
 	return mux
@@ -103,6 +106,36 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr),
 		Said: string(said), Path: r.URL.RequestURI(), Headers: r.Header})
+}
+
+// private is for callers with a good token, which the application checks itself.
+func (a *application) private(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer good-") {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "no good token", http.StatusUnauthorized)
+		return
+	}
+	a.echo(w, r)
+}
+
+// via asks another application on behalf of the caller, whose token it hands on, and answers what
+// that one answers.
+func (a *application) via(w http.ResponseWriter, r *http.Request) {
+	request, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://"+r.PathValue("next")+"/", nil)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	request.Header.Set("Authorization", r.Header.Get("Authorization"))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer response.Body.Close()
+	w.Header().Set("Content-Type", response.Header.Get("Content-Type"))
+	w.WriteHeader(response.StatusCode)
+	_, _ = io.Copy(w, response.Body) // the client has gone
 }
 
 func (a *application) socket(conn *websocket.Conn) {

@@ -1,0 +1,106 @@
+package mesh
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// ofTLS says whether a routeKey is a TLSRoute's.
+func ofTLS(routeKey string) bool { return strings.HasPrefix(routeKey, TLSRoute+"/") }
+
+// tlsRules are a TLSRoute's in the words of HTTP: backends by weight are all that they have.
+func tlsRules(spec *gwv1.TLSRouteSpec) (out []ruleSpec) {
+	for _, r := range spec.Rules {
+		rule := ruleSpec{HTTPRouteRule: gwv1.HTTPRouteRule{Name: r.Name}}
+		for _, b := range r.BackendRefs {
+			rule.BackendRefs = append(rule.BackendRefs, gwv1.HTTPBackendRef{BackendRef: b})
+		}
+		out = append(out, rule)
+	}
+	return out
+}
+
+// names are the domains that a TLSRoute claims, by domainKey.
+func (m *Mesh) names(q *incr.Query, k string) (out []string) {
+	for _, a := range m.claims.Get(q, k) {
+		for _, p := range a.Places {
+			out = append(out, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// earlier is an older TLSRoute that claims a domain too, or "". Which of two hostnames is meant where
+// one contains the other is told by SNI: only equal ones contend.
+func (m *Mesh) earlier(q *incr.Query, k, domain string) string {
+	for _, rival := range m.tlsOn.Get(q, domain) {
+		if rival != k && m.older(q, rival, k) {
+			return rival
+		}
+	}
+	return ""
+}
+
+// passed are the chains of a listener of protocol TLS: one for each domain of its TLSRoutes, and one
+// for its own hostname, so that no less specific listener gets what no route takes.
+func (m *Mesh) passed(q *incr.Query, g gateway, l listener) []Chain {
+	gk := key(g.Namespace, g.Name)
+	chains := map[string]Chain{}
+	chain := func(domain string) Chain {
+		return Chain{Name: string(l.Name) + " " + domain, Hostname: sni(domain), Secrets: l.Secrets}
+	}
+	own := domains(l.host(), nil)[0]
+	chains[own] = chain(own)
+	for _, k := range m.takenBy.Get(q, takerKey(gk, l.Name)) {
+		for _, a := range m.attached.Get(q, k) {
+			for _, p := range a.Places {
+				if a.Gateway != gk || p.Listener != string(l.Name) || g.hidden(l, p.Domain) {
+					continue
+				}
+				c := chain(p.Domain)
+				c.Backends, c.Unresolved = m.passedTo(q, k, l)
+				chains[p.Domain] = c
+			}
+		}
+	}
+	return slices.Collect(maps.Values(chains))
+}
+
+// passedTo is where a listener passes the connections of a TLSRoute.
+func (m *Mesh) passedTo(q *incr.Query, k string, l listener) (backends []Backend, unresolved uint32) {
+	for _, rule := range m.rules.Get(q, k).Rules {
+		unresolved += rule.Unresolved
+		for _, b := range rule.Backends {
+			if !l.ends() {
+				b.Cluster = m.unwrapped(q, b.Cluster)
+			}
+			backends = append(backends, b)
+		}
+	}
+	return backends, unresolved
+}
+
+// unwrapped is the cluster by which clients' TLS reaches the sidecars that end it; a cluster whose
+// endpoints' sidecars do not end it is its own, and carries it inside mTLS to the app.
+func (m *Mesh) unwrapped(q *incr.Query, cluster string) string {
+	at := parseCluster(cluster)
+	if m.endsTLS(q, at.service, at.port) {
+		at.protocol = TLS
+		return at.name()
+	}
+	return cluster
+}
+
+// sni is a domain as a chain matches it: "" for any.
+func sni(domain string) string {
+	if domain == "*" {
+		return ""
+	}
+	return domain
+}
