@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -140,7 +141,7 @@ func operator(t *testing.T, store *xds.Store, certificate mesh.Secret, who xds.A
 	server := xds.NewServer(xds.Options{
 		Store: store, Facts: xds.NewFacts(), Authenticator: who,
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil },
-		ScopeOf:     func(xds.Identity) (string, bool) { return "gateway", true },
+		ScopeOf:     func(who xds.Identity) (string, bool) { return cmp.Or(who.ServiceAccount, "gateway"), true },
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -182,17 +183,23 @@ func files(t *testing.T, token string, roots []byte) (tokenSDS, rootsSDS string)
 	return tokenSDS, write("roots-sds/sds.yaml", rootsFile, err)
 }
 
-// commit puts messages into the one scope; nil ones are gone. Names are per type.
+// commit puts messages into the scope "gateway"; nil ones are gone. Names are per type.
 func commit(store *xds.Store, groups ...map[string]proto.Message) {
-	c := xds.Change{Resources: map[xds.Resource]*discovery.Resource{}, Scopes: map[string]map[xds.Name]*xds.Variant{"gateway": {}}}
-	ordinary := xds.Variant("")
+	commitTo(store, "gateway", groups...)
+}
+
+// commitTo is commit for any scope. What two of them have under one name is not the same.
+func commitTo(store *xds.Store, scope string, groups ...map[string]proto.Message) {
+	c := xds.Change{Resources: map[xds.Resource]*discovery.Resource{}, Scopes: map[string]map[xds.Name]*xds.Variant{scope: {}}}
+	variant := xds.Variant(scope)
 	for _, group := range groups {
 		for name, m := range group {
 			n := xds.Name{Type: "type.googleapis.com/" + string(m.ProtoReflect().Descriptor().FullName()), Name: name}
+			at := xds.Resource{Name: n, Variant: variant}
 			if m.ProtoReflect().IsValid() {
-				c.Resources[xds.Resource{Name: n}], c.Scopes["gateway"][n] = xds.Marshal(name, m), &ordinary
+				c.Resources[at], c.Scopes[scope][n] = xds.Marshal(name, m), &variant
 			} else {
-				c.Resources[xds.Resource{Name: n}], c.Scopes["gateway"][n] = nil, nil
+				c.Resources[at], c.Scopes[scope][n] = nil, nil
 			}
 		}
 	}

@@ -68,11 +68,11 @@ func peerTLS(alpn []string, names []*tlsv3.SubjectAltNameMatcher) *tlsv3.CommonT
 			TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
 		},
 		AlpnProtocols:                  alpn,
-		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: mesh.IdentitySecret, SdsConfig: ads()}},
+		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: mesh.IdentitySecret, SdsConfig: adsUntilAnswered()}},
 		ValidationContextType: &tlsv3.CommonTlsContext_CombinedValidationContext{
 			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
 				DefaultValidationContext:         &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: names},
-				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: mesh.RootsSecret, SdsConfig: ads()},
+				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: mesh.RootsSecret, SdsConfig: adsUntilAnswered()},
 			},
 		},
 	}

@@ -239,8 +239,8 @@ func (s *stream) quiet() {
 	s.t.Helper()
 	s.fence++
 	name := fmt.Sprintf("fence-%d", s.fence)
-	s.subscribe(SecretType, name)
-	s.want("Secret -" + name)
+	s.subscribe(EndpointType, name)
+	s.want("ClusterLoadAssignment -" + name)
 }
 
 // end expects the stream to end and returns why.

@@ -128,8 +128,7 @@ func (s *pass) say(d *draft, c change, asked bool) {
 	}
 	it := s.scope.item(d.kind, c.name)
 	switch {
-	case it == nil && asked && onDemand(d.kind, c.name) && c.was == "":
-		// it is being looked up, and sent when it is found
+	case it == nil && asked && c.was == "" && s.awaited(d.kind, c.name):
 	case it == nil && asked:
 		s.accept(id{d.kind, c.name})
 		d.missing = append(d.missing, c.name)
@@ -139,6 +138,20 @@ func (s *pass) say(d *draft, c change, asked bool) {
 	default:
 		s.add(d, it, c.was)
 	}
+}
+
+// awaited says whether nobody is told that there is no such resource: it is looked up, or issued, and
+// sent when it is there. Told that there is no such secret, Envoy would begin to serve without it. A
+// proxy that may have one, because it is about to get or has refused another version, has to hear that
+// it is gone.
+func (s *pass) awaited(k kind, name string) bool {
+	if k != secrets {
+		return onDemand(k, name)
+	}
+	_, refused := s.alone[id{k, name}]
+	return !refused && !slices.ContainsFunc(s.flight, func(r *response) bool {
+		return r.kind == k && slices.ContainsFunc(r.add, func(it *item) bool { return it.name == name })
+	})
 }
 
 func (s *pass) add(d *draft, it *item, was string) {

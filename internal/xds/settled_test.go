@@ -20,7 +20,6 @@ func TestSettled(t *testing.T) {
 	f, g := h.open("web-0"), h.open("web-1")
 	f.boot()
 	f.subscribe(SecretType, roots.Name)
-	f.want("Secret -roots")
 	f.quiet()
 	g.quiet()
 	settled(map[string]bool{"shop/web-0": true, "shop/web-1": true}, roots) // nobody sees any
