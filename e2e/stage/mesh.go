@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -141,6 +142,13 @@ func (c *Caller) Call(r call.Request) call.Outcome {
 	var out call.Outcome
 	must(c.scene.t, json.Unmarshal(c.do(r, "call"), &out))
 	return out
+}
+
+// Calls makes n calls, one after the other.
+func (c *Caller) Calls(n int, r call.Request) (all []call.Outcome) {
+	c.scene.t.Helper()
+	must(c.scene.t, json.Unmarshal(c.do(r, "calls", strconv.Itoa(n)), &all))
+	return all
 }
 
 // Answered calls until there is an answer that pleases, and returns it.

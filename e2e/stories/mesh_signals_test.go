@@ -111,8 +111,9 @@ func (o *observed) apps() []corev1.Pod    { return []corev1.Pod{o.app} }
 
 // calls makes n calls, whatever comes of them.
 func (o *observed) calls(n int, r call.Request) {
-	for range n {
-		o.caller.Call(r)
+	o.t.Helper()
+	if made := len(o.caller.Calls(n, r)); made != n {
+		o.t.Fatalf("%d calls were made, not %d", made, n)
 	}
 }
 

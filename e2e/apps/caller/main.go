@@ -7,6 +7,7 @@
 //	caller sent             prints how many requests have ended
 //	caller stop             ends all loads and prints their results as JSON
 //	caller call             makes one call: a call.Request as JSON in, a call.Outcome out
+//	caller calls N          makes N calls, one after the other: a call.Request in, call.Outcomes out
 //	caller once REQUEST     the same with the JSON as an argument, and ends with 1 without an answer
 //
 // Those between the first and the last are run in the container of the first. They reach it without
@@ -24,6 +25,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,10 +55,12 @@ func main() {
 		err = tell(http.MethodPost, "/stop", nil)
 	case command == "call" && len(args) == 0:
 		_, err = one(os.Stdin, os.Stdout)
+	case command == "calls" && len(args) == 1:
+		err = several(args[0], os.Stdin, os.Stdout)
 	case command == "once" && len(args) == 1:
 		err = once(args[0])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: caller serve|start|step NAME|sent|stop|call|once REQUEST")
+		fmt.Fprintln(os.Stderr, "usage: caller serve|start|step NAME|sent|stop|call|calls N|once REQUEST")
 		os.Exit(2)
 	}
 	if err != nil {
@@ -81,6 +85,23 @@ func one(from io.Reader, to io.Writer) (out call.Outcome, err error) {
 	}
 	out = call.Do(context.Background(), request)
 	return out, json.NewEncoder(to).Encode(out)
+}
+
+// several makes n calls, one after the other.
+func several(n string, from io.Reader, to io.Writer) error {
+	times, err := strconv.Atoi(n)
+	if err != nil {
+		return err
+	}
+	var request call.Request
+	if err := json.NewDecoder(from).Decode(&request); err != nil {
+		return fmt.Errorf("read a request: %w", err)
+	}
+	all := []call.Outcome{}
+	for range times {
+		all = append(all, call.Do(context.Background(), request))
+	}
+	return json.NewEncoder(to).Encode(all)
 }
 
 // once makes one call, and has no answer be an error.
