@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 )
 
 // TakeTurn waits until no other process tests on this machine: two would roll each other's proxies.
-// The turn ends with the process.
-func TakeTurn() error {
+// The turn is the process's, for all of its tests, and ends with it.
+var TakeTurn = sync.OnceValue(takeTurn)
+
+func takeTurn() error {
 	path := filepath.Join(os.TempDir(), "weft-e2e.lock")
 	// Not an os.File, which the garbage collector would close.
 	lock, err := syscall.Open(path, syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o666)
