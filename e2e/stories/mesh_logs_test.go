@@ -99,7 +99,6 @@ func (o *observed) sampled() {
 		if line["route"] == nil {
 			o.t.Errorf("%s: the line names no route: %v", who, line)
 		}
-		o.t.Logf("%s: %v", who, line)
 	}
 	o.through()
 	o.calls(1, call.Request{Protocol: call.TCP, Address: "echo:9000", Text: "hello"})
