@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
@@ -30,8 +31,11 @@ const certificateWorkers = 4
 type Certificates struct {
 	Client client.Client
 	Cache  cache.Cache
+	Live   client.Reader // the API server itself
 	Outbox *cluster.Outbox[core.Certificates]
 	Events events.EventRecorder
+
+	made sync.Map // keys of Gateways for which something was made
 }
 
 // NeedLeaderElection is true: one replica writes.
@@ -64,10 +68,15 @@ func (c *Certificates) write(ctx context.Context, at subject, of core.Certificat
 	var failed []error
 	for _, wanted := range of.Wanted {
 		keep[wanted.Name] = true
+		c.made.Store(at.key, true)
 		failed = append(failed, c.ensure(ctx, wanted))
 	}
 	failed = append(failed, c.prune(ctx, at, keep))
-	return len(of.Wanted) == 0, errors.Join(failed...)
+	err = errors.Join(failed...)
+	if done = len(of.Wanted) == 0; done && err == nil {
+		c.made.Delete(at.key)
+	}
+	return done, err
 }
 
 // ensure applies one Certificate, unless somebody else's has its name.
@@ -99,11 +108,15 @@ func listenerCertificate(wanted mesh.Certificate) *cmv1.Certificate {
 	})
 }
 
-// prune deletes what was made for a Gateway and is not kept.
+// prune deletes what was made for a Gateway and is not kept. What was made just now, the cache may
+// not hold yet.
 func (c *Certificates) prune(ctx context.Context, at subject, keep map[string]bool) error {
 	var made cmv1.CertificateList
-	name := at.name()
-	err := c.Client.List(ctx, &made, client.InNamespace(name.Namespace), client.MatchingLabels{gateway.ManagedByLabel: gateway.ManagedBy})
+	name, reader := at.name(), client.Reader(c.Client)
+	if _, fresh := c.made.Load(at.key); fresh {
+		reader = c.Live
+	}
+	err := reader.List(ctx, &made, client.InNamespace(name.Namespace), client.MatchingLabels{gateway.ManagedByLabel: gateway.ManagedBy})
 	if err != nil {
 		return fmt.Errorf("list Certificates of Gateway %s: %w", at.key, err)
 	}

@@ -38,7 +38,7 @@ func newCertificateStage(t *testing.T) *certificateStage {
 	create(t, s.Client, s.gateway)
 	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: s.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"}})
 	if err == nil {
-		err = mgr.Add(&Certificates{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: s.outbox, Events: mgr.GetEventRecorder("weft")})
+		err = mgr.Add(&Certificates{Client: mgr.GetClient(), Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Outbox: s.outbox, Events: mgr.GetEventRecorder("weft")})
 	}
 	if err != nil {
 		t.Fatal(err)

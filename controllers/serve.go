@@ -273,7 +273,7 @@ func (s *Server) setup(ctx context.Context, part Part) error {
 	case GatewayAPI.Name:
 		return SetupProxies(s.mgr)
 	case CertManager.Name:
-		listeners := &Certificates{Client: c, Cache: s.mgr.GetCache(), Outbox: s.core.Certificates, Events: s.mgr.GetEventRecorder("weft-certificates")}
+		listeners := &Certificates{Client: c, Cache: s.mgr.GetCache(), Live: s.mgr.GetAPIReader(), Outbox: s.core.Certificates, Events: s.mgr.GetEventRecorder("weft-certificates")}
 		return errors.Join(
 			s.mgr.Add(listeners),
 			s.mgr.Add(s.identities),

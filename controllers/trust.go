@@ -44,8 +44,8 @@ type Trust struct {
 
 	absent  absence
 	written pki.State // last, which the cache may not hold yet
-	mu     sync.Mutex
-	status *v1alpha1.IdentityStatus
+	mu      sync.Mutex
+	status  *v1alpha1.IdentityStatus
 }
 
 // trustRetry is how often a change under way is looked at, beside whenever something is told.
