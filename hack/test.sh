@@ -35,7 +35,20 @@ part() {
 	if [ "${PIPESTATUS[2]}" -eq 0 ]; then touch "$state/$name.passed"; else failures=$((failures + 1)); fi
 }
 
+# packages installs what unit tests run besides Go: they come before the cluster, which installs its own.
+packages() {
+	local need missing=()
+	for need in ip:iproute2 nft:nftables; do
+		command -v "${need%:*}" >/dev/null || missing+=("${need#*:}")
+	done
+	if [ ${#missing[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+		say "apt-get install ${missing[*]}"
+		apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"
+	fi
+}
+
 unit() {
+	packages
 	# shellcheck disable=SC2046
 	part unit 30m -race $(go list ./... | grep -v -e /e2e/stories -e /e2e/conformance -e /e2e/late)
 	module=e2e/cluster part cluster 5m ./internal/...
