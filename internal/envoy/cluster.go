@@ -90,19 +90,26 @@ func breakers() *clusterv3.CircuitBreakers {
 // protocolOptions hold the default retry policy. In each virtual host it would be 40 % of the work of
 // Envoy's main thread whenever one of them changes.
 func protocolOptions(c mesh.Cluster) *upstreamhttpv3.HttpProtocolOptions {
+	// Between sidecars a WebSocket is a CONNECT.
+	options := spokenTo(c.Protocol == mesh.HTTP2 || c.Peers.All, c.Peers.All)
+	if !c.OwnRetries {
+		options.RetryPolicy = retryUnsent()
+	}
+	return options
+}
+
+// spokenTo is HTTP/2 or HTTP/1.1, with what each bounds.
+func spokenTo(http2, connect bool) *upstreamhttpv3.HttpProtocolOptions {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{}
 	options := &upstreamhttpv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	}
-	if !c.OwnRetries {
-		options.RetryPolicy = retryUnsent()
-	}
-	if c.Protocol == mesh.HTTP2 || c.Peers.All {
+	if http2 {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
 			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
 				InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
 				InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
-				AllowConnect:                c.Peers.All, // a WebSocket is a CONNECT between sidecars
+				AllowConnect:                connect,
 			},
 		}
 		return options

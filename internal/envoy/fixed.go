@@ -4,7 +4,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -45,29 +44,9 @@ func FixedCluster(name string) *clusterv3.Cluster {
 		}}
 	}
 	if name != mesh.AppTCP {
-		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: typed(appOptions(name == mesh.AppHTTP2))}
+		options := spokenTo(name == mesh.AppHTTP2, false)
+		options.RetryPolicy = retryInbound()
+		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: typed(options)}
 	}
 	return c
-}
-
-func appOptions(http2 bool) *upstreamhttpv3.HttpProtocolOptions {
-	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{}
-	options := &upstreamhttpv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
-		RetryPolicy:             retryInbound(),
-	}
-	if http2 {
-		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-				InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
-				InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
-			},
-		}
-		return options
-	}
-	explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-		HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
-	}
-	options.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(idleHTTP1)}
-	return options
 }

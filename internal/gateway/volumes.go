@@ -12,8 +12,8 @@ import (
 // TokenAudience is who a proxy's token is meant for: the xDS server.
 const TokenAudience = "weft"
 
-// tokenLifetime is in seconds; the kubelet renews the token at 80 % of it.
-const tokenLifetime int64 = 3600
+// TokenLifetime is in seconds; the kubelet renews the token at 80 % of it.
+const TokenLifetime int64 = 3600
 
 // RootsKey is the key of the ConfigMap under which the roots are.
 const RootsKey = "ca.crt"
@@ -53,7 +53,7 @@ func sdsVolume(i int) string { return fmt.Sprintf("sds-%d", i) }
 func tokenVolume(at string) corev1.Volume {
 	return corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 		Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-			Audience: TokenAudience, ExpirationSeconds: new(tokenLifetime), Path: path.Base(at),
+			Audience: TokenAudience, ExpirationSeconds: new(TokenLifetime), Path: path.Base(at),
 		}}},
 	}}}
 }

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/weft-mesh/weft/internal/gateway"
 )
 
 // Envoy is what the proxy is given, as internal/envoy makes it.
@@ -32,16 +34,12 @@ const (
 	RootsKey       = "ca.crt"
 )
 
-// TokenAudience is who a proxy's token is meant for: the xDS server.
-const TokenAudience = "weft"
-
 const (
 	tokenVolume = "weft-token"
 	rootsVolume = "weft-roots"
 	sdsVolume   = "weft-sds"
 
-	tokenLifetime = int64(3600) // seconds; the kubelet renews the token at 80 % of it
-	drainTime     = 20          // seconds in which connections of a listener that changed may end
+	drainTime = 20 // seconds in which connections of a listener that changed may end
 )
 
 var ownVolumes = []string{tokenVolume, rootsVolume, sdsVolume}
@@ -208,7 +206,7 @@ func volumes(e Envoy) []corev1.Volume {
 	return []corev1.Volume{
 		{Name: tokenVolume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-				Audience: TokenAudience, ExpirationSeconds: new(tokenLifetime), Path: path.Base(e.TokenPath),
+				Audience: gateway.TokenAudience, ExpirationSeconds: new(gateway.TokenLifetime), Path: path.Base(e.TokenPath),
 			}}},
 		}}},
 		{Name: rootsVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{

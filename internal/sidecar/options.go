@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/gateway"
 )
 
 // Annotations of a pod, by which its sidecar differs from the defaults in the Mesh. Any other that
@@ -51,7 +52,6 @@ const InjectedAnnotation = "mesh.weft.dev/injected"
 
 // What neither the Mesh nor the pod says.
 const (
-	DefaultImage       = "envoyproxy/envoy:distroless-v1.40.0"
 	DefaultConcurrency = 2
 	defaultLogLevel    = "warning"
 )
@@ -104,7 +104,7 @@ func OptionsOf(p *corev1.Pod, ns *corev1.Namespace, d v1alpha1.SidecarDefaults) 
 }
 
 func defaults(d v1alpha1.SidecarDefaults) Options {
-	o := Options{image: DefaultImage, concurrency: DefaultConcurrency, logLevel: defaultLogLevel, resources: corev1.ResourceRequirements{
+	o := Options{image: gateway.DefaultImage, concurrency: DefaultConcurrency, logLevel: defaultLogLevel, resources: corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{
 			corev1.ResourceCPU:    resource.MustParse("50m"),
 			corev1.ResourceMemory: resource.MustParse("128Mi"),
