@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/sidecar"
 	"github.com/weft-mesh/weft/webhooks"
@@ -55,6 +56,9 @@ func trimMeta(obj any) (any, error) {
 	return obj, nil
 }
 
+// saysReady is what is kept of the conditions of every pod for which [cluster.SaysReady] holds.
+var saysReady = []corev1.PodCondition{{Type: corev1.ContainersReady, Status: corev1.ConditionTrue}}
+
 // trimPod keeps who and where a pod is and, of one in the mesh, what its sidecar must know of it.
 func trimPod(obj any) (any, error) {
 	pod, ok := obj.(*corev1.Pod)
@@ -72,6 +76,9 @@ func trimPod(obj any) (any, error) {
 		Status: corev1.PodStatus{
 			Phase: pod.Status.Phase, HostIP: pod.Status.HostIP, PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs,
 		},
+	}
+	if cluster.SaysReady(pod) {
+		trimmed.Status.Conditions = saysReady
 	}
 	if !sidecar.Meshed(pod) {
 		return trimmed, nil

@@ -181,10 +181,25 @@ func sameLabels[T metav1.Object](a, b T) bool {
 	return equality.Semantic.DeepEqual(a.GetLabels(), b.GetLabels())
 }
 
+// SaysReady holds for a pod whose kubelet's last word was that it is ready. When a node falls silent,
+// the control plane sets its pods' Ready to False by itself and leaves ContainersReady as it was.
+func SaysReady(p *corev1.Pod) bool {
+	said := map[corev1.PodConditionType]bool{}
+	for _, c := range p.Status.Conditions {
+		said[c.Type] = c.Status == corev1.ConditionTrue
+	}
+	for _, gate := range p.Spec.ReadinessGates {
+		if !said[gate.ConditionType] {
+			return false
+		}
+	}
+	return said[corev1.ContainersReady]
+}
+
 // samePod looks at what Weft reads of a pod. What it is made of does not change, but for images.
 func samePod(a, b *corev1.Pod) bool {
 	return a.UID == b.UID && a.DeletionTimestamp.IsZero() == b.DeletionTimestamp.IsZero() &&
-		a.Spec.NodeName == b.Spec.NodeName && a.Status.Phase == b.Status.Phase &&
+		a.Spec.NodeName == b.Spec.NodeName && a.Status.Phase == b.Status.Phase && SaysReady(a) == SaysReady(b) &&
 		slices.Equal(a.Status.PodIPs, b.Status.PodIPs) && sameLabels(a, b) &&
 		equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
 }

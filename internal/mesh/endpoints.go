@@ -8,18 +8,35 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
-// addresses are a Service port's endpoints, by what may be sent to them, each kind in order.
-type addresses struct{ Ready, Terminating, Unready []Endpoint }
+// addresses are a Service port's endpoints, by what may be sent to them, each kind in order. Silent
+// are those whose node reports no more, and whose last word was that they are ready.
+type addresses struct{ Ready, Terminating, Silent, Unready []Endpoint }
 
 // all are those of every kind.
-func (a addresses) all() []Endpoint { return slices.Concat(a.Ready, a.Terminating, a.Unready) }
+func (a addresses) all() []Endpoint {
+	return slices.Concat(a.Ready, a.Terminating, a.Silent, a.Unready)
+}
+
+// usable are the ready ones or, where none is, those that still serve while they terminate
+// (Kubernetes' own rule for a Service whose pods all go) or, where none does, those that fell
+// silent: the control plane may have lost sight of a node that is well, or of all of them.
+func (a addresses) usable() []Endpoint {
+	for _, kind := range [][]Endpoint{a.Ready, a.Terminating, a.Silent} {
+		if len(kind) > 0 {
+			return kind
+		}
+	}
+	return nil
+}
 
 func sameAddresses(a, b addresses) bool {
-	return slices.Equal(a.Ready, b.Ready) && slices.Equal(a.Terminating, b.Terminating) && slices.Equal(a.Unready, b.Unready)
+	return slices.Equal(a.Ready, b.Ready) && slices.Equal(a.Terminating, b.Terminating) &&
+		slices.Equal(a.Silent, b.Silent) && slices.Equal(a.Unready, b.Unready)
 }
 
 // addressesOf are a Service port's endpoints, which its clusters have in common.
@@ -55,11 +72,11 @@ func (m *Mesh) collect(q *incr.Query, k string) (out addresses) {
 		for _, s := range byType[family] {
 			m.fromSlice(q, s, port, &out)
 		}
-		if len(out.Ready)+len(out.Terminating) > 0 {
+		if len(out.usable()) > 0 {
 			break
 		}
 	}
-	return addresses{ordered(out.Ready), ordered(out.Terminating), ordered(out.Unready)}
+	return addresses{ordered(out.Ready), ordered(out.Terminating), ordered(out.Silent), ordered(out.Unready)}
 }
 
 func ordered(es []Endpoint) []Endpoint {
@@ -88,6 +105,8 @@ func (m *Mesh) fromSlice(q *incr.Query, s *discoveryv1.EndpointSlice, name strin
 			kind = &out.Ready
 		case c.Serving == nil || *c.Serving:
 			kind = &out.Terminating
+		case pod != nil && pod.DeletionTimestamp == nil && cluster.SaysReady(pod):
+			kind = &out.Silent
 		}
 		for _, a := range e.Addresses {
 			endpoint := Endpoint{Address: a, Port: port, Identity: m.identityAt(q, pod, a, int32(port))}

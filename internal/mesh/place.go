@@ -250,18 +250,12 @@ func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
 	return wrong(gwv1.RouteReasonUnsupportedValue, "proxy %s refused generation %d of this route, which is therefore not served: %s", bad.Proxy, bad.Generation, bounded(bad.Detail))
 }
 
-// Endpoints are the addresses of a cluster by its name: ready ones or, where none is, those that
-// still serve while they terminate (Kubernetes' own rule for a Service whose pods all go).
+// Endpoints are the addresses of a cluster by its name.
 func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
 	at := parseCluster(name)
 	out := Endpoints{Cluster: name}
-	svc, port, ok := m.portOf(q, at.service, at.port)
-	if !ok {
-		return out
-	}
-	found := m.addressesOf(q, svc, port.Name)
-	if out.Addresses = found.Ready; len(found.Ready) == 0 {
-		out.Addresses = found.Terminating
+	if svc, port, ok := m.portOf(q, at.service, at.port); ok {
+		out.Addresses = m.addressesOf(q, svc, port.Name).usable()
 	}
 	return out
 }
