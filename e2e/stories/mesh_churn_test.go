@@ -119,6 +119,10 @@ func (c *churn) away(process string, long time.Duration) {
 	c.step(fmt.Sprintf("%s away for %s", process, long), func() {
 		_, err := c.Cluster(c.t.Context(), "away", process, long.String())
 		c.must(err)
+		c.Until(rollout, "the kubelet knows the caller's pod", func(ctx context.Context) error {
+			_, err := c.Exec(ctx, c.caller.Pod, "caller", nil, "/caller", "sent")
+			return err
+		})
 	})
 }
 
