@@ -25,14 +25,7 @@ func TestUnusedIdentities(t *testing.T) {
 	used := mesh.Identity{Account: "shop/web", Wanted: true, Certificate: want}
 	i := &Identities{Client: c, Grace: time.Hour}
 	live := want.DeepCopy()
-	there := func(o client.Object) bool {
-		t.Helper()
-		err := c.Get(t.Context(), client.ObjectKeyFromObject(o), o)
-		if client.IgnoreNotFound(err) != nil {
-			t.Fatal(err)
-		}
-		return !apierrors.IsNotFound(err)
-	}
+	there := func(o client.Object) bool { return exists(t, c, o) }
 	write := func(by *Identities, id mesh.Identity) {
 		t.Helper()
 		if _, err := by.write(t.Context(), subject{}, id); err != nil {
@@ -76,6 +69,15 @@ func TestUnusedIdentities(t *testing.T) {
 	if there(secret) {
 		t.Fatal("its key is still there")
 	}
+}
+
+func exists(t *testing.T, c client.Client, o client.Object) bool {
+	t.Helper()
+	err := c.Get(t.Context(), client.ObjectKeyFromObject(o), o)
+	if client.IgnoreNotFound(err) != nil {
+		t.Fatal(err)
+	}
+	return !apierrors.IsNotFound(err)
 }
 
 // TestIdentityWithoutIssuer: what is in use is kept while nobody knows by whom to have it signed, and

@@ -18,8 +18,6 @@ import (
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
-	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -239,13 +237,6 @@ func TestIdentities(t *testing.T) {
 	is.await("an issuer that is waited for", func(s *v1alpha1.IdentityStatus) bool {
 		return s.Phase == "Waiting" && len(s.Problems) == 1 && strings.Contains(s.Problems[0].Message, "Issuer/weft-mesh-ca-1 has signed nothing yet")
 	})
-	is.refuses("cannot change", func(m *v1alpha1.Mesh) { m.Spec.TrustDomain = "example.org" })
-	is.refuses("shorter than lifetime", func(m *v1alpha1.Mesh) {
-		m.Spec.Identity.RenewBefore = &metav1.Duration{Duration: 24 * time.Hour}
-	})
-	is.refuses("from 1h to 8760h", func(m *v1alpha1.Mesh) {
-		m.Spec.Identity.Lifetime = &metav1.Duration{Duration: time.Minute}
-	})
 	edge := gatewayNamed("edge", nil)
 	edge.Namespace, edge.Spec.GatewayClassName = "shop", ClassName
 	create(t, is.Client, edge)
@@ -292,6 +283,18 @@ func TestIdentities(t *testing.T) {
 	}
 	is.await("another root of the same issuer", func(s *v1alpha1.IdentityStatus) bool {
 		return steady("ClusterIssuer/vault")(s) && !slices.Equal(s.RootsTrusted, third.RootsTrusted)
+	})
+}
+
+// TestIdentitySettings: what cannot be is refused when it is written.
+func TestIdentitySettings(t *testing.T) {
+	is := newIssuers(t)
+	is.refuses("cannot change", func(m *v1alpha1.Mesh) { m.Spec.TrustDomain = "example.org" })
+	is.refuses("shorter than lifetime", func(m *v1alpha1.Mesh) {
+		m.Spec.Identity.RenewBefore = &metav1.Duration{Duration: 24 * time.Hour}
+	})
+	is.refuses("from 1h to 8760h", func(m *v1alpha1.Mesh) {
+		m.Spec.Identity.Lifetime = &metav1.Duration{Duration: time.Minute}
 	})
 }
 
@@ -368,95 +371,4 @@ func steady(issuer string) func(*v1alpha1.IdentityStatus) bool {
 	return func(s *v1alpha1.IdentityStatus) bool {
 		return s.Phase == "Steady" && s.Issuer == issuer && s.Accounts == 1 && len(s.Problems) == 0 && len(s.RootsTrusted) == 1
 	}
-}
-
-// TestOnlyWeftAsksTheIssuer: whoever else names the mesh's issuer is refused, by any kind of request,
-// in any namespace.
-func TestOnlyWeftAsksTheIssuer(t *testing.T) {
-	is := newIssuers(t)
-	is.change(func(i *v1alpha1.Identity) {
-		i.IssuerRef = &v1alpha1.IssuerReference{Name: "mesh", Kind: "ClusterIssuer"}
-	})
-	mesh := cmmeta.IssuerReference{Kind: "ClusterIssuer", Name: "mesh"}
-	cert := func(namespace string, ref cmmeta.IssuerReference) client.Object {
-		c := certificate(metav1.ObjectMeta{Namespace: namespace, GenerateName: "c-"}, cmv1.CertificateSpec{
-			SecretName: "c", URIs: []string{"spiffe://cluster.local/ns/shop/sa/admin"}, IssuerRef: ref,
-		})
-		return c
-	}
-	request := func(namespace string, ref cmmeta.IssuerReference) client.Object {
-		return &cmv1.CertificateRequest{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "r-"},
-			Spec:       cmv1.CertificateRequestSpec{Request: []byte("x"), IssuerRef: ref},
-		}
-	}
-	signing := func(signer string) client.Object {
-		return &certificatesv1.CertificateSigningRequest{
-			ObjectMeta: metav1.ObjectMeta{GenerateName: "s-"},
-			Spec:       certificatesv1.CertificateSigningRequestSpec{Request: signingRequest(t), SignerName: signer, Usages: []certificatesv1.KeyUsage{"client auth"}},
-		}
-	}
-	const weft, manager, other = "weft-system:weft-operator", "cert-manager:cert-manager", "shop:web"
-	for _, c := range []struct {
-		who, what string
-		object    func() client.Object
-		refused   bool
-	}{
-		{other, "a Certificate", func() client.Object { return cert("shop", mesh) }, true},
-		{other, "a Certificate in weft-system", func() client.Object { return cert("weft-system", mesh) }, true},
-		{other, "a Certificate that names the group", func() client.Object {
-			return cert("shop", cmmeta.IssuerReference{Group: "cert-manager.io", Kind: "ClusterIssuer", Name: "mesh"})
-		}, true},
-		{other, "a request", func() client.Object { return request("shop", mesh) }, true},
-		{other, "a request in weft-system", func() client.Object { return request("weft-system", mesh) }, true},
-		{other, "a signing request", func() client.Object { return signing("clusterissuers.cert-manager.io/mesh") }, true},
-		{manager, "a Certificate, for an Ingress", func() client.Object { return cert("shop", mesh) }, true},
-		{manager, "a request elsewhere", func() client.Object { return request("shop", mesh) }, true},
-		{manager, "a request", func() client.Object { return request("weft-system", mesh) }, false},
-		{weft, "a Certificate", func() client.Object { return cert("weft-system", mesh) }, false},
-		{other, "a Certificate of another issuer", func() client.Object {
-			return cert("shop", cmmeta.IssuerReference{Kind: "ClusterIssuer", Name: "public"})
-		}, false},
-		{other, "a Certificate of its own Issuer of that name", func() client.Object { return cert("shop", cmmeta.IssuerReference{Name: "mesh"}) }, false},
-		{other, "a request of another issuer", func() client.Object { return request("shop", cmmeta.IssuerReference{Name: "public"}) }, false},
-		{other, "another signing request", func() client.Object { return signing("clusterissuers.cert-manager.io/public") }, false},
-	} {
-		t.Run(c.who+" "+c.what, func(t *testing.T) {
-			by := newClient(t, as(is.config, c.who))
-			var err error
-			eventually(t, "the policy's answer", func(ctx context.Context) bool {
-				err = by.Create(ctx, c.object())
-				refused := apierrors.IsForbidden(err) && strings.Contains(err.Error(), "only Weft may ask the mesh's issuer")
-				return refused == c.refused && (c.refused || err == nil)
-			}, func() string { return fmt.Sprint(err) })
-		})
-	}
-	theirs := cert("shop", cmmeta.IssuerReference{Kind: "ClusterIssuer", Name: "public"}).(*cmv1.Certificate)
-	by := newClient(t, as(is.config, other))
-	create(t, by, theirs)
-	theirs.Spec.IssuerRef = mesh
-	if err := by.Update(t.Context(), theirs); !apierrors.IsForbidden(err) {
-		t.Errorf("a Certificate was made to name the mesh's issuer: %v", err)
-	}
-	var list cmv1.CertificateList
-	if err := is.List(t.Context(), &list, client.InNamespace("weft-system")); err != nil {
-		t.Fatal(err)
-	}
-	for i := range list.Items {
-		if c := &list.Items[i]; c.Name == pki.Probe {
-			c.Labels["theirs"] = "too"
-			if err := by.Update(t.Context(), c); err != nil {
-				t.Errorf("a label was refused: %v", err)
-			}
-		}
-	}
-}
-
-func signingRequest(t *testing.T) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, newKey(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
 }

@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
+	"github.com/weft-mesh/weft/e2e/cluster/internal/layout"
 	"github.com/weft-mesh/weft/e2e/cluster/internal/process"
 )
 
 // Away kills a process of Kubernetes, and starts it again after that time, or when ctx ends. It
-// returns when the API server is ready.
+// returns when the API server is ready and, after the kubelet was away, that listens.
 func (n Node) Away(ctx context.Context, name string, long time.Duration) error {
 	all := []process.Spec{n.apiServer(), n.controllerManager(), n.scheduler(), n.kubelet(), n.proxy()}
 	at := slices.IndexFunc(all, func(s process.Spec) bool { return s.Name == name })
@@ -29,5 +31,10 @@ func (n Node) Away(ctx context.Context, name string, long time.Duration) error {
 		case <-time.After(long):
 		}
 	}
-	return errors.Join(err, n.Processes.Start(all[at]), n.Healthy(context.WithoutCancel(ctx)))
+	ctx = context.WithoutCancel(ctx)
+	err = errors.Join(err, n.Processes.Start(all[at]), n.Healthy(ctx))
+	if name == "kubelet" { // who runs something in a pod next asks it
+		err = errors.Join(err, n.wait(ctx, name, probeTCP(net.JoinHostPort(layout.NodeIPv4, kubeletPort))))
+	}
+	return err
 }

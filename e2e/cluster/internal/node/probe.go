@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -68,5 +69,19 @@ func probeHTTP(client *http.Client, url string) func(context.Context) error {
 			return fmt.Errorf("%s: %s: %s", url, response.Status, body)
 		}
 		return nil
+	}
+}
+
+// kubeletPort is where the kubelet is asked to run something in a pod.
+const kubeletPort = "10250"
+
+// probeTCP succeeds when somebody listens there.
+func probeTCP(address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
 	}
 }
