@@ -67,9 +67,10 @@ type Identity struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5m')",message="must be 5m or more"
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
-	// connectionAge bounds the age of an mTLS connection between proxies; it is then drained and made
-	// anew. A connection is verified when it is made and not again, so a certificate or root that is
-	// withdrawn is of use for this long still. 1h when unset; from 1m to 24h.
+	// connectionAge bounds the age of an mTLS connection of HTTP between proxies; it is then drained and
+	// made anew. A connection is verified when it is made and not again, so a certificate or root that is
+	// withdrawn is of use for this long still. Raw TCP is not bounded in age: such connections are closed
+	// once, when a change of root is over. 1h when unset; from 1m to 24h.
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="must be from 1m to 24h"

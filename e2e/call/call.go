@@ -154,20 +154,30 @@ func (r Request) config() (*tls.Config, error) {
 	return config, nil
 }
 
-func (r Request) tls(ctx context.Context) (out Outcome, err error) {
-	plain, err := dial(ctx, r.Address)
-	if err != nil {
-		return out, err
-	}
-	defer plain.Close()
+// secure connects, and is past the handshake.
+func (r Request) secure(ctx context.Context) (*tls.Conn, error) {
 	config, err := r.config()
 	if err != nil {
-		return out, err
+		return nil, err
+	}
+	plain, err := dial(ctx, r.Address)
+	if err != nil {
+		return nil, err
 	}
 	secure := tls.Client(plain, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
-		return out, fmt.Errorf("TLS handshake: %w", err)
+		plain.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
+	return secure, nil
+}
+
+func (r Request) tls(ctx context.Context) (out Outcome, err error) {
+	secure, err := r.secure(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer secure.Close()
 	if r.Protocol != Peek {
 		if out, err = r.lines(secure); err != nil {
 			return out, err

@@ -2,7 +2,9 @@ package stories
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -115,27 +117,32 @@ func TestOnlyWeftAsksTheMeshIssuer(t *testing.T) {
 }
 
 // TestIdentitiesRotate renews the certificates of both ends, then replaces the root, while requests
-// pass. None fails, and nothing is restarted.
+// pass. None fails, and nothing is restarted. A connection of raw TCP stays open meanwhile, and is closed
+// once the root that vouched for it has been retired.
 func TestIdentitiesRotate(t *testing.T) {
 	s := stage.NewMeshed(t, "rotate")
 	s.OnThisMachine()
 	meshShop(t, s, "polite", "drain", "", "IPv4")
 	caller(t, s, "caller", false)
+	echo(t, s, "echo", "declared", "{}")
 	s.Rollout("polite")
+	s.Rollout("echo")
 	c := s.Caller("caller")
 	c.Answered(call.Request{Protocol: call.HTTP, Address: "polite:80"}, nil)
 	before := steady(t, s, 2*time.Minute)
-	alive := lives(s, "polite", "caller")
+	alive := lives(s, "polite", "caller", "echo")
+	long := heldTCP(t, s, before)
 	c.Start(load.Target{Address: "polite:80", Host: "polite"}, 300)
 
 	c.Step("certificates renewed")
 	for range stage.Size(2, 5) {
 		old := shownBy(t, s, "polite", "")
-		for _, account := range []string{"polite", "caller"} {
+		for _, account := range []string{"polite", "caller", "echo"} {
 			renewIdentity(t, s, account)
 		}
 		t.Logf("polite showed certificate %s, and shows %s", old, shownBy(t, s, "polite", old))
 		c.Hold(300)
+		answersOn(t, long)
 	}
 	for range stage.Size(1, 3) {
 		c.Step("root replaced")
@@ -147,20 +154,57 @@ func TestIdentitiesRotate(t *testing.T) {
 			}
 			return err
 		})
+		answersOn(t, long)
 		after := steady(t, s, 5*time.Minute)
 		if slices.Equal(after.trusted, before.trusted) || after.issuer == before.issuer {
 			t.Errorf("after the change: %s; before it: %s", after, before)
 		}
 		before = after
+		took := s.Until(time.Minute, "a connection that the old root vouched for is closed", func(context.Context) error {
+			_, err := long.Say("still there?")
+			switch {
+			case err == nil:
+				return errors.New("it is answered")
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				return err
+			}
+			return nil
+		})
+		s.Step("raw TCP was closed %s after the root was retired", took.Round(time.Second))
+		long = heldTCP(t, s, before)
 		c.Hold(600)
+		answersOn(t, long)
 	}
 	results := c.Stop()
 	t.Logf("300 requests per second from pod to pod\n%s", load.Print(load.Table(results, nil)))
 	for _, r := range load.Failures(results, nil) {
 		t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
 	}
-	if now := lives(s, "polite", "caller"); now != alive {
+	if now := lives(s, "polite", "caller", "echo"); now != alive {
 		t.Errorf("the pods were %s, and are %s", alive, now)
+	}
+}
+
+// heldTCP is a connection of raw TCP to the application echo, of a peer whose certificate is signed by the
+// root of now.
+func heldTCP(t *testing.T, s *stage.Scene, now roots) (held *call.Held) {
+	t.Helper()
+	own := meshAuthority(t, s, now).Peer(identity(s, "long"))
+	s.Until(time.Minute, "a connection of raw TCP is open", func(ctx context.Context) (err error) {
+		held, err = call.Open(ctx, call.Request{Protocol: call.Mesh, Address: at(s.Pod("echo").Status.PodIP, 9000), Certificate: own.Certificate, Key: own.Key})
+		if err == nil {
+			_, err = held.Say("hello")
+		}
+		return err
+	})
+	t.Cleanup(func() { held.Close() })
+	return held
+}
+
+func answersOn(t *testing.T, held *call.Held) {
+	t.Helper()
+	if _, err := held.Say("still there?"); err != nil {
+		t.Errorf("a connection of raw TCP ended: %v", err)
 	}
 }
 

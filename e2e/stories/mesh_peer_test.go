@@ -23,13 +23,7 @@ func TestAPeerHasExactlyOneName(t *testing.T) {
 	s.OnThisMachine()
 	echo(t, s, "echo", "declared", "{}")
 	s.Rollout("echo")
-	now := steady(t, s, 2*time.Minute)
-	_, name, _ := strings.Cut(now.issuer, "/")
-	var secret corev1.Secret
-	if err := s.Get(t.Context(), client.ObjectKey{Namespace: stage.System, Name: name}, &secret); err != nil {
-		t.Fatal(err)
-	}
-	ours := stage.AuthorityOf(t, secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	ours := meshAuthority(t, s, steady(t, s, 2*time.Minute))
 	one, two := identity(s, "one"), identity(s, "two")
 	shows := func(leaf stage.Leaf) call.Outcome {
 		return call.Do(t.Context(), call.Request{Protocol: call.Mesh, Address: at(s.Pod("echo").Status.PodIP, 9000), Text: "let me in",
@@ -49,6 +43,17 @@ func TestAPeerHasExactlyOneName(t *testing.T) {
 		}
 		t.Logf("a certificate with %s: %s", what, out.Failed)
 	}
+}
+
+// meshAuthority signs as the mesh's own issuer does.
+func meshAuthority(t *testing.T, s *stage.Scene, now roots) *stage.Authority {
+	t.Helper()
+	_, name, _ := strings.Cut(now.issuer, "/")
+	var secret corev1.Secret
+	if err := s.Get(t.Context(), client.ObjectKey{Namespace: stage.System, Name: name}, &secret); err != nil {
+		t.Fatal(err)
+	}
+	return stage.AuthorityOf(t, secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 }
 
 // TestAnIssuerThatNeverAnswers names an issuer that does not exist: what runs goes on, the Mesh says

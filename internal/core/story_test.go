@@ -235,6 +235,8 @@ func chains(tree map[string]any) (out []any) {
 		match, _ := chain["filterChainMatch"].(map[string]any)
 		if names := match["serverNames"]; names != nil {
 			out = append(out, names)
+		} else if metadata, _ := chain["metadata"].(map[string]any); metadata != nil {
+			out = append(out, fmt.Sprint(chain["name"], " ", metadata["filterMetadata"]))
 		} else {
 			out = append(out, chain["name"])
 		}

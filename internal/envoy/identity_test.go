@@ -126,8 +126,8 @@ func calls(t *testing.T, port uint32, peers mesh.Peers, endpoints ...mesh.Endpoi
 }
 
 // app is where a sidecar sends what it received: at another address than in a pod.
-func app(at mesh.Endpoint) *clusterv3.Cluster {
-	c := envoy.FixedCluster(mesh.AppHTTP1)
+func app(name string, at mesh.Endpoint) *clusterv3.Cluster {
+	c := envoy.FixedCluster(name)
 	c.ClusterDiscoveryType, c.LbPolicy = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}, clusterv3.Cluster_ROUND_ROBIN
 	c.UpstreamBindConfig = nil
 	c.LoadAssignment = envoy.Endpoints(mesh.Endpoints{Cluster: c.Name, Addresses: []mesh.Endpoint{at}})
@@ -155,7 +155,7 @@ func TestPeers(t *testing.T) {
 	ports := freePorts(t, 3)
 	inside := mesh.Endpoint{Address: "127.0.0.1", Port: ports[0], Identity: appID}
 	only := mesh.Peers{Identities: []string{appID}, All: true}
-	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), map[string]proto.Message{mesh.InboundListener: received(ports[0]), mesh.AppHTTP1: app(backend)})
+	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), map[string]proto.Message{mesh.InboundListener: received(ports[0]), mesh.AppHTTP1: app(mesh.AppHTTP1, backend)})
 	commitTo(store, "web", append(calls(t, ports[1], only, inside), rootsSecret(), identitySecret(t, callerID))...)
 	commitTo(store, "double", append(calls(t, ports[2], only, inside), rootsSecret(), identitySecret(t, callerID, "spiffe://mesh.test/ns/shop/sa/other"))...)
 	for i, account := range []string{"cart", "web", "double"} {

@@ -9,6 +9,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -103,7 +104,7 @@ func (r *receiver) anything(port uint32, to called, permissive bool) {
 
 // bytes passes on what is not HTTP, and TLS that is not the mesh's to the app.
 func (r *receiver) bytes(port uint32, to called, permissive bool) {
-	r.mutual(port, []string{offerTCP}, fromPeer(mesh.AppTCP, to, r.Telemetry))
+	r.mutual(port, []string{offerTCP}, fromPeer(mesh.AppTCP, to, r.Telemetry)).Metadata = since(r.RootsRetired)
 	if permissive {
 		app := toCluster(mesh.AppTCP, destination, to, r.Telemetry)
 		r.plain(port, nil, app)
@@ -123,11 +124,23 @@ func (r *receiver) add(kind string, port uint32, match *listenerv3.FilterChainMa
 	return chain
 }
 
-func (r *receiver) mutual(port uint32, offers []string, to *listenerv3.Filter) {
+func (r *receiver) mutual(port uint32, offers []string, to *listenerv3.Filter) *listenerv3.FilterChain {
 	match := &listenerv3.FilterChainMatch{TransportProtocol: "tls", ApplicationProtocols: offers}
 	chain := r.add("mtls "+offers[0], port, match, onlyName(r.TrustDomain), to)
 	chain.TransportSocket = callersTLS(r.TrustDomain, alpn)
 	chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
+	return chain
+}
+
+// since has a chain differ once roots were retired. Envoy then puts another in its place, and closes what
+// the one before had accepted when its drain time is over; the other chains keep their connections.
+func since(rootsRetired uint64) *corev3.Metadata {
+	if rootsRetired == 0 {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+		"weft": {Fields: map[string]*structpb.Value{"roots_retired": structpb.NewNumberValue(float64(rootsRetired))}},
+	}}
 }
 
 func (r *receiver) plain(port uint32, found []string, to *listenerv3.Filter) {

@@ -41,6 +41,9 @@ type Inbound struct {
 	// ConnectionAge is how long a connection of HTTP lives at most, so that a root that is trusted no
 	// more stops working.
 	ConnectionAge time.Duration
+	// RootsRetired counts how often roots were retired. Raw TCP of peers has no bound in age: it ends
+	// when this goes up.
+	RootsRetired uint64
 }
 
 // InboundPort is a port of the pods, by the Service that declares it.
@@ -63,7 +66,7 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 		return Inbound{}
 	}
 	t := templateOf(p)
-	in := Inbound{TrustDomain: m.trustDomain(q), Probes: t.Probes, Telemetry: m.telemetry(q), ConnectionAge: m.connectionAge(q)}
+	in := Inbound{TrustDomain: m.trustDomain(q), Probes: t.Probes, Telemetry: m.telemetry(q), ConnectionAge: m.connectionAge(q), RootsRetired: m.Trust(q).Retired}
 	in.workload = workload{Namespace: p.Namespace, ServiceAccount: p.Spec.ServiceAccountName, Labels: p.Labels, Ports: t.Ports}
 	ports := map[int32]InboundPort{}
 	for _, svc := range m.servicesOf(q, p) {

@@ -36,6 +36,8 @@ type State struct {
 	Keep     []Root `json:"keep"`               // Target's
 	Trusted  []Root `json:"trusted"`            // every proxy has them
 	Incoming []Root `json:"incoming,omitempty"` // proxies are being told of them: nothing may depend on one yet
+	Outgoing []Root `json:"outgoing,omitempty"` // proxies are being told to trust them no more
+	Retired  uint64 `json:"retired,omitempty"`  // counts how often roots were: what was open before may still depend on one
 }
 
 // Observation is what a step depends on, beside the state.
@@ -83,9 +85,13 @@ func (s State) next(o Observation) State {
 	case s.Phase == Distributing:
 		s.Phase, s.Issuer, s.Trusted, s.Incoming = Switching, s.Target, s.Published(), nil
 	case s.Phase == Switching && len(o.Accounts) == 0:
+		s.Outgoing = without(slices.Concat(s.Outgoing, without(s.Trusted, s.Outgoing)), s.Keep)
 		s.Phase, s.Trusted = Retiring, s.Keep
 	case s.Phase == Retiring:
-		s.Phase = Steady
+		if len(s.Outgoing) > 0 {
+			s.Retired++
+		}
+		s.Phase, s.Outgoing = Steady, nil
 	}
 	return s
 }

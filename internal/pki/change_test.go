@@ -96,10 +96,10 @@ func (s shore) broken() string {
 	return ""
 }
 
-// key is the shore without the absolute count of changes.
+// key is the shore without the absolute counts of changes.
 func (s shore) key() string {
 	same := s.state.Serial == s.told.Serial
-	s.state.Serial, s.told.Serial = 0, 0
+	s.state.Serial, s.told.Serial, s.state.Retired, s.told.Retired = 0, 0, 0, 0
 	return fmt.Sprintf("%+v %t", s, same)
 }
 
@@ -192,4 +192,37 @@ func TestWaitingFor(t *testing.T) {
 			t.Errorf("%q waits for %v", phase, got)
 		}
 	}
+}
+
+// TestRetired counts the changes that withdrew a root, from when every proxy has been told, and nothing
+// else: not the first root, not one more, not another issuer of the same root.
+func TestRetired(t *testing.T) {
+	var s State
+	passes := func(wanted string, roots string, until Phase, retired uint64) {
+		t.Helper()
+		var all []Root
+		for _, r := range roots {
+			all = append(all, Root(r))
+		}
+		for step := 0; step == 0 || s.Phase != until; step++ {
+			if step > 4 {
+				t.Fatalf("towards %s by %s it never is %s: %+v", roots, wanted, until, s)
+			}
+			s = Next(s, Observation{Wanted: from(wanted), Roots: all, Told: s.Serial})
+		}
+		if s.Retired != retired {
+			t.Errorf("towards %s by %s, %s: %d retired, not %d", roots, wanted, until, s.Retired, retired)
+		}
+	}
+	passes("a", "a", Steady, 0)
+	passes("also a", "a", Steady, 0)
+	passes("also a", "ab", Steady, 0)
+	passes("b", "b", Retiring, 0)
+	passes("b", "b", Steady, 1)
+	passes("c", "c", Retiring, 1)
+	passes("b", "b", Switching, 1) // b was to go, and stays; c goes, which was used
+	passes("b", "b", Steady, 2)
+	passes("d", "d", Retiring, 2)
+	passes("e", "e", Steady, 3) // b and d at once
+	passes("e", "e", Steady, 3)
 }
