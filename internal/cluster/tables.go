@@ -181,19 +181,24 @@ func sameLabels[T metav1.Object](a, b T) bool {
 	return equality.Semantic.DeepEqual(a.GetLabels(), b.GetLabels())
 }
 
-// SaysReady holds for a pod whose kubelet's last word was that it is ready. When a node falls silent,
-// the control plane sets its pods' Ready to False by itself and leaves ContainersReady as it was.
+// SaysReady holds for a pod whose last word was that it is ready. When a node falls silent, the control
+// plane sets its pods' Ready to False by itself, and leaves ContainersReady as it was. When the node's
+// kubelet is back, it does not know of a pod that is not Ready whether it is, says no, and probes it:
+// ContainersReady became False after Ready did, which happens in no other way without readiness gates.
 func SaysReady(p *corev1.Pod) bool {
-	said := map[corev1.PodConditionType]bool{}
+	said := map[corev1.PodConditionType]corev1.PodCondition{}
 	for _, c := range p.Status.Conditions {
-		said[c.Type] = c.Status == corev1.ConditionTrue
+		said[c.Type] = c
 	}
 	for _, gate := range p.Spec.ReadinessGates {
-		if !said[gate.ConditionType] {
+		if said[gate.ConditionType].Status != corev1.ConditionTrue {
 			return false
 		}
 	}
-	return said[corev1.ContainersReady]
+	ready, containers := said[corev1.PodReady], said[corev1.ContainersReady]
+	notProbedYet := len(p.Spec.ReadinessGates) == 0 && ready.Status == corev1.ConditionFalse &&
+		containers.Status == corev1.ConditionFalse && ready.LastTransitionTime.Before(&containers.LastTransitionTime)
+	return containers.Status == corev1.ConditionTrue || notProbedYet
 }
 
 // samePod looks at what Weft reads of a pod. What it is made of does not change, but for images.
