@@ -17,6 +17,7 @@ import (
 const (
 	maxConditions = 8
 	maxParents    = 32
+	maxAncestors  = 16
 	maxMessage    = 32768
 )
 
@@ -109,9 +110,28 @@ func tlsRouteStatus(live, wanted gwv1.TLSRouteStatus, now metav1.Time) gwv1.TLSR
 	return gwv1.TLSRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
 }
 
-// parents replaces the entries of ours in live by wanted. The list is atomic and shared with
-// other controllers: theirs stay, where they stood.
+// policyStatus is that of a policy of Gateway API, whose ancestors are kept as a route's parents are.
+func policyStatus(live, wanted gwv1.PolicyStatus, now metav1.Time) (out gwv1.PolicyStatus) {
+	for _, p := range entries(asParents(live), asParents(wanted), now, maxAncestors) {
+		out.Ancestors = append(out.Ancestors, gwv1.PolicyAncestorStatus{AncestorRef: p.ParentRef, ControllerName: p.ControllerName, Conditions: p.Conditions})
+	}
+	return out
+}
+
+func asParents(s gwv1.PolicyStatus) (out []gwv1.RouteParentStatus) {
+	for _, a := range s.Ancestors {
+		out = append(out, gwv1.RouteParentStatus{ParentRef: a.AncestorRef, ControllerName: a.ControllerName, Conditions: a.Conditions})
+	}
+	return out
+}
+
 func parents(live, wanted []gwv1.RouteParentStatus, now metav1.Time) []gwv1.RouteParentStatus {
+	return entries(live, wanted, now, maxParents)
+}
+
+// entries replaces the entries of ours in live by wanted, most in all. The list is atomic and shared
+// with other controllers: theirs stay, where they stood.
+func entries(live, wanted []gwv1.RouteParentStatus, now metav1.Time, most int) []gwv1.RouteParentStatus {
 	rest := slices.Clone(wanted)
 	out := []gwv1.RouteParentStatus{}
 	for _, was := range live {
@@ -130,7 +150,7 @@ func parents(live, wanted []gwv1.RouteParentStatus, now metav1.Time) []gwv1.Rout
 	for _, p := range rest {
 		out = append(out, parent(gwv1.RouteParentStatus{}, p, now))
 	}
-	return out[:min(len(out), maxParents)]
+	return out[:min(len(out), most)]
 }
 
 func parent(live, wanted gwv1.RouteParentStatus, now metav1.Time) gwv1.RouteParentStatus {

@@ -21,7 +21,7 @@ import (
 // about a thousand in a second: what the client allows itself is less.
 const statusWorkers = 8
 
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;httproutes/status;grpcroutes/status;tlsroutes/status,verbs=patch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;httproutes/status;grpcroutes/status;tlsroutes/status;backendtlspolicies/status,verbs=patch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies/status,verbs=patch
 
 // Statuses writes what the core wants said of each object. Only the leader does.
@@ -90,12 +90,13 @@ func (s *Statuses) write(ctx context.Context, at subject, wanted mesh.Status) (d
 
 // statusKinds are the kinds whose status Weft writes.
 var statusKinds = map[string]statusKind{
-	"GatewayClass": statusOf(func(c *gwv1.GatewayClass) *gwv1.GatewayClassStatus { return &c.Status }, gatewayClassStatus, oneWriter),
-	"Gateway":      statusOf(func(g *gwv1.Gateway) *gwv1.GatewayStatus { return &g.Status }, gatewayStatus, oneWriter),
-	"HTTPRoute":    statusOf(func(r *gwv1.HTTPRoute) *gwv1.HTTPRouteStatus { return &r.Status }, httpRouteStatus, manyWriters),
-	"GRPCRoute":    statusOf(func(r *gwv1.GRPCRoute) *gwv1.GRPCRouteStatus { return &r.Status }, grpcRouteStatus, manyWriters),
-	"TLSRoute":     statusOf(func(r *gwv1.TLSRoute) *gwv1.TLSRouteStatus { return &r.Status }, tlsRouteStatus, manyWriters),
-	"MeshPolicy":   statusOf(func(p *v1alpha1.MeshPolicy) *v1alpha1.MeshPolicyStatus { return &p.Status }, meshPolicyStatus, oneWriter),
+	"GatewayClass":     statusOf(func(c *gwv1.GatewayClass) *gwv1.GatewayClassStatus { return &c.Status }, gatewayClassStatus, oneWriter),
+	"Gateway":          statusOf(func(g *gwv1.Gateway) *gwv1.GatewayStatus { return &g.Status }, gatewayStatus, oneWriter),
+	"HTTPRoute":        statusOf(func(r *gwv1.HTTPRoute) *gwv1.HTTPRouteStatus { return &r.Status }, httpRouteStatus, manyWriters),
+	"GRPCRoute":        statusOf(func(r *gwv1.GRPCRoute) *gwv1.GRPCRouteStatus { return &r.Status }, grpcRouteStatus, manyWriters),
+	"TLSRoute":         statusOf(func(r *gwv1.TLSRoute) *gwv1.TLSRouteStatus { return &r.Status }, tlsRouteStatus, manyWriters),
+	"BackendTLSPolicy": statusOf(func(p *gwv1.BackendTLSPolicy) *gwv1.PolicyStatus { return &p.Status }, policyStatus, manyWriters),
+	"MeshPolicy":       statusOf(func(p *v1alpha1.MeshPolicy) *v1alpha1.MeshPolicyStatus { return &p.Status }, meshPolicyStatus, oneWriter),
 }
 
 // A status has one writer, or several: then ours is taken out of it when none is wanted, while a

@@ -32,15 +32,17 @@ type Tables struct {
 	GRPCRoutes      *incr.Table[string, *gwv1.GRPCRoute]
 	TLSRoutes       *incr.Table[string, *gwv1.TLSRoute]
 	ReferenceGrants *incr.Table[string, *gwv1.ReferenceGrant]
-	Services        *incr.Table[string, *corev1.Service]
-	EndpointSlices  *incr.Table[string, *discoveryv1.EndpointSlice]
-	Pods            *incr.Table[string, *corev1.Pod]
-	Nodes           *incr.Table[string, *corev1.Node]
-	Namespaces      *incr.Table[string, *corev1.Namespace]
-	Secrets         *incr.Table[string, *corev1.Secret]
-	ConfigMaps      *incr.Table[string, *corev1.ConfigMap]
-	Certificates    *incr.Table[string, *certv1.Certificate]
-	MeshPolicies    *incr.Table[string, *v1alpha1.MeshPolicy]
+	// BackendTLSPolicies say how a Gateway speaks TLS to a Service.
+	BackendTLSPolicies *incr.Table[string, *gwv1.BackendTLSPolicy]
+	Services           *incr.Table[string, *corev1.Service]
+	EndpointSlices     *incr.Table[string, *discoveryv1.EndpointSlice]
+	Pods               *incr.Table[string, *corev1.Pod]
+	Nodes              *incr.Table[string, *corev1.Node]
+	Namespaces         *incr.Table[string, *corev1.Namespace]
+	Secrets            *incr.Table[string, *corev1.Secret]
+	ConfigMaps         *incr.Table[string, *corev1.ConfigMap]
+	Certificates       *incr.Table[string, *certv1.Certificate]
+	MeshPolicies       *incr.Table[string, *v1alpha1.MeshPolicy]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
@@ -117,31 +119,32 @@ func (h Holding) Same(o Holding) bool {
 func NewTables() *Tables {
 	g := &incr.Graph{}
 	t := &Tables{
-		Graph:           g,
-		GatewayClasses:  incr.NewTable[string](g, sameSpec[*gwv1.GatewayClass]),
-		Gateways:        incr.NewTable[string](g, sameSpec[*gwv1.Gateway]),
-		HTTPRoutes:      incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
-		GRPCRoutes:      incr.NewTable[string](g, sameSpec[*gwv1.GRPCRoute]),
-		TLSRoutes:       incr.NewTable[string](g, sameSpec[*gwv1.TLSRoute]),
-		ReferenceGrants: incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
-		Services:        incr.NewTable[string](g, sameVersion[*corev1.Service]),
-		EndpointSlices:  incr.NewTable[string](g, sameVersion[*discoveryv1.EndpointSlice]),
-		Pods:            incr.NewTable[string](g, samePod),
-		Nodes:           incr.NewTable[string](g, sameNode),
-		Demands:         incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
-		Namespaces:      incr.NewTable[string](g, sameLabels[*corev1.Namespace]),
-		Secrets:         incr.NewTable[string](g, sameVersion[*corev1.Secret]),
-		ConfigMaps:      incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
-		Certificates:    incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
-		Meshes:          incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
-		Leaves:          incr.NewTable[string](g, sameLeaf),
-		MeshPolicies:    incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
-		Holdings:        incr.NewTable[string](g, Holding.Same),
-		Bundles:         incr.NewTable[string](g, func(a, b string) bool { return a == b }),
-		Refusals:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
-		Deployments:     incr.NewTable[string](g, sameAvailability),
-		GoodSecrets:     incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
-		Quarantines:     incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
+		Graph:              g,
+		GatewayClasses:     incr.NewTable[string](g, sameSpec[*gwv1.GatewayClass]),
+		Gateways:           incr.NewTable[string](g, sameSpec[*gwv1.Gateway]),
+		HTTPRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
+		GRPCRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.GRPCRoute]),
+		TLSRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.TLSRoute]),
+		ReferenceGrants:    incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
+		BackendTLSPolicies: incr.NewTable[string](g, sameSpec[*gwv1.BackendTLSPolicy]),
+		Services:           incr.NewTable[string](g, sameVersion[*corev1.Service]),
+		EndpointSlices:     incr.NewTable[string](g, sameVersion[*discoveryv1.EndpointSlice]),
+		Pods:               incr.NewTable[string](g, samePod),
+		Nodes:              incr.NewTable[string](g, sameNode),
+		Demands:            incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
+		Namespaces:         incr.NewTable[string](g, sameLabels[*corev1.Namespace]),
+		Secrets:            incr.NewTable[string](g, sameVersion[*corev1.Secret]),
+		ConfigMaps:         incr.NewTable[string](g, sameVersion[*corev1.ConfigMap]),
+		Certificates:       incr.NewTable[string](g, sameVersion[*certv1.Certificate]),
+		Meshes:             incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
+		Leaves:             incr.NewTable[string](g, sameLeaf),
+		MeshPolicies:       incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
+		Holdings:           incr.NewTable[string](g, Holding.Same),
+		Bundles:            incr.NewTable[string](g, func(a, b string) bool { return a == b }),
+		Refusals:           incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
+		Deployments:        incr.NewTable[string](g, sameAvailability),
+		GoodSecrets:        incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
+		Quarantines:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 	}
 	t.SlicesOf = incr.NewIndex(t.EndpointSlices, func(_ string, s *discoveryv1.EndpointSlice) []string {
 		return []string{s.Namespace + "/" + s.Labels[discoveryv1.LabelServiceName]}

@@ -44,7 +44,10 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"GRPCRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.GRPCRoutes, &gwv1.GRPCRoute{}, b) },
 	"TLSRoute":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.TLSRoutes, &gwv1.TLSRoute{}, b) },
 	"ReferenceGrant": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ReferenceGrants, &gwv1.ReferenceGrant{}, b) },
-	"Service":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Services, &corev1.Service{}, b) },
+	"BackendTLSPolicy": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.BackendTLSPolicies, &gwv1.BackendTLSPolicy{}, b)
+	},
+	"Service": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Services, &corev1.Service{}, b) },
 	"EndpointSlice": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.EndpointSlices, &discoveryv1.EndpointSlice{}, b)
 	},
@@ -113,6 +116,10 @@ func statusText(status any) string {
 	case v1alpha1.MeshPolicyStatus:
 		fmt.Fprintf(&b, "proxies %s\n", s.Proxies.Summary)
 		conditions("", s.Conditions)
+		for _, a := range s.Ancestors {
+			conditions(ancestorText(a.AncestorRef)+" ", a.Conditions)
+		}
+	case gwv1.PolicyStatus:
 		for _, a := range s.Ancestors {
 			conditions(ancestorText(a.AncestorRef)+" ", a.Conditions)
 		}

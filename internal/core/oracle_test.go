@@ -1,10 +1,12 @@
 package core
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math/rand"
 	"os"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
@@ -29,7 +31,7 @@ func (h chance) object() string {
 		}
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(16) {
+	switch h.Intn(19) {
 	case 8:
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
@@ -46,6 +48,12 @@ func (h chance) object() string {
 	case 13, 14:
 		return head("gateway.networking.k8s.io/v1", "TLSRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{backendRefs: [{name: %s, namespace: %s, port: 80}, {name: x, port: 81, weight: %d}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "other"), h.of("x", "u", "z"), h.of("a", "b"), h.Intn(2))
+	case 16, 17:
+		return head("gateway.networking.k8s.io/v1", "BackendTLSPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s%s}, {kind: Service, name: x}], validation: {hostname: %s, %s}}",
+			h.of("Service", "Service", "Service", "ServiceAccount"), h.of("x", "u", "z"), h.of("", ", sectionName: http", ", sectionName: tcp"), h.of("v.example", "w.example"),
+			h.of("caCertificateRefs: [{kind: ConfigMap, name: x}]", "caCertificateRefs: [{kind: ConfigMap, name: u}, {kind: Secret, name: x}]", "wellKnownCACertificates: System"))
+	case 18:
+		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", authority(), authority())
 	case 15:
 		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + keyPair()
 	case 3:
@@ -69,6 +77,12 @@ func (h chance) object() string {
 // keyPair is the data of a Secret: that of a story, for keys made here would differ from run to run.
 var keyPair = sync.OnceValue(func() string {
 	return string(regexp.MustCompile("data: {tls.crt: LS.*}").Find(must(os.ReadFile("testdata/certificates.txtar"))))
+})
+
+// authority is the data of a ConfigMap: the certificate of keyPair.
+var authority = sync.OnceValue(func() string {
+	text := strings.Fields(strings.NewReplacer(",", " ").Replace(keyPair()))[2]
+	return fmt.Sprintf("data: {ca.crt: %q}", must(base64.StdEncoding.DecodeString(text)))
 })
 
 // service is a parentRef that names a Service.
@@ -107,6 +121,8 @@ func again(c *Core) *Core {
 		copyTable(c.tables.Secrets, f.tables.Secrets)
 		copyTable(c.tables.GoodSecrets, f.tables.GoodSecrets)
 		copyTable(c.tables.ReferenceGrants, f.tables.ReferenceGrants)
+		copyTable(c.tables.BackendTLSPolicies, f.tables.BackendTLSPolicies)
+		copyTable(c.tables.ConfigMaps, f.tables.ConfigMaps)
 		copyTable(c.tables.Services, f.tables.Services)
 		copyTable(c.tables.EndpointSlices, f.tables.EndpointSlices)
 		copyTable(c.tables.Pods, f.tables.Pods)

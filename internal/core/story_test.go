@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"maps"
@@ -213,9 +214,30 @@ func clusterText(tree map[string]any) any {
 	} else {
 		out["type"], out["to"] = tree["type"], strings.Join(addressText.FindAllString(text, -1), " ")
 	}
+	socket, _ := tree["transportSocket"].(map[string]any)
+	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil {
+		out["tls"] = backendText(config)
+	}
 	if peers := identityText.FindAllString(text, -1); len(peers) > 0 {
 		out["peers"] = peers
 	}
+	return out
+}
+
+// backendText is whom the TLS of a BackendTLSPolicy asks for, whom it takes, and on how much of
+// authorities' word.
+func backendText(config map[string]any) any {
+	common := config["commonTlsContext"].(map[string]any)
+	validation := common["validationContext"].(map[string]any)
+	out := map[string]any{"sni": config["sni"], "alpn": common["alpnProtocols"]}
+	var names []string
+	for _, n := range validation["matchTypedSubjectAltNames"].([]any) {
+		name := n.(map[string]any)
+		names = append(names, fmt.Sprint(name["sanType"], " ", name["matcher"].(map[string]any)["exact"]))
+	}
+	out["names"] = names
+	pem, _ := base64.StdEncoding.DecodeString(validation["trustedCa"].(map[string]any)["inlineBytes"].(string))
+	out["authorities"] = strings.Count(string(pem), "BEGIN CERTIFICATE")
 	return out
 }
 

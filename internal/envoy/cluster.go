@@ -30,6 +30,9 @@ const (
 
 // Cluster is one Service port: its endpoints come by EDS.
 func Cluster(c mesh.Cluster) *clusterv3.Cluster {
+	if c.TLS != nil && len(c.TLS.Authorities) == 0 {
+		return deadEnd(c.Name)
+	}
 	out := &clusterv3.Cluster{
 		Name:                          c.Name,
 		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
@@ -40,6 +43,9 @@ func Cluster(c mesh.Cluster) *clusterv3.Cluster {
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
 		TransportSocketMatches:        peerSockets(c.Peers.Identities, offer(c)),
+	}
+	if c.TLS != nil {
+		out.TransportSocket = backendSocket(c)
 	}
 	if c.Endpoints != c.Name {
 		out.EdsClusterConfig.ServiceName = c.Endpoints

@@ -16,11 +16,7 @@ import (
 // connection was going, or to nowhere.
 func FixedCluster(name string) *clusterv3.Cluster {
 	if name == mesh.Blackhole {
-		return &clusterv3.Cluster{
-			Name:                 name,
-			ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-			ConnectTimeout:       durationpb.New(connectTimeout),
-		}
+		return deadEnd(name)
 	}
 	c := &clusterv3.Cluster{
 		Name:                          name,

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -97,8 +98,14 @@ func TestResources(t *testing.T) {
 	resources := map[string]proto.Message{
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
-		"listener-https":      envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),
-		"listener-tls":        envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(through, https...)}),
+		"listener-https": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),
+		"listener-tls":   envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(through, https...)}),
+		"cluster-backend-tls": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/443/backend-tls", Endpoints: "service/shop/pay/443", Protocol: mesh.HTTP1,
+			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}, Authorities: storedAuthority(t)}}),
+		"cluster-backend-tls-http2": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/443/h2/backend-tls", Endpoints: "service/shop/pay/443", Protocol: mesh.HTTP2,
+			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("other.internal"), uri("spiffe://shop.test/pay")}, Authorities: storedAuthority(t)}}),
+		"cluster-backend-tls-none": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/444/backend-tls", Endpoints: "service/shop/pay/444", Protocol: mesh.HTTP1,
+			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}}}),
 		"cluster-tls":         envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/443/tls", Endpoints: "service/shop/cart/443", Protocol: mesh.TLS}),
 		"routes":              envoy.RouteConfiguration("gateway/shop/web/80"),
 		"cluster-http1":       envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),

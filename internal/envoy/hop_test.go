@@ -234,6 +234,11 @@ func signed(t *testing.T, id string, more ...string) (chain, private []byte) {
 	for _, another := range more {
 		template.URIs = append(template.URIs, certificate(another).URIs...)
 	}
+	return sign(t, template)
+}
+
+func sign(t *testing.T, template *x509.Certificate) (chain, private []byte) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,8 @@ type world struct {
 	hosts     []mesh.VirtualHost
 	endpoints map[string][]mesh.Endpoint // by cluster
 	http2     string                     // the cluster that speaks it
-	secret    *mesh.Secret               // ends TLS with it
+	tls       map[string]*mesh.BackendTLS
+	secret    *mesh.Secret // ends TLS with it
 	drain     time.Duration
 }
 
@@ -164,7 +165,10 @@ func (w world) static(name string, endpoints []mesh.Endpoint, ownRetries bool) *
 	if ownRetries {
 		name = mesh.OwnRetries(name)
 	}
-	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries})
+	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
+	if c.EdsClusterConfig == nil {
+		return c // it leads nowhere
+	}
 	c.EdsClusterConfig = nil
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	c.LoadAssignment = envoy.Endpoints(mesh.Endpoints{Cluster: name, Addresses: endpoints})

@@ -30,25 +30,35 @@ func (m *Mesh) backend(q *incr.Query, r referrer, ref gwv1.BackendObjectReferenc
 		_, bad := m.backendPort(q, k, port, field)
 		return clusterAt{service: k, port: port, protocol: TCP}.name(), bad
 	}
-	name, protocol, bad := m.servicePort(q, k, port, field)
-	if bad.OK() && r.Kind == GRPCRoute && protocol != HTTP2 {
-		name = OverHTTP2(name)
-	}
-	return name, bad
+	return m.servicePort(q, r, k, port, field)
 }
 
 // servicePort checks that a Service has the port and that a proxy may send requests to it, and tells
-// its cluster and what that speaks.
-func (m *Mesh) servicePort(q *incr.Query, k string, port int32, field string) (string, Protocol, Verdict) {
+// its cluster. What speaks TLS by itself is spoken to by Gateways alone, where a BackendTLSPolicy says
+// how.
+func (m *Mesh) servicePort(q *incr.Query, r referrer, k string, port int32, field string) (string, Verdict) {
 	p, bad := m.backendPort(q, k, port, field)
 	if !bad.OK() {
-		return "", "", bad
+		return "", bad
 	}
+	at := clusterAt{service: k, port: port, backendTLS: !r.Open && m.backendPolicy(q, k, p) != nil}
 	protocol, ok := protocolOf(p)
-	if !ok {
-		return "", "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port: port %d of Service %s has appProtocol %q, which cannot be spoken to", field, port, k, *p.AppProtocol)
+	if !ok && !(at.backendTLS && overTCP(p)) {
+		return "", unspeakable(p, k, field)
 	}
-	return clusterAt{service: k, port: port}.name(), protocol, Verdict{}
+	if r.Kind == GRPCRoute && protocol != HTTP2 {
+		at.protocol = HTTP2
+	}
+	return at.name(), Verdict{}
+}
+
+// unspeakable says why requests cannot be sent to a Service's port.
+func unspeakable(p corev1.ServicePort, service, field string) Verdict {
+	const reason = gwv1.RouteReasonUnsupportedProtocol
+	if !overTCP(p) {
+		return wrong(reason, "%s.port: port %d of Service %s has protocol %s, which carries no requests: name a port of protocol TCP", field, p.Port, service, p.Protocol)
+	}
+	return wrong(reason, "%s.port: port %d of Service %s has appProtocol %q, which only a Gateway speaks, and only by a BackendTLSPolicy: add one, or a port that speaks HTTP", field, p.Port, service, *p.AppProtocol)
 }
 
 // backendPort checks that a Service has the port and that a proxy may connect to it.
@@ -91,12 +101,19 @@ func protocolOf(p corev1.ServicePort) (Protocol, bool) {
 func (m *Mesh) Cluster(q *incr.Query, name string) Cluster {
 	at := parseCluster(name)
 	out := Cluster{Name: name, Endpoints: at.endpoints(), Protocol: cmp.Or(at.protocol, HTTP1), OwnRetries: at.ownRetries}
+	if at.backendTLS {
+		out.TLS = &BackendTLS{}
+	}
 	svc, port, ok := m.portOf(q, at.service, at.port)
 	if !ok || at.protocol == TLS { // to which no identity is shown, and that asks for none
 		return out
 	}
 	if protocol, ok := protocolOf(port); ok && at.protocol == "" {
 		out.Protocol = protocol
+	}
+	if at.backendTLS {
+		out.TLS = m.backendTLS(q, at.service, port)
+		return out
 	}
 	out.Peers = peersOf(m.addressesOf(q, svc, port.Name).all())
 	return out

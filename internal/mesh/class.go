@@ -13,6 +13,8 @@ import (
 // SupportedFeatures are the features of Gateway API that Weft's gateways have, by the
 // names of the conformance suite.
 var SupportedFeatures = []features.FeatureName{
+	features.SupportBackendTLSPolicy,
+	features.SupportBackendTLSPolicySANValidation,
 	features.SupportGateway,
 	features.SupportGatewayAddressEmpty,
 	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,

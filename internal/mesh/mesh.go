@@ -3,6 +3,8 @@ package mesh
 import (
 	"reflect"
 
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -62,6 +64,12 @@ type Mesh struct {
 	PodAccounts     *incr.View[string, string]
 	GatewayAccounts *incr.View[string, string]
 
+	// backendPoliciesOn are the BackendTLSPolicies about a Service, by its key, sentBy the routes whose
+	// Gateways send to it; authorities are what a ConfigMap holds.
+	backendPoliciesOn *incr.Index[string, string]
+	sentBy            *incr.View[string, string]
+	authorities       *incr.Memo[string, authorities]
+
 	// policiesOn are the MeshPolicies that are about a subject, by the subject's group.
 	policiesOn *incr.Index[string, string]
 }
@@ -70,6 +78,8 @@ type Mesh struct {
 func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
+	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
+	m.authorities = incr.NewMemo(t.Graph, "authorities", same[authorities], m.readAuthorities)
 	m.endpoints = incr.NewMemo(t.Graph, "endpoints", sameAddresses, m.collect)
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
 	m.gateways = incr.NewMemo(t.Graph, "gateway", same[gateway], m.gateway)
@@ -81,6 +91,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.takenBy = incr.NewView(m.routes(), "takenBy", m.takers)
 	m.placedOn = incr.NewView(m.routes(), "placedOn", m.placements)
 	m.frontedBy = incr.NewView(m.routes(), "frontedBy", m.frontends)
+	m.sentBy = incr.NewView(m.routes(), "sentBy", m.destinations)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
 	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)

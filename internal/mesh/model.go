@@ -121,6 +121,15 @@ type Cluster struct {
 	Protocol   Protocol
 	OwnRetries bool // it leaves retries to the rules
 	Peers      Peers
+	TLS        *BackendTLS // that its endpoints' own apps end; nil: none
+}
+
+// BackendTLS is how a Gateway speaks TLS to the apps behind a Service port. Without Authorities nobody
+// can prove anything, and such a Cluster leads nowhere.
+type BackendTLS struct {
+	SNI         string
+	Names       []gwv1.SubjectAltName // of which their certificates must have one, at least one
+	Authorities []byte                // by which these are verified, in PEM
 }
 
 // Peers are the endpoints of a Cluster that are in the mesh.

@@ -27,12 +27,14 @@ func clusterName(namespace, service string, port int32) string {
 func secretName(key string) string { return "secret/" + key }
 
 // What ends the names of the clusters of one Service port: whose requests are retried as their rule
-// says, if at all; that are spoken to by HTTP/2 whatever the port declares; by TCP; by the TLS of clients.
+// says, if at all; that are spoken to by HTTP/2 whatever the port declares; by TCP; by the TLS of clients;
+// after any of the last three, by the TLS of a BackendTLSPolicy.
 const (
 	ownRetries = "/own-retries"
 	overHTTP2  = "/h2"
 	overTCPEnd = "/tcp"
 	overTLSEnd = "/tls" // of clients, unwrapped: the endpoint's own sidecar ends it
+	backendTLS = "/backend-tls"
 )
 
 // OverHTTP2 is the name of the cluster that speaks HTTP/2 to the endpoints of another one.
@@ -49,11 +51,13 @@ type clusterAt struct {
 	service    string
 	port       int32
 	protocol   Protocol // HTTP2, TCP or TLS; empty: what the port declares
+	backendTLS bool     // by a Gateway, as a BackendTLSPolicy says
 	ownRetries bool
 }
 
 func parseCluster(name string) (at clusterAt) {
 	name, at.ownRetries = strings.CutSuffix(name, ownRetries)
+	name, at.backendTLS = strings.CutSuffix(name, backendTLS)
 	for end, protocol := range map[string]Protocol{overHTTP2: HTTP2, overTCPEnd: TCP, overTLSEnd: TLS} {
 		if rest, is := strings.CutSuffix(name, end); is {
 			name, at.protocol = rest, protocol
@@ -80,6 +84,9 @@ func (at clusterAt) name() string {
 		name += overTCPEnd
 	case TLS:
 		name += overTLSEnd
+	}
+	if at.backendTLS {
+		name += backendTLS
 	}
 	if at.ownRetries {
 		name += ownRetries

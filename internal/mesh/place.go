@@ -128,8 +128,9 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 		}
 		for _, c := range clusters {
 			out = append(out, clusterWants(scope, c)...)
-			if unwrapped := m.unwrapped(q, c); ofTLS(k) && unwrapped != c {
-				out = append(out, clusterWants(scope, unwrapped)...)
+			if ofTLS(k) {
+				out = append(out, clusterWants(scope, m.unwrapped(q, c))...)
+				out = append(out, clusterWants(scope, m.wrapped(q, c))...)
 			}
 		}
 	}

@@ -77,7 +77,9 @@ func (m *Mesh) passedTo(q *incr.Query, k string, l listener) (backends []Backend
 	for _, rule := range m.rules.Get(q, k).Rules {
 		unresolved += rule.Unresolved
 		for _, b := range rule.Backends {
-			if !l.ends() {
+			if l.ends() {
+				b.Cluster = m.wrapped(q, b.Cluster)
+			} else {
 				b.Cluster = m.unwrapped(q, b.Cluster)
 			}
 			backends = append(backends, b)
@@ -95,6 +97,16 @@ func (m *Mesh) unwrapped(q *incr.Query, cluster string) string {
 		return at.name()
 	}
 	return cluster
+}
+
+// wrapped is the cluster by which what was inside clients' TLS reaches apps that speak TLS by
+// themselves, as a BackendTLSPolicy says.
+func (m *Mesh) wrapped(q *incr.Query, cluster string) string {
+	at := parseCluster(cluster)
+	if _, port, ok := m.portOf(q, at.service, at.port); ok {
+		at.backendTLS = m.backendPolicy(q, at.service, port) != nil
+	}
+	return at.name()
 }
 
 // sni is a domain as a chain matches it: "" for any.

@@ -1,0 +1,141 @@
+package mesh
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// authoritiesKey is that of a ConfigMap under which Gateway API has authorities.
+const authoritiesKey = "ca.crt"
+
+// authorities are those of a ConfigMap.
+type authorities struct {
+	PEM     []byte // each certificate once more, and nothing else
+	Problem string // why there are none
+}
+
+// aboutService says whether a policy's target is a Service, the one kind that can have a
+// BackendTLSPolicy.
+func aboutService(t gwv1.LocalPolicyTargetReferenceWithSectionName) bool {
+	return t.Group == "" && t.Kind == "Service"
+}
+
+// section is the name of the port that a target is about; empty: all of its Service.
+func section(t gwv1.LocalPolicyTargetReferenceWithSectionName) string {
+	return string(*cmp.Or(t.SectionName, new(gwv1.SectionName)))
+}
+
+// backendServices are the keys of the Services that a policy is about.
+func backendServices(p *gwv1.BackendTLSPolicy) (out []string) {
+	for _, t := range p.Spec.TargetRefs {
+		if k := key(p.Namespace, string(t.Name)); aboutService(t) && !slices.Contains(out, k) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// backendPolicy is the policy that holds for a port of a Service: one about the port rather than one
+// about the whole; nil: none. One that is wrong holds too, for else its backends would get plaintext.
+func (m *Mesh) backendPolicy(q *incr.Query, service string, port corev1.ServicePort) *gwv1.BackendTLSPolicy {
+	if port.Name != "" {
+		if p := m.backendPolicyOf(q, service, port.Name); p != nil {
+			return p
+		}
+	}
+	return m.backendPolicyOf(q, service, "")
+}
+
+// backendPolicyOf is the policy that holds of those about one section of a Service: the oldest, then the
+// first by name.
+func (m *Mesh) backendPolicyOf(q *incr.Query, service, of string) (holds *gwv1.BackendTLSPolicy) {
+	for _, k := range m.backendPoliciesOn.Get(q, service) {
+		p, ok := m.BackendTLSPolicies.Get(q, k)
+		if !ok || !slices.ContainsFunc(p.Spec.TargetRefs, func(t gwv1.LocalPolicyTargetReferenceWithSectionName) bool {
+			return aboutService(t) && key(p.Namespace, string(t.Name)) == service && section(t) == of
+		}) {
+			continue
+		}
+		if holds == nil || p.CreationTimestamp.Before(&holds.CreationTimestamp) {
+			holds = p // of one age the first: keys come in order
+		}
+	}
+	return holds
+}
+
+// backendTLS is what the policy that holds for a port of a Service says.
+func (m *Mesh) backendTLS(q *incr.Query, service string, port corev1.ServicePort) *BackendTLS {
+	p := m.backendPolicy(q, service, port)
+	if p == nil {
+		return &BackendTLS{}
+	}
+	v := p.Spec.Validation
+	out := &BackendTLS{SNI: string(v.Hostname), Names: v.SubjectAltNames}
+	if len(out.Names) == 0 {
+		out.Names = []gwv1.SubjectAltName{{Type: gwv1.HostnameSubjectAltNameType, Hostname: gwv1.Hostname(v.Hostname)}}
+	}
+	out.Authorities, _, _ = m.trusted(q, p)
+	return out
+}
+
+// trusted are the authorities that a policy trusts, what is wrong with its references to them, and
+// what is wrong when there are none.
+func (m *Mesh) trusted(q *incr.Query, p *gwv1.BackendTLSPolicy) (all []byte, refs, none Verdict) {
+	v := p.Spec.Validation
+	if len(v.CACertificateRefs) == 0 {
+		return nil, Verdict{}, wrong(gwv1.PolicyReasonInvalid, "spec.validation.wellKnownCACertificates: %q is not supported, for the image that a Gateway's proxies run need not have any: put the authorities into a ConfigMap under %q, and name it in spec.validation.caCertificateRefs", *cmp.Or(v.WellKnownCACertificates, new(gwv1.WellKnownCACertificatesType)), authoritiesKey)
+	}
+	var problems []Verdict
+	for i, ref := range v.CACertificateRefs {
+		field := fmt.Sprintf("spec.validation.caCertificateRefs[%d]", i)
+		if ref.Group != "" || ref.Kind != "ConfigMap" {
+			problems = append(problems, wrong(gwv1.BackendTLSPolicyReasonInvalidKind, "%s names a %s of group %q: only a ConfigMap of the core group is read", field, ref.Kind, ref.Group))
+			continue
+		}
+		found := m.authorities.Get(q, key(p.Namespace, string(ref.Name)))
+		if found.Problem != "" {
+			problems = append(problems, wrong(gwv1.BackendTLSPolicyReasonInvalidCACertificateRef, "%s: %s", field, found.Problem))
+		}
+		all = append(all, found.PEM...)
+	}
+	if refs = join(problems); len(all) == 0 {
+		none = wrong(gwv1.BackendTLSPolicyReasonNoValidCACertificate, "There is no authority to trust, so no request is sent: %s", refs.Message)
+	}
+	return all, refs, none
+}
+
+// readAuthorities reads those of a ConfigMap. They are written anew, for Envoy would refuse what else a
+// file may hold.
+func (m *Mesh) readAuthorities(q *incr.Query, k string) authorities {
+	cm, ok := m.ConfigMaps.Get(q, k)
+	if !ok {
+		return authorities{Problem: fmt.Sprintf("ConfigMap %s does not exist: create it, or name another", k)}
+	}
+	text, ok := cm.Data[authoritiesKey]
+	if !ok {
+		return authorities{Problem: fmt.Sprintf("ConfigMap %s has no data[%q]: put the authorities there, in PEM", k, authoritiesKey)}
+	}
+	var out bytes.Buffer
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return authorities{Problem: fmt.Sprintf("ConfigMap %s: data[%q] holds what is no certificate: %v", k, authoritiesKey, err)}
+		}
+		_ = pem.Encode(&out, &pem.Block{Type: block.Type, Bytes: block.Bytes}) // a Buffer takes all
+	}
+	if out.Len() == 0 {
+		return authorities{Problem: fmt.Sprintf("ConfigMap %s: data[%q] holds no certificate in PEM", k, authoritiesKey)}
+	}
+	return authorities{PEM: out.Bytes()}
+}
