@@ -111,7 +111,9 @@ func tlsRouteStatus(live, wanted gwv1.TLSRouteStatus, now metav1.Time) gwv1.TLSR
 }
 
 // policyStatus is that of a policy of Gateway API, whose ancestors are kept as a route's parents are.
-func policyStatus(live, wanted gwv1.PolicyStatus, now metav1.Time) (out gwv1.PolicyStatus) {
+// They may be none, but not absent.
+func policyStatus(live, wanted gwv1.PolicyStatus, now metav1.Time) gwv1.PolicyStatus {
+	out := gwv1.PolicyStatus{Ancestors: []gwv1.PolicyAncestorStatus{}}
 	for _, p := range entries(asParents(live), asParents(wanted), now, maxAncestors) {
 		out.Ancestors = append(out.Ancestors, gwv1.PolicyAncestorStatus{AncestorRef: p.ParentRef, ControllerName: p.ControllerName, Conditions: p.Conditions})
 	}

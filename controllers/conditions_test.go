@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,20 @@ func TestParentsNeverExceedWhatTheAPIServerTakes(t *testing.T) {
 	got := parents(live, []gwv1.RouteParentStatus{routeParent("a", mesh.ControllerName)}, later)
 	if !equality.Semantic.DeepEqual(got, live) {
 		t.Errorf("%d parents; want those of others", len(got))
+	}
+}
+
+func TestAncestorsNeverExceedWhatTheAPIServerTakes(t *testing.T) {
+	ancestor := func(i int, controller gwv1.GatewayController) gwv1.PolicyAncestorStatus {
+		return gwv1.PolicyAncestorStatus{AncestorRef: gwv1.ParentReference{Name: gwv1.ObjectName(strconv.Itoa(i))}, ControllerName: controller}
+	}
+	var live, wanted gwv1.PolicyStatus
+	for i := range maxAncestors {
+		live.Ancestors = append(live.Ancestors, ancestor(i, "example.com/other"))
+		wanted.Ancestors = append(wanted.Ancestors, ancestor(i, mesh.ControllerName))
+	}
+	if got := policyStatus(live, wanted, later); !equality.Semantic.DeepEqual(got, live) {
+		t.Errorf("%d ancestors; want those of others", len(got.Ancestors))
 	}
 }
 

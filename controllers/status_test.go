@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -135,6 +136,7 @@ func TestStatuses(t *testing.T) {
 		{"conflicting writers lose nothing", conflicts},
 		{"a status that is not wanted is taken back", takenBack},
 		{"a GRPCRoute has one too", grpcStatus},
+		{"a BackendTLSPolicy has ancestors", policyStatuses},
 		{"many at once", manyStatuses},
 	} {
 		t.Run(story.name, func(t *testing.T) {
@@ -156,6 +158,41 @@ func grpcStatus(s *statusStage) {
 	eventually(s.T, "status of the GRPCRoute", func(ctx context.Context) bool {
 		return s.Get(ctx, client.ObjectKeyFromObject(r), r) == nil && len(r.Status.Parents) == 1 && r.Status.Parents[0].Conditions[0].Reason == "Accepted"
 	}, func() string { return fmt.Sprintf("%+v", r.Status.Parents) })
+}
+
+func policyStatuses(s *statusStage) {
+	p := &gwv1.BackendTLSPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pay"}}
+	p.Spec.TargetRefs = []gwv1.LocalPolicyTargetReferenceWithSectionName{{}}
+	p.Spec.TargetRefs[0].Kind, p.Spec.TargetRefs[0].Name = "Service", "pay"
+	p.Spec.Validation = gwv1.BackendTLSPolicyValidation{Hostname: "pay.internal", CACertificateRefs: []gwv1.LocalObjectReference{{Kind: "ConfigMap", Name: "ca"}}}
+	create(s.T, s.Client, p)
+	ancestor := func(controller gwv1.GatewayController, at metav1.Time) gwv1.PolicyAncestorStatus {
+		return gwv1.PolicyAncestorStatus{
+			AncestorRef: gwv1.ParentReference{Name: "web"}, ControllerName: controller,
+			Conditions: []metav1.Condition{condition("Accepted", "True", "Accepted", 1, at)},
+		}
+	}
+	put := func(value any) {
+		s.statuses.Outbox.Put("BackendTLSPolicy pay", mesh.Status{Kind: "BackendTLSPolicy", Key: "default/pay", Value: value})
+	}
+	await := func(controllers ...gwv1.GatewayController) {
+		s.Helper()
+		eventually(s.T, "the ancestors", func(ctx context.Context) bool {
+			err := s.Get(ctx, client.ObjectKeyFromObject(p), p)
+			return err == nil && slices.EqualFunc(p.Status.Ancestors, controllers, func(a gwv1.PolicyAncestorStatus, c gwv1.GatewayController) bool { return a.ControllerName == c })
+		}, func() string { return fmt.Sprintf("%+v", p.Status) })
+	}
+	ours := gwv1.PolicyStatus{Ancestors: []gwv1.PolicyAncestorStatus{ancestor(mesh.ControllerName, metav1.Time{})}}
+	put(ours)
+	await(mesh.ControllerName)
+	put(nil)
+	await()
+	p.Status.Ancestors = append(p.Status.Ancestors, ancestor("example.com/other", earlier))
+	if err := s.Status().Update(s.Context(), p); err != nil {
+		s.Fatal(err)
+	}
+	put(ours)
+	await("example.com/other", mesh.ControllerName)
 }
 
 func othersStay(s *statusStage) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -34,7 +35,7 @@ func (m *Mesh) BackendTLSPolicyStatus(q *incr.Query, k string) *gwv1.PolicyStatu
 		return nil
 	}
 	_, refs, none := m.trusted(q, p)
-	problems := map[string][]Verdict{} // by Gateway
+	problems, message := map[string][]Verdict{}, "The Gateway speaks TLS as the policy says." // problems by Gateway
 	for i, ref := range p.Spec.TargetRefs {
 		t := backendTarget{key(p.Namespace, string(ref.Name)), section(ref), targetField(i)}
 		if !aboutService(ref) {
@@ -42,6 +43,9 @@ func (m *Mesh) BackendTLSPolicyStatus(q *incr.Query, k string) *gwv1.PolicyStatu
 			continue
 		}
 		has, problem := m.backendTargetProblem(q, p, t)
+		if problem.OK() && m.meshed(q, t.Service, has) {
+			message = "The Gateway speaks TLS as the policy says; of the pods that it reaches, those with a sidecar take it only where a MeshPolicy has mtls.mode: Permissive."
+		}
 		for _, g := range m.senders(q, t.Service, has) {
 			problems[g] = append(problems[g], problem)
 		}
@@ -54,7 +58,7 @@ func (m *Mesh) BackendTLSPolicyStatus(q *incr.Query, k string) *gwv1.PolicyStatu
 		st.Ancestors = append(st.Ancestors, gwv1.PolicyAncestorStatus{
 			AncestorRef: gatewayAncestor(g), ControllerName: ControllerName,
 			Conditions: []metav1.Condition{
-				holds(gwv1.PolicyConditionAccepted, p.Generation, first(join(problems[g]), none), gwv1.PolicyReasonAccepted, "The Gateway speaks TLS as the policy says."),
+				holds(gwv1.PolicyConditionAccepted, p.Generation, first(join(problems[g]), none), gwv1.PolicyReasonAccepted, message),
 				holds(gwv1.BackendTLSPolicyConditionResolvedRefs, p.Generation, refs, gwv1.BackendTLSPolicyReasonResolvedRefs, "All references were resolved."),
 			},
 		})
@@ -89,6 +93,14 @@ func (m *Mesh) backendTargetProblem(q *incr.Query, p *gwv1.BackendTLSPolicy, t b
 		problem = wrong(gwv1.PolicyReasonConflicted, "%s: BackendTLSPolicy %s is about %s too, and holds because it is older, or the first by name: remove one", t.Field, key(other.Namespace, other.Name), t)
 	}
 	return func(port int32) bool { return slices.Contains(ports, port) }, problem
+}
+
+// meshed says whether an endpoint of some ports of a Service is in the mesh.
+func (m *Mesh) meshed(q *incr.Query, service string, has func(port int32) bool) bool {
+	svc, ok := m.Services.Get(q, service)
+	return ok && slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool {
+		return has(p.Port) && len(peersOf(m.addressesOf(q, svc, p.Name).all()).Identities) > 0
+	})
 }
 
 // destinations are the Services to which the Gateways of a route send what they read of it.
