@@ -31,7 +31,7 @@ func (h chance) object() string {
 		}
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(19) {
+	switch h.Intn(22) {
 	case 8:
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
@@ -50,13 +50,13 @@ func (h chance) object() string {
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "other"), h.of("x", "u", "z"), h.of("a", "b"), h.Intn(2))
 	case 16, 17:
 		return head("gateway.networking.k8s.io/v1", "BackendTLSPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s%s}, {kind: Service, name: x}], validation: {hostname: %s, %s}}",
-			h.of("Service", "Service", "Service", "ServiceAccount"), h.of("x", "u", "z"), h.of("", ", sectionName: http", ", sectionName: tcp"), h.of("v.example", "w.example"),
-			h.of("caCertificateRefs: [{kind: ConfigMap, name: x}]", "caCertificateRefs: [{kind: ConfigMap, name: u}, {kind: Secret, name: x}]", "wellKnownCACertificates: System"))
-	case 18:
-		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", authority(), authority())
+			h.of("Service", "Service", "Service", "ServiceAccount"), h.of("x", "u", "z"), h.of("", "", ", sectionName: http", ", sectionName: tcp"), h.of("v.example", "w.example"),
+			h.of("caCertificateRefs: [{kind: ConfigMap, name: x}]", "caCertificateRefs: [{kind: ConfigMap, name: u}]", "caCertificateRefs: [{kind: ConfigMap, name: u}, {kind: Secret, name: x}]", "wellKnownCACertificates: System"))
+	case 18, 19:
+		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", authority(), authority(), authority())
 	case 15:
 		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + keyPair()
-	case 3:
+	case 3, 20, 21:
 		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}}",
 			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"))
 	case 4:
