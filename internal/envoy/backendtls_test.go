@@ -10,10 +10,15 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/xds"
 )
 
 func hostname(name gwv1.Hostname) gwv1.SubjectAltName {
@@ -114,5 +119,38 @@ func TestBackendTLS(t *testing.T) {
 	}
 	if len(plain) > 0 {
 		t.Errorf("an app without TLS got %s", <-plain)
+	}
+}
+
+// TestBackendTLSIntoTheMesh: a sidecar hands the TLS that its app ends on to it where it permits others
+// than the mesh, and refuses it under Strict.
+func TestBackendTLSIntoTheMesh(t *testing.T) {
+	t.Parallel()
+	operatorKey, store := keyPair(t, operatorName), xds.NewStore(nil)
+	at := operator(t, store, operatorKey, known{})
+	secure := startApp(t, appID, "pay.internal")
+	trust := &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")},
+		Authorities: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})}
+	w := world{endpoints: map[string][]mesh.Endpoint{}, tls: map[string]*mesh.BackendTLS{}}
+	for account, mode := range map[string]mesh.MTLSMode{"permissive": mesh.MTLSPermissive, "strict": mesh.MTLSStrict} {
+		port := freePorts(t, 1)[0]
+		l := envoy.Inbound(mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSStrict, ConnectionAge: time.Hour,
+			Ports: []mesh.InboundPort{{Port: int32(port), Protocol: mesh.TLS, Mode: mode, Service: "shop/pay", Of: 443}}})
+		l.Address.GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: port}
+		commitTo(store, account, rootsSecret(), identitySecret(t, appID), map[string]proto.Message{
+			mesh.InboundListener: l, mesh.AppTCP: app(mesh.AppTCP, endpointAt(secure.Listener)),
+			mesh.AppHTTP1: app(mesh.AppHTTP1, endpointAt(secure.Listener)), mesh.AppHTTP2: app(mesh.AppHTTP2, endpointAt(secure.Listener)),
+		})
+		s := startSidecar(t, store, at, operatorKey, account)
+		eventually(t, account+" is ready", s.isReady)
+		w.endpoints[account], w.tls[account] = []mesh.Endpoint{{Address: "127.0.0.1", Port: port, Identity: appID}}, trust
+	}
+	w.hosts = host(t, `[{matches: [{path: {value: /strict}}], backendRefs: [{name: strict}]}, {backendRefs: [{name: permissive}]}]`)
+	proxy := w.start(t)
+	if response, _ := proxy.send(t, "GET", "/"); response.StatusCode != http.StatusOK || len(secure.take()) != 1 {
+		t.Errorf("Permissive: %d", response.StatusCode)
+	}
+	if response, _ := proxy.send(t, "GET", "/strict"); response.StatusCode != http.StatusServiceUnavailable || len(secure.take()) != 0 {
+		t.Errorf("Strict: %d", response.StatusCode)
 	}
 }
