@@ -3,6 +3,7 @@ package envoy
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -48,7 +49,7 @@ func (r *receiver) listener(name string, port uint32) *listenerv3.Listener {
 		r.declared(p)
 	}
 	r.undeclared()
-	if r.Mode == mesh.MTLSPermissive {
+	if r.sniffs() {
 		sniff(l)
 	}
 	if r.node {
@@ -233,6 +234,13 @@ func (r *receiver) probes() {
 			chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
 		}
 	}
+}
+
+// sniffs says whether some port reads plaintext as its callers say.
+func (r *receiver) sniffs() bool {
+	return r.Mode == mesh.MTLSPermissive || slices.ContainsFunc(r.Ports, func(p mesh.InboundPort) bool {
+		return p.Protocol == mesh.Undeclared && p.Mode == mesh.MTLSPermissive
+	})
 }
 
 func (r *receiver) modeOf(port int32) mesh.MTLSMode {

@@ -86,7 +86,7 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 		port.Mode, port.ServerTLS = m.mtls(q, in.workload, at), m.serverTLS(q, in.workload, port)
 		in.Ports = append(in.Ports, port)
 	}
-	in.Mode = m.mtls(q, in.workload, 0)
+	in.Mode = m.mtls(q, in.workload, otherPorts)
 	return in
 }
 

@@ -33,6 +33,9 @@ var (
 	proposed = []v1alpha1.PolicyMode{v1alpha1.PolicyEnforce, "", v1alpha1.PolicyShadow}
 )
 
+// otherPorts stands for the ports of a workload that no Service leads to.
+const otherPorts = -1
+
 // decide is what policies of some modes say of a workload's port, or with port 0 of its pods, in a
 // section; nil if none says anything.
 func decide[S any](m *Mesh, q *incr.Query, in room.Section[S], w workload, port int32, modes []v1alpha1.PolicyMode) *S {

@@ -80,10 +80,10 @@ const (
 )
 
 func TestMTLS(t *testing.T) {
-	const open = "8080 9000 7000 1"
+	const open = "8080 9000 7000 -1"
 	for name, c := range map[string]struct {
 		policies   []string
-		permissive string // of the ports 8080, 9000, 7000 and 1
+		permissive string // of the ports 8080, 9000, 7000 and all others
 	}{
 		"nothing is written":                   {nil, ""},
 		"the mesh":                             {[]string{"weft-system: {" + lenient + "}"}, open},
@@ -101,7 +101,7 @@ func TestMTLS(t *testing.T) {
 		"a port that leads to its own":         {[]string{"shop: {" + onSame + lenient + "}"}, "7000"},
 		"a port that leads to other pods":      {[]string{"shop: {" + onNone + lenient + "}"}, ""},
 		"strict without, lenient within":       {[]string{"weft-system: {" + strict + "}", "shop: {" + onHTTP + lenient + "}"}, ""},
-		"lenient without, strict within":       {[]string{"weft-system: {" + lenient + "}", "shop: {" + onHTTP + strict + "}"}, "9000 7000 1"},
+		"lenient without, strict within":       {[]string{"weft-system: {" + lenient + "}", "shop: {" + onHTTP + strict + "}"}, "9000 7000 -1"},
 		"lenient at two levels":                {[]string{"shop: {" + lenient + "}", "shop: {" + onHTTP + lenient + "}"}, open},
 		"two of a level, the strict older":     {[]string{"shop: {" + strict + "}", "shop: {" + lenient + "}"}, ""},
 		"two of a level, the strict newer":     {[]string{"shop: {" + lenient + "}", "shop: {" + strict + "}"}, ""},
@@ -115,7 +115,7 @@ func TestMTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := meshWith(t, c.policies...)
 			var got []string
-			for _, port := range []int32{8080, 9000, 7000, 1} {
+			for _, port := range []int32{8080, 9000, 7000, otherPorts} {
 				if m.mtls(nil, shop, port) == MTLSPermissive {
 					got = append(got, fmt.Sprint(port))
 				}
