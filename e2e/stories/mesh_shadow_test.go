@@ -60,7 +60,7 @@ func TestShadow(t *testing.T) {
 	calls(n)
 	for _, w := range waysOf(call.HTTP, call.TCP) {
 		c.wouldDeny(app, n, stage.Labels{"section": "mtls", "policy": c.Namespace + "/strict", "destination_principal": identity(c.Scene, "echo"), "source_principal": "",
-			"destination_service_namespace": c.Namespace, "destination_service_name": "echo", "destination_port": fmt.Sprint(w.service), "reporter": "destination"})
+			"destination_service_namespace": c.Namespace, "destination_service_name": "echo", "destination_port": fmt.Sprint(w.service), "pod_port": fmt.Sprint(w.pod), "reporter": "destination"})
 	}
 	c.wouldDeny(app, 2*n, nil) // in all ports
 	c.wouldDeny(c.caller.Pod, n, stage.Labels{"section": "egress", "policy": c.Namespace + "/no-egress", "source_principal": identity(c.Scene, "caller"), "reporter": "source"})

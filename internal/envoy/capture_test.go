@@ -20,7 +20,7 @@ const (
 
 func receiving(mode mesh.MTLSMode) mesh.Inbound {
 	return mesh.Inbound{
-		TrustDomain: "cluster.local", Mode: mode, ConnectionAge: time.Hour, RootsRetired: 2,
+		TrustDomain: "cluster.local", Mode: mode, ConnectionAge: time.Hour, RootsRetired: 2, Others: []int32{8443, 9102},
 		Ports: []mesh.InboundPort{
 			{Port: 8080, Protocol: mesh.HTTP1, Mode: mode, Service: "shop/cart", Of: 80}, {Port: 9090, Protocol: mesh.HTTP2, Mode: mode},
 			{Port: 5432, Protocol: mesh.TCP, Mode: mode}, {Port: 7000, Protocol: mesh.Undeclared, Mode: mode},

@@ -138,7 +138,7 @@ func (r *receiver) requests(port uint32, cluster string, to called, open plainte
 // tries is what a policy in Shadow would refuse at a port, or at those that no Service declares (0). The
 // kubelet's probes are no more refused than without it.
 func (r *receiver) tries(policy string, port uint32) trial {
-	t := trial{reporter: destination, section: mtls.Section.Name, policy: policy, pods: r.Identity}
+	t := trial{reporter: destination, section: mtls.Section.Name, policy: policy, pods: r.Identity, port: podPort(port, r.Others)}
 	for _, p := range r.Probes {
 		if r.node && p.Kind != sidecar.TCP && (uint32(p.Port) == port || port == 0 && !r.declares(p.Port)) {
 			t.asked = append(t.asked, p)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	accessdatav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
@@ -20,13 +21,14 @@ import (
 // trial is a policy in Shadow that would refuse what passes a filter, if it were enforced.
 type trial struct {
 	reporter
-	section string          // of the policy
-	policy  string          // its key
-	pods    string          // the SPIFFE ID of those that the proxy is of
-	asked   []sidecar.Probe // what it would not refuse
+	section string                 // of the policy
+	policy  string                 // its key
+	pods    string                 // the SPIFFE ID of those that the proxy is of
+	port    *statslogv3.Config_Tag // of the pod that is called; nil: none
+	asked   []sidecar.Probe        // what it would not refuse
 }
 
-// counter counts into one series: no label is anybody's choice.
+// counter counts into one series, or one for each port that is known: no label is anybody's choice.
 func (s trial) counter(to called, when *accesslogv3.AccessLogFilter) *accesslogv3.AccessLog {
 	who := []*statslogv3.Config_Tag{
 		tag("reporter", string(s.reporter)),
@@ -34,10 +36,33 @@ func (s trial) counter(to called, when *accesslogv3.AccessLogFilter) *accesslogv
 		tag("policy", s.policy),
 		tag(string(s.reporter)+"_principal", s.pods),
 	}
+	if s.port != nil {
+		who = append(who, s.port)
+	}
 	return signalLog(when, &statslogv3.Config{
 		StatsScope: s.scope(to),
 		Counters:   []*statslogv3.Config_Counter{count("shadow_denied_total", slices.Concat(who, to.tags()))},
 	})
+}
+
+// podPort is the label of a pod's port. Where a chain is for any (0), who calls chooses it: only those that
+// are known of the pods become series.
+func podPort(port uint32, known []int32) *statslogv3.Config_Tag {
+	const name, others = "pod_port", "other"
+	if port != 0 {
+		return tag(name, strconv.FormatUint(uint64(port), 10))
+	}
+	if len(known) == 0 {
+		return tag(name, others)
+	}
+	list := &xdsmatcherv3.Matcher_MatcherList{}
+	for _, k := range known {
+		text := strconv.Itoa(int(k))
+		list.Matchers = append(list.Matchers, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: tagValue(text), OnMatch: becomes(text)})
+	}
+	t := tag(name, "%DOWNSTREAM_LOCAL_PORT%")
+	t.Rules = &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: list}, OnNoMatch: becomes(others)}
+	return t
 }
 
 // fields mark the lines of a log. Where probes pass too, none is marked.

@@ -94,14 +94,14 @@ func gets(t *testing.T, port uint32, path string) {
 // and a port that no policy in Shadow is about, are not.
 func TestShadowMTLS(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 4)
-	web, raw, free, other := ports[0], ports[1], ports[2], ports[3]
+	ports := freePorts(t, 5)
+	web, raw, free, named, other := ports[0], ports[1], ports[2], ports[3], ports[4]
 	in := tried(mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Telemetry: everything, Ports: []mesh.InboundPort{
 		{Port: int32(web), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 80},
 		{Port: int32(raw), Protocol: mesh.TCP, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 5432},
 		{Port: int32(free), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 81},
 	}})
-	in.Ports[2].Shadow = ""
+	in.Ports[2].Shadow, in.Others = "", []int32{1, int32(named)}
 	var listeners []*listenerv3.Listener
 	for _, port := range ports {
 		listeners = append(listeners, at(t, port, envoy.Inbound(in)))
@@ -114,6 +114,7 @@ func TestShadowMTLS(t *testing.T) {
 	gets(t, web, "/")
 	gets(t, web, "/again")
 	gets(t, other, "/")
+	gets(t, named, "/")
 	says(t, raw, "hello")
 	says(t, other, "SSH-2.0-stranger\r\n")
 	_ = tls.Client(dial(t, raw), &tls.Config{InsecureSkipVerify: true}).Handshake() // with the app, which speaks none
@@ -123,12 +124,14 @@ func TestShadowMTLS(t *testing.T) {
 	}
 	counted(t, e, "1", "envoy_weft_tcp_connections_opened_total", "destination_port", "5432", "tls_version", "TLSv1.3")
 	who := []string{"reporter", "destination", "section", "mtls", "policy", "shop/strict", "destination_principal", appID, "source_principal", ""}
-	service := func(port string) []string {
-		return append(who[:len(who):len(who)], "destination_service_namespace", "shop", "destination_service_name", "cart", "destination_port", port)
+	service := func(pods uint32, port string) []string {
+		return append(who[:len(who):len(who)], "destination_service_namespace", "shop", "destination_service_name", "cart", "destination_port", port, "pod_port", fmt.Sprint(pods))
 	}
-	counted(t, e, "2", denied, service("80")...)
-	counted(t, e, "2", denied, service("5432")...)
-	counted(t, e, "2", denied, append(who, "destination_service_name", "", "destination_port", "")...)
+	counted(t, e, "2", denied, service(web, "80")...)
+	counted(t, e, "2", denied, service(raw, "5432")...)
+	none := append(who, "destination_service_name", "", "destination_port", "")
+	counted(t, e, "1", denied, append(none, "pod_port", fmt.Sprint(named))...)
+	counted(t, e, "2", denied, append(none[:len(none):len(none)], "pod_port", "other")...)
 	uncounted(t, e, "destination_port", "81")
 
 	marked := map[string]any{"path": "/again", "shadow_policy": "shop/strict", "shadow_result": "denied", "source_principal": "", "status": 200}

@@ -35,7 +35,8 @@ type Inbound struct {
 	workload
 	TrustDomain string
 	Ports       []InboundPort // that a Service declares, ordered
-	Mode        MTLSMode      // of all other ports
+	Others      []int32       // ports that no Service declares and the pods name or have probed, ordered
+	Mode        MTLSMode      // of all other ports, those too
 	Shadow      string        // the policy in Shadow by which they would refuse the plaintext that they accept; "": none
 	Identity    string        // the SPIFFE ID of the pods
 	Probes      []sidecar.Probe
@@ -91,8 +92,20 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 		port.Shadow = m.shadowMTLS(q, in.workload, at)
 		in.Ports = append(in.Ports, port)
 	}
+	in.Others = t.others(ports)
 	in.Mode, in.Shadow = m.mtls(q, in.workload, otherPorts), m.shadowMTLS(q, in.workload, otherPorts)
 	return in
+}
+
+// others are the ports that are known of the pods themselves, besides those given.
+func (t template) others(ports map[int32]InboundPort) []int32 {
+	own := slices.Collect(maps.Values(t.Ports))
+	for _, p := range t.Probes {
+		own = append(own, p.Port)
+	}
+	own = slices.DeleteFunc(own, func(port int32) bool { _, is := ports[port]; return is })
+	slices.Sort(own)
+	return slices.Compact(own)
 }
 
 // resolve is the port of the pods that a targetPort means.
