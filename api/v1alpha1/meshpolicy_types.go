@@ -75,7 +75,8 @@ type MeshPolicySpec struct {
 	// Enforce: the policy holds.
 	//
 	// Shadow: nothing is refused because of the policy; what it would refuse, were it enforced beside
-	// those that are, is counted. Only mtls and egress can be shadowed.
+	// those that are, is counted by the sidecar that lets it pass, in the metric
+	// weft_shadow_denied_total. Only mtls and egress can be shadowed.
 	//
 	// +optional
 	// +kubebuilder:default=Enforce

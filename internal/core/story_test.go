@@ -244,6 +244,7 @@ func backendText(config map[string]any) any {
 var (
 	addressText  = regexp.MustCompile(`address:[0-9a-f.:]+ portValue:[0-9]+`)
 	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
+	shadowText   = regexp.MustCompile(`name:section valueFormat:(\S+)\] map\[name:policy valueFormat:(\S+)\]`)
 )
 
 // chains are named by the server names that they match or, without any, by their own names.
@@ -259,6 +260,8 @@ func chains(tree map[string]any) (out []any) {
 			out = append(out, names)
 		} else if metadata, _ := chain["metadata"].(map[string]any); metadata != nil {
 			out = append(out, fmt.Sprint(chain["name"], " ", metadata["filterMetadata"]))
+		} else if counts := shadowText.FindStringSubmatch(fmt.Sprint(chain)); counts != nil {
+			out = append(out, fmt.Sprintf("%s counts what %s of %s would refuse", chain["name"], counts[1], counts[2]))
 		} else {
 			out = append(out, chain["name"])
 		}

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"maps"
+	"slices"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -26,8 +27,8 @@ const (
 // httpLogs write lines of JSON to stdout. An error is a status of 500 or more, a flag that says that
 // the proxy, not an app, is why, or a denial by a policy that this proxy enforces. A request that no
 // route takes is none: a scanner would fill the disk. The runtime key weft.log_status, 0 to log every
-// request, moves the threshold.
-func httpLogs(r reporter, t v1alpha1.Telemetry) []*accesslogv3.AccessLog {
+// request, moves the threshold. More fields come in the place of those of the same name.
+func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
 	status := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
 			Op:    accesslogv3.ComparisonFilter_GE,
@@ -36,15 +37,15 @@ func httpLogs(r reporter, t v1alpha1.Telemetry) []*accesslogv3.AccessLog {
 	}}
 	errors := []*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX")}
 	if r == source {
-		return written(wanted(t, errors), r.identities(), httpFields)
+		return written(wanted(t, errors), slices.Concat([]map[string]string{r.identities(), httpFields}, more)...)
 	}
 	errors = append(errors, deniedRequest())
-	return written(wanted(t, errors), r.identities(), httpFields, enforced, shadow(httpRBAC))
+	return written(wanted(t, errors), slices.Concat([]map[string]string{r.identities(), httpFields, enforced, shadow(httpRBAC)}, more)...)
 }
 
 // tcpLogs are the same for connections, of which each has one line, when it ends. Which policy let a
 // connection pass, Envoy does not say; which did not, is in the details.
-func tcpLogs(r reporter, t v1alpha1.Telemetry) []*accesslogv3.AccessLog {
+func tcpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
 	errors := []*accesslogv3.AccessLogFilter{flagged("UF", "UC", "UH", "UO", "URX", "NC")}
 	if r == destination {
 		errors = append(errors, deniedConnection())
@@ -53,14 +54,11 @@ func tcpLogs(r reporter, t v1alpha1.Telemetry) []*accesslogv3.AccessLog {
 	if which == nil {
 		return nil
 	}
-	ended := logTypes(accessdatav3.AccessLogType_TcpConnectionEnd)
-	both := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
-		AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{ended, which}},
-	}}
+	both := allOf(logTypes(accessdatav3.AccessLogType_TcpConnectionEnd), which)
 	if r == source {
-		return written(both, r.identities(), tcpFields)
+		return written(both, slices.Concat([]map[string]string{r.identities(), tcpFields}, more)...)
 	}
-	return written(both, r.identities(), tcpFields, shadow(networkRBAC))
+	return written(both, slices.Concat([]map[string]string{r.identities(), tcpFields, shadow(networkRBAC)}, more)...)
 }
 
 // wanted is nil where nothing is.
@@ -113,13 +111,26 @@ func deniedRequest() *accesslogv3.AccessLogFilter {
 
 // deniedConnection goes by the details, as Envoy's RBAC filter for connections has no more to say.
 func deniedConnection() *accesslogv3.AccessLogFilter {
+	return expression("connection.termination_details.startsWith('rbac_access_denied')")
+}
+
+// expression is one of CEL.
+func expression(text string) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
 		ExtensionFilter: &accesslogv3.ExtensionFilter{
-			Name: "envoy.access_loggers.extension_filters.cel",
-			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: typed(&celfilterv3.ExpressionFilter{
-				Expression: "connection.termination_details.startsWith('rbac_access_denied')",
-			})},
+			Name:       "envoy.access_loggers.extension_filters.cel",
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: typed(&celfilterv3.ExpressionFilter{Expression: text})},
 		},
+	}}
+}
+
+// allOf is a filter and, unless it is nil, another one.
+func allOf(one, other *accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	if other == nil {
+		return one // of one Envoy makes no AND
+	}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+		AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{one, other}},
 	}}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/egress"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
@@ -34,7 +35,12 @@ func Outbound(o mesh.Outbound) *listenerv3.Listener {
 	if len(o.PodRanges) > 0 {
 		l.FilterChains = []*listenerv3.FilterChain{directChain(o)}
 	}
-	l.DefaultFilterChain = &listenerv3.FilterChain{Name: "outside", Filters: []*listenerv3.Filter{toCluster(outside, source, called{}, o.Telemetry)}}
+	proxy := bytesTo(outside, source, called{}, o.Telemetry)
+	if o.Shadow != "" {
+		denied := trial{reporter: source, section: egress.Section.Name, policy: o.Shadow, pods: o.Identity}
+		denied.ofConnections(proxy, called{}, o.Telemetry)
+	}
+	l.DefaultFilterChain = &listenerv3.FilterChain{Name: "outside", Filters: []*listenerv3.Filter{filterNamed(tcpProxyFilter, proxy)}}
 	return l
 }
 

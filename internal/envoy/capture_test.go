@@ -20,7 +20,7 @@ const (
 
 func receiving(mode mesh.MTLSMode) mesh.Inbound {
 	return mesh.Inbound{
-		TrustDomain: "cluster.local", Mode: mode, ConnectionAge: time.Hour, RootsRetired: 2,
+		TrustDomain: "cluster.local", Mode: mode, ConnectionAge: time.Hour, RootsRetired: 2, Others: []int32{8443, 9102},
 		Ports: []mesh.InboundPort{
 			{Port: 8080, Protocol: mesh.HTTP1, Mode: mode, Service: "shop/cart", Of: 80}, {Port: 9090, Protocol: mesh.HTTP2, Mode: mode},
 			{Port: 5432, Protocol: mesh.TCP, Mode: mode}, {Port: 7000, Protocol: mesh.Undeclared, Mode: mode},
@@ -60,6 +60,9 @@ func TestSidecar(t *testing.T) {
 		"sidecar-inbound-public":      envoy.Inbound(open(receiving(mesh.MTLSStrict))),
 		"sidecar-inbound-node":        envoy.NodeInbound(receiving(mesh.MTLSStrict)),
 		"sidecar-inbound-node-permit": envoy.NodeInbound(receiving(mesh.MTLSPermissive)),
+		"sidecar-outbound-shadow":     envoy.Outbound(mesh.Outbound{Egress: mesh.EgressAllow, Shadow: "shop/no-egress", Identity: cartID}),
+		"sidecar-inbound-shadow":      envoy.Inbound(tried(receiving(mesh.MTLSPermissive))),
+		"sidecar-inbound-node-shadow": envoy.NodeInbound(tried(receiving(mesh.MTLSPermissive))),
 		"sidecar-routes": envoy.ServiceRoutes(mesh.VirtualHost{Routes: "outbound/shop/cart/80", Domain: "*", Port: 80,
 			Rules: rules(t, `[{backendRefs: [{name: service/shop/cart/80}]}]`)}),
 		"cluster-peers":       cluster("service/shop/cart/80", mesh.HTTP1, true),

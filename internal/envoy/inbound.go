@@ -3,6 +3,7 @@ package envoy
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/mtls"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
@@ -48,7 +50,7 @@ func (r *receiver) listener(name string, port uint32) *listenerv3.Listener {
 		r.declared(p)
 	}
 	r.undeclared()
-	if r.Mode == mesh.MTLSPermissive {
+	if r.sniffs() {
 		sniff(l)
 	}
 	if r.node {
@@ -62,22 +64,28 @@ func (r *receiver) listener(name string, port uint32) *listenerv3.Listener {
 // other port is.
 func (r *receiver) declared(p mesh.InboundPort) {
 	port, to := uint32(p.Port), serviceCalled(p.Service, uint32(p.Of))
-	permissive := p.Mode == mesh.MTLSPermissive
+	open := plaintext{p.Mode == mesh.MTLSPermissive, p.Shadow}
 	if p.ServerTLS != nil {
 		r.public(p, to)
 	}
 	switch {
 	case p.Protocol == mesh.Undeclared:
-		r.anything(port, to, permissive)
+		r.anything(port, to, open)
 	case p.Protocol.HTTP():
-		app := networkFilter(r.toApp(appOf(p.Protocol), to))
-		r.mutual(port, []string{offerHTTP1, offerHTTP2, offerTCP}, app)
-		if permissive {
-			r.plain(port, nil, app)
+		cluster := appOf(p.Protocol)
+		r.mutual(port, []string{offerHTTP1, offerHTTP2, offerTCP}, networkFilter(r.toApp(cluster, to)))
+		if open.taken {
+			r.plain(port, nil, r.requests(port, cluster, to, open))
 		}
 	default:
-		r.bytes(port, to, permissive)
+		r.bytes(port, to, open)
 	}
+}
+
+// plaintext says whether a port takes it and, where it does, which policy in Shadow would not.
+type plaintext struct {
+	taken  bool
+	shadow string
 }
 
 func appOf(p mesh.Protocol) string {
@@ -88,28 +96,59 @@ func appOf(p mesh.Protocol) string {
 }
 
 // undeclared are the chains of every port that no Service declares.
-func (r *receiver) undeclared() { r.anything(0, called{}, r.Mode == mesh.MTLSPermissive) }
+func (r *receiver) undeclared() {
+	r.anything(0, called{}, plaintext{r.Mode == mesh.MTLSPermissive, r.Shadow})
+}
 
 // anything reads a port (0: any) as its callers say.
-func (r *receiver) anything(port uint32, to called, permissive bool) {
-	h1, h2 := networkFilter(r.toApp(mesh.AppHTTP1, to)), networkFilter(r.toApp(mesh.AppHTTP2, to))
-	r.mutual(port, []string{offerHTTP1}, h1)
-	r.mutual(port, []string{offerHTTP2}, h2)
-	if permissive {
-		r.plain(port, foundHTTP1, h1)
-		r.plain(port, foundHTTP2, h2)
+func (r *receiver) anything(port uint32, to called, open plaintext) {
+	r.mutual(port, []string{offerHTTP1}, networkFilter(r.toApp(mesh.AppHTTP1, to)))
+	r.mutual(port, []string{offerHTTP2}, networkFilter(r.toApp(mesh.AppHTTP2, to)))
+	if open.taken {
+		r.plain(port, foundHTTP1, r.requests(port, mesh.AppHTTP1, to, open))
+		r.plain(port, foundHTTP2, r.requests(port, mesh.AppHTTP2, to, open))
 	}
-	r.bytes(port, to, permissive)
+	r.bytes(port, to, open)
 }
 
 // bytes passes on what is not HTTP, and TLS that is not the mesh's to the app.
-func (r *receiver) bytes(port uint32, to called, permissive bool) {
+func (r *receiver) bytes(port uint32, to called, open plaintext) {
 	r.mutual(port, []string{offerTCP}, fromPeer(mesh.AppTCP, to, r.Telemetry)).Metadata = since(r.RootsRetired)
-	if permissive {
-		app := toCluster(mesh.AppTCP, destination, to, r.Telemetry)
-		r.plain(port, nil, app)
-		r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, app)
+	if !open.taken {
+		return
 	}
+	proxy := bytesTo(mesh.AppTCP, destination, to, r.Telemetry)
+	if open.shadow != "" {
+		r.tries(open.shadow, port).ofConnections(proxy, to, r.Telemetry)
+	}
+	app := filterNamed(tcpProxyFilter, proxy)
+	r.plain(port, nil, app)
+	r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, app)
+}
+
+// requests serves HTTP to callers without mTLS.
+func (r *receiver) requests(port uint32, cluster string, to called, open plaintext) *listenerv3.Filter {
+	m := r.toApp(cluster, to)
+	if open.shadow != "" {
+		r.tries(open.shadow, port).ofRequests(m, to, r.Telemetry)
+	}
+	return networkFilter(m)
+}
+
+// tries is what a policy in Shadow would refuse at a port, or at those that no Service declares (0). The
+// kubelet's probes are no more refused than without it.
+func (r *receiver) tries(policy string, port uint32) trial {
+	t := trial{reporter: destination, section: mtls.Section.Name, policy: policy, pods: r.Identity, port: podPort(port, r.Others)}
+	for _, p := range r.Probes {
+		if r.node && p.Kind != sidecar.TCP && (uint32(p.Port) == port || port == 0 && !r.declares(p.Port)) {
+			t.asked = append(t.asked, p)
+		}
+	}
+	return t
+}
+
+func (r *receiver) declares(port int32) bool {
+	return slices.ContainsFunc(r.Ports, func(p mesh.InboundPort) bool { return p.Port == port })
 }
 
 // add appends a chain for a port, 0 for any.
@@ -216,11 +255,11 @@ func (r *receiver) probes() {
 		}
 		switch p.Kind {
 		case sidecar.HTTP:
-			plain[port] = append(plain[port], probeRoute(http.MethodGet, p.Path, mesh.AppHTTP1))
+			plain[port] = append(plain[port], probeRoute(p, mesh.AppHTTP1))
 		case sidecar.GRPC:
-			plain[port] = append(plain[port], probeRoute(http.MethodPost, "/grpc.health.v1.Health/Check", mesh.AppHTTP2))
+			plain[port] = append(plain[port], probeRoute(p, mesh.AppHTTP2))
 		case sidecar.HTTPS:
-			secure[port] = append(secure[port], probeRoute(http.MethodGet, p.Path, mesh.AppHTTPS))
+			secure[port] = append(secure[port], probeRoute(p, mesh.AppHTTPS))
 		}
 	}
 	for _, port := range ports {
@@ -235,6 +274,13 @@ func (r *receiver) probes() {
 	}
 }
 
+// sniffs says whether some port reads plaintext as its callers say.
+func (r *receiver) sniffs() bool {
+	return r.Mode == mesh.MTLSPermissive || slices.ContainsFunc(r.Ports, func(p mesh.InboundPort) bool {
+		return p.Protocol == mesh.Undeclared && p.Mode == mesh.MTLSPermissive
+	})
+}
+
 func (r *receiver) modeOf(port int32) mesh.MTLSMode {
 	for _, p := range r.Ports {
 		if p.Port == port {
@@ -244,8 +290,17 @@ func (r *receiver) modeOf(port int32) mesh.MTLSMode {
 	return r.Mode
 }
 
+// question is the request that a probe by HTTP, HTTPS or gRPC makes.
+func question(p sidecar.Probe) (method, path string) {
+	if p.Kind == sidecar.GRPC {
+		return http.MethodPost, "/grpc.health.v1.Health/Check"
+	}
+	return http.MethodGet, p.Path
+}
+
 // probeRoute takes one request, to the letter, and no other.
-func probeRoute(method, path, cluster string) *routev3.Route {
+func probeRoute(p sidecar.Probe, cluster string) *routev3.Route {
+	method, path := question(p)
 	return &routev3.Route{
 		Name: "probe",
 		Match: &routev3.RouteMatch{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
@@ -19,6 +20,8 @@ const DirectPrefix = "pod|"
 // Outbound is how a sidecar catches what its app sends.
 type Outbound struct {
 	Egress    EgressMode
+	Shadow    string         // the policy in Shadow by which Egress would be Deny; "": none
+	Identity  string         // with Shadow: the SPIFFE ID of the pods
 	PodRanges []netip.Prefix // ordered
 	Telemetry v1alpha1.Telemetry
 }
@@ -32,10 +35,27 @@ type Direct struct {
 	Nobody   bool   // no pod has that address
 }
 
-// Outbound is the capture of sidecars under a mode of egress.
-func (m *Mesh) Outbound(q *incr.Query, egress string) Outbound {
+// Outbound is the capture of sidecars, of a variant that outboundVariant gave.
+func (m *Mesh) Outbound(q *incr.Query, variant string) Outbound {
 	ranges, _ := m.podRanges(q)
-	return Outbound{Egress: EgressMode(egress), PodRanges: ranges, Telemetry: m.telemetry(q)}
+	out := Outbound{PodRanges: ranges, Telemetry: m.telemetry(q)}
+	if parts := strings.Fields(variant); len(parts) == 3 {
+		out.Egress, out.Shadow, out.Identity = EgressMode(parts[0]), parts[1], pki.SPIFFEID(m.trustDomain(q), parts[2])
+	} else {
+		out.Egress = EgressMode(variant)
+	}
+	return out
+}
+
+// outboundVariant is the variant of the outbound listener that a workload's sidecars have: the mode of
+// egress, which most share. What a policy in Shadow would close is counted for it and for each
+// ServiceAccount by itself: "Allow <policy> <ServiceAccount>", by their keys.
+func (m *Mesh) outboundVariant(q *incr.Query, w workload) string {
+	mode := string(m.egress(q, w))
+	if policy := m.shadowEgress(q, w); policy != "" {
+		return strings.Join([]string{mode, policy, key(w.Namespace, w.ServiceAccount)}, " ")
+	}
+	return mode
 }
 
 // Direct is a cluster of one pod by its name.

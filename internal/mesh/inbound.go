@@ -35,7 +35,10 @@ type Inbound struct {
 	workload
 	TrustDomain string
 	Ports       []InboundPort // that a Service declares, ordered
-	Mode        MTLSMode      // of all other ports
+	Others      []int32       // ports that no Service declares and the pods name or have probed, ordered
+	Mode        MTLSMode      // of all other ports, those too
+	Shadow      string        // the policy in Shadow by which they would refuse the plaintext that they accept; "": none
+	Identity    string        // the SPIFFE ID of the pods
 	Probes      []sidecar.Probe
 	Telemetry   v1alpha1.Telemetry
 	// ConnectionAge is how long a connection of HTTP lives at most, so that a root that is trusted no
@@ -51,6 +54,7 @@ type InboundPort struct {
 	Port     int32
 	Protocol Protocol
 	Mode     MTLSMode
+	Shadow   string // as for all other ports
 	Service  string // its key
 	Of       int32  // the Service's port
 	// ServerTLS is the one exception to Mode; nil: none.
@@ -80,14 +84,28 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 			ports[at] = InboundPort{Port: at, Protocol: declared(port), Service: key(svc.Namespace, svc.Name), Of: port.Port}
 		}
 	}
+	in.Identity = SPIFFEID(in.TrustDomain, in.Namespace, in.ServiceAccount)
 	slices.Sort(in.Services)
 	for _, at := range slices.Sorted(maps.Keys(ports)) {
 		port := ports[at]
 		port.Mode, port.ServerTLS = m.mtls(q, in.workload, at), m.serverTLS(q, in.workload, port)
+		port.Shadow = m.shadowMTLS(q, in.workload, at)
 		in.Ports = append(in.Ports, port)
 	}
-	in.Mode = m.mtls(q, in.workload, 0)
+	in.Others = t.others(ports)
+	in.Mode, in.Shadow = m.mtls(q, in.workload, otherPorts), m.shadowMTLS(q, in.workload, otherPorts)
 	return in
+}
+
+// others are the ports that are known of the pods themselves, besides those given.
+func (t template) others(ports map[int32]InboundPort) []int32 {
+	own := slices.Collect(maps.Values(t.Ports))
+	for _, p := range t.Probes {
+		own = append(own, p.Port)
+	}
+	own = slices.DeleteFunc(own, func(port int32) bool { _, is := ports[port]; return is })
+	slices.Sort(own)
+	return slices.Compact(own)
 }
 
 // resolve is the port of the pods that a targetPort means.

@@ -90,7 +90,7 @@ func waits(v Verdict) bool {
 func policyConditions(p *v1alpha1.MeshPolicy, problem, told, contested Verdict, h cluster.Holding) (out []metav1.Condition) {
 	good, message := reasonEnforced, reached(h)
 	if p.Spec.Mode == v1alpha1.PolicyShadow {
-		good, message = reasonShadowed, "Nothing is refused because of it; what would be is counted. "+message
+		good, message = reasonShadowed, "Nothing is refused because of it; what would be is counted in weft_shadow_denied_total. "+message
 	}
 	bad := first(problem, told)
 	out = append(out, holds(v1alpha1.ConditionReady, p.Generation, bad, good, message))

@@ -33,9 +33,12 @@ var (
 	proposed = []v1alpha1.PolicyMode{v1alpha1.PolicyEnforce, "", v1alpha1.PolicyShadow}
 )
 
+// otherPorts stands for the ports of a workload that no Service leads to.
+const otherPorts = -1
+
 // decide is what policies of some modes say of a workload's port, or with port 0 of its pods, in a
-// section; nil if none says anything.
-func decide[S any](m *Mesh, q *incr.Query, in room.Section[S], w workload, port int32, modes []v1alpha1.PolicyMode) *S {
+// section; the zero value if none says anything.
+func decide[S any](m *Mesh, q *incr.Query, in room.Section[S], w workload, port int32, modes []v1alpha1.PolicyMode) room.Written[S] {
 	var written []room.Written[S]
 	for _, p := range m.selecting(q, w, port, in.On) {
 		if says := in.Of(&p.Spec); says != nil && slices.Contains(modes, p.Spec.Mode) {
@@ -47,22 +50,30 @@ func decide[S any](m *Mesh, q *incr.Query, in room.Section[S], w workload, port 
 
 // mtls is the mode of one port (of the pods, not of a Service) of a workload.
 func (m *Mesh) mtls(q *incr.Query, w workload, port int32) MTLSMode {
-	return mtls.Mode(decide(m, q, mtls.Section, w, port, enforced))
+	return mtls.Mode(decide(m, q, mtls.Section, w, port, enforced).Says)
 }
 
-// shadowMTLS says whether a port of a workload accepts plaintext that it would refuse if the policies
-// in Shadow were enforced: such connections are to be counted.
-func (m *Mesh) shadowMTLS(q *incr.Query, w workload, port int32) bool {
-	return m.mtls(q, w, port) == MTLSPermissive && mtls.Mode(decide(m, q, mtls.Section, w, port, proposed)) == MTLSStrict
+// shadowMTLS is the policy by which a port of a workload would refuse the plaintext that it accepts, if
+// those in Shadow were enforced; "" if none would have it do so.
+func (m *Mesh) shadowMTLS(q *incr.Query, w workload, port int32) string {
+	would := decide(m, q, mtls.Section, w, port, proposed)
+	if m.mtls(q, w, port) == MTLSPermissive && mtls.Mode(would.Says) == MTLSStrict {
+		return would.Policy
+	}
+	return ""
 }
 
 // egress is the mode of a workload.
 func (m *Mesh) egress(q *incr.Query, w workload) EgressMode {
-	return egress.Mode(decide(m, q, egress.Section, w, 0, enforced))
+	return egress.Mode(decide(m, q, egress.Section, w, 0, enforced).Says)
 }
 
-// shadowEgress says whether a workload may call unknown destinations that it could not call if the
-// policies in Shadow were enforced: such connections are to be counted.
-func (m *Mesh) shadowEgress(q *incr.Query, w workload) bool {
-	return m.egress(q, w) == EgressAllow && egress.Mode(decide(m, q, egress.Section, w, 0, proposed)) == EgressDeny
+// shadowEgress is the policy by which a workload could not call the unknown destinations that it may
+// call, if those in Shadow were enforced; "" if none would have it so.
+func (m *Mesh) shadowEgress(q *incr.Query, w workload) string {
+	would := decide(m, q, egress.Section, w, 0, proposed)
+	if m.egress(q, w) == EgressAllow && egress.Mode(would.Says) == EgressDeny {
+		return would.Policy
+	}
+	return ""
 }

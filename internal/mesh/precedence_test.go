@@ -80,10 +80,10 @@ const (
 )
 
 func TestMTLS(t *testing.T) {
-	const open = "8080 9000 7000 1"
+	const open = "8080 9000 7000 -1"
 	for name, c := range map[string]struct {
 		policies   []string
-		permissive string // of the ports 8080, 9000, 7000 and 1
+		permissive string // of the ports 8080, 9000, 7000 and all others
 	}{
 		"nothing is written":                   {nil, ""},
 		"the mesh":                             {[]string{"weft-system: {" + lenient + "}"}, open},
@@ -101,7 +101,7 @@ func TestMTLS(t *testing.T) {
 		"a port that leads to its own":         {[]string{"shop: {" + onSame + lenient + "}"}, "7000"},
 		"a port that leads to other pods":      {[]string{"shop: {" + onNone + lenient + "}"}, ""},
 		"strict without, lenient within":       {[]string{"weft-system: {" + strict + "}", "shop: {" + onHTTP + lenient + "}"}, ""},
-		"lenient without, strict within":       {[]string{"weft-system: {" + lenient + "}", "shop: {" + onHTTP + strict + "}"}, "9000 7000 1"},
+		"lenient without, strict within":       {[]string{"weft-system: {" + lenient + "}", "shop: {" + onHTTP + strict + "}"}, "9000 7000 -1"},
 		"lenient at two levels":                {[]string{"shop: {" + lenient + "}", "shop: {" + onHTTP + lenient + "}"}, open},
 		"two of a level, the strict older":     {[]string{"shop: {" + strict + "}", "shop: {" + lenient + "}"}, ""},
 		"two of a level, the strict newer":     {[]string{"shop: {" + lenient + "}", "shop: {" + strict + "}"}, ""},
@@ -115,7 +115,7 @@ func TestMTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := meshWith(t, c.policies...)
 			var got []string
-			for _, port := range []int32{8080, 9000, 7000, 1} {
+			for _, port := range []int32{8080, 9000, 7000, otherPorts} {
 				if m.mtls(nil, shop, port) == MTLSPermissive {
 					got = append(got, fmt.Sprint(port))
 				}
@@ -131,21 +131,24 @@ func TestShadowMTLS(t *testing.T) {
 	shadow := "shop: {mode: Shadow, " + onHTTP + strict + "}"
 	for name, c := range map[string]struct {
 		policies []string
-		counts   bool
+		by       string // which the port 8080 counts
 	}{
-		"beside Permissive":        {[]string{"shop: {" + lenient + "}", shadow}, true},
-		"beside Strict":            {[]string{"shop: {" + strict + "}", shadow}, false},
-		"beside the default":       {[]string{shadow}, false},
-		"Permissive beside Strict": {[]string{"shop: {" + strict + "}", "shop: {mode: Shadow, " + lenient + "}"}, false},
-		"none":                     {[]string{"shop: {" + lenient + "}"}, false},
+		"beside Permissive":        {[]string{"shop: {" + lenient + "}", shadow}, "shop/p1"},
+		"two of them":              {[]string{"shop: {" + lenient + "}", "shop: {mode: Shadow, " + onOrders + lenient + "}", shadow}, "shop/p2"},
+		"beside Strict":            {[]string{"shop: {" + strict + "}", shadow}, ""},
+		"beside the default":       {[]string{shadow}, ""},
+		"Permissive beside Strict": {[]string{"shop: {" + strict + "}", "shop: {mode: Shadow, " + lenient + "}"}, ""},
+		"none":                     {[]string{"shop: {" + lenient + "}"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := meshWith(t, c.policies...)
-			if got := m.shadowMTLS(nil, shop, 8080); got != c.counts {
-				t.Errorf("counts: %v", got)
+			if got := m.shadowMTLS(nil, shop, 8080); got != c.by {
+				t.Errorf("counts by %q; want %q", got, c.by)
 			}
-			if m.shadowMTLS(nil, shop, 9000) {
-				t.Error("a port that it is not about is counted too")
+			for _, port := range []int32{9000, otherPorts} {
+				if by := m.shadowMTLS(nil, shop, port); by != "" {
+					t.Errorf("port %d, which it is not about, counts by %s", port, by)
+				}
 			}
 		})
 	}
@@ -156,25 +159,25 @@ func TestEgress(t *testing.T) {
 	for name, c := range map[string]struct {
 		policies []string
 		want     EgressMode
-		counts   bool
+		by       string // which unknown destinations are counted
 	}{
-		"nothing is written":           {nil, EgressAllow, false},
-		"the mesh":                     {[]string{"weft-system: {" + deny + "}"}, EgressDeny, false},
-		"an inner Allow":               {[]string{"weft-system: {" + deny + "}", "shop: {" + onLabels + allow + "}"}, EgressDeny, false},
-		"an inner Deny":                {[]string{"shop: {" + allow + "}", "shop: {" + onSA + deny + "}"}, EgressDeny, false},
-		"labels of others":             {[]string{"shop: {" + onOthers + deny + "}"}, EgressAllow, false},
-		"in shadow":                    {[]string{"shop: {mode: Shadow, " + deny + "}"}, EgressAllow, true},
-		"in shadow, and enforced":      {[]string{"shop: {mode: Shadow, " + deny + "}", "shop: {" + deny + "}"}, EgressDeny, false},
-		"a Service is not who calls":   {[]string{"shop: {" + onOrders + deny + "}"}, EgressAllow, false},
-		"Allow in shadow says nothing": {[]string{"shop: {mode: Shadow, " + allow + "}"}, EgressAllow, false},
+		"nothing is written":           {nil, EgressAllow, ""},
+		"the mesh":                     {[]string{"weft-system: {" + deny + "}"}, EgressDeny, ""},
+		"an inner Allow":               {[]string{"weft-system: {" + deny + "}", "shop: {" + onLabels + allow + "}"}, EgressDeny, ""},
+		"an inner Deny":                {[]string{"shop: {" + allow + "}", "shop: {" + onSA + deny + "}"}, EgressDeny, ""},
+		"labels of others":             {[]string{"shop: {" + onOthers + deny + "}"}, EgressAllow, ""},
+		"in shadow":                    {[]string{"shop: {mode: Shadow, " + deny + "}"}, EgressAllow, "shop/p0"},
+		"in shadow, and enforced":      {[]string{"shop: {mode: Shadow, " + deny + "}", "shop: {" + deny + "}"}, EgressDeny, ""},
+		"a Service is not who calls":   {[]string{"shop: {" + onOrders + deny + "}"}, EgressAllow, ""},
+		"Allow in shadow says nothing": {[]string{"shop: {mode: Shadow, " + allow + "}"}, EgressAllow, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := meshWith(t, c.policies...)
 			if got := m.egress(nil, shop); got != c.want {
 				t.Errorf("%s; want %s", got, c.want)
 			}
-			if got := m.shadowEgress(nil, shop); got != c.counts {
-				t.Errorf("counts: %v", got)
+			if got := m.shadowEgress(nil, shop); got != c.by {
+				t.Errorf("counts by %q; want %q", got, c.by)
 			}
 		})
 	}

@@ -40,7 +40,7 @@ func (m *Mesh) Carriers(q *incr.Query, k string) (out []Want) {
 		out = append(out, Want{scope, KindListener, InboundListener, scope}, Want{scope, KindListener, NodeInboundListener, scope})
 	}
 	if p.Spec.Egress != nil {
-		out = append(out, Want{scope, KindListener, OutboundListener, string(m.egress(q, m.inbounds.Get(q, scope).workload))})
+		out = append(out, Want{scope, KindListener, OutboundListener, m.outboundVariant(q, m.inbounds.Get(q, scope).workload)})
 	}
 	return out
 }

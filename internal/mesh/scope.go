@@ -102,7 +102,7 @@ func (m *Mesh) sidecarWants(q *incr.Query, scope string) []string {
 		return nil
 	}
 	out := []string{
-		Want{scope, KindListener, OutboundListener, string(m.egress(q, in.workload))}.Key(),
+		Want{scope, KindListener, OutboundListener, m.outboundVariant(q, in.workload)}.Key(),
 		Want{scope, KindListener, InboundListener, scope}.Key(),
 		Want{scope, KindListener, NodeInboundListener, scope}.Key(),
 		Want{scope, KindSecret, IdentitySecret, key(in.Namespace, in.ServiceAccount)}.Key(),

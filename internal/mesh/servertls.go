@@ -29,7 +29,7 @@ type ServerTLS struct {
 
 // serverTLS is what a port of a workload ends of public TLS; nil: nothing.
 func (m *Mesh) serverTLS(q *incr.Query, w workload, port InboundPort) *ServerTLS {
-	says := decide(m, q, servertls.Section, w, port.Port, enforced)
+	says := decide(m, q, servertls.Section, w, port.Port, enforced).Says
 	if !servertls.Opens(says) || !readable(port.Protocol) {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (m *Mesh) endsTLS(q *incr.Query, service string, port int32) bool {
 			written = append(written, room.Written[v1alpha1.ServerTLS]{Policy: p.key(), Level: p.Level, Says: says})
 		}
 	}
-	return servertls.Opens(servertls.Section.Decide(written))
+	return servertls.Opens(servertls.Section.Decide(written).Says)
 }
 
 // serverTLSProblem is what keeps a policy's serverTLS from holding at a target.

@@ -73,12 +73,12 @@ type Section[S any] struct {
 	Holds func([]Written[S]) int
 }
 
-// Decide is what holds of what is written; nil if nothing is.
-func (s Section[S]) Decide(written []Written[S]) *S {
-	if len(written) == 0 {
-		return nil
+// Decide is what holds of what is written, and by which policy; the zero value if nothing is.
+func (s Section[S]) Decide(written []Written[S]) (holds Written[S]) {
+	if len(written) > 0 {
+		holds = written[s.Holds(written)]
 	}
-	return written[s.Holds(written)].Says
+	return holds
 }
 
 // Innermost is for sections about traffic: the innermost level wins and, in it, the oldest policy.

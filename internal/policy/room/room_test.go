@@ -37,15 +37,15 @@ func TestDecide(t *testing.T) {
 		"two levels, two of the last": {[]Written[int]{says("a", AtMesh, 3), says("b", AtPort, 1), says("c", AtPort, 2)}, 1, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := *traffic.Decide(c.written); got != c.traffic {
+			if got := *traffic.Decide(c.written).Says; got != c.traffic {
 				t.Errorf("traffic: %d; want %d", got, c.traffic)
 			}
-			if got := *security.Decide(c.written); got != c.security {
+			if got := *security.Decide(c.written).Says; got != c.security {
 				t.Errorf("security: %d; want %d", got, c.security)
 			}
 		})
 	}
-	if traffic.Decide(nil) != nil {
+	if traffic.Decide(nil) != (Written[int]{}) {
 		t.Error("nothing is written, something holds")
 	}
 }
