@@ -124,10 +124,7 @@ func TestRetiredRootsEndRawTCP(t *testing.T) {
 	web.isServed()
 	in.RootsRetired++
 	commitTo(store, "cart", listener())
-	s.knows(t)
-	next := meets(t, port, "mesh")
-	next.echoes("a connection made since")
 	raw.ends()
 	web.isServed()
-	next.echoes("still")
+	meets(t, port, "mesh").echoes("a connection made since")
 }
