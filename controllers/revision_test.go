@@ -120,6 +120,16 @@ func TestOperatorOfARevision(t *testing.T) {
 	i.awaitCertificates()
 }
 
+// TestSidecarsKnowTheirOperator: a proxy connects to the operator that gave it to its pod.
+func TestSidecarsKnowTheirOperator(t *testing.T) {
+	for revision, host := range map[string]string{"": "weft-xds.weft-system.svc", canary: "weft-xds-canary.weft-system.svc"} {
+		e, err := injector(nil, "weft:test", revision).Envoy(sidecar.Options{}, "key")
+		if err != nil || !strings.Contains(e.Bootstrap, host) {
+			t.Errorf("revision %q: %v, bootstrap without %s: %s", revision, err, host, e.Bootstrap)
+		}
+	}
+}
+
 // TestManifestOfARevision: dist/revision.yaml and the operator that it runs use the same names, and the
 // Services of neither installation lead to the other's pods.
 func TestManifestOfARevision(t *testing.T) {
