@@ -91,7 +91,7 @@ func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 	s.core.OnFacts = func() { s.notify(); s.move() }
 	s.identities = &Identities{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: s.core.Identities, Changed: s.move}
 	s.trust = &Trust{
-		Client: mgr.GetClient(), Told: s.core.TrustTold, Proxies: s.core.Proxies, Identities: s.identities.All, Changed: s.notify,
+		Client: mgr.GetClient(), Told: s.core.TrustTold, Proxies: s.core.Proxies, Identities: s.core.KnownIdentities, Changed: s.notify,
 	}
 	s.xds = xds.NewServer(xds.Options{
 		Store: store, Facts: s.facts, Log: s.log,
