@@ -50,7 +50,7 @@ lint: $(STATICCHECK) ## go vet and staticcheck.
 # Generated files
 
 .PHONY: generate generate-check bundle
-generate: $(CONTROLLER_GEN) $(KUSTOMIZE) ## Write deepcopy code, CRDs, RBAC, dist/install.yaml and bundle/.
+generate: $(CONTROLLER_GEN) $(KUSTOMIZE) ## Write deepcopy code, CRDs, RBAC, dist/ and bundle/.
 	@CONTROLLER_GEN=$(CONTROLLER_GEN) KUSTOMIZE=$(KUSTOMIZE) VERSION=$(VERSION) GO=$(GO) hack/generate.sh .
 
 generate-check: $(CONTROLLER_GEN) $(KUSTOMIZE) ## Fail when a generated file is stale.

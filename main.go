@@ -71,7 +71,7 @@ func printVersion(context.Context, []string) error {
 // settings are the flags of the operator.
 type settings struct {
 	xds, health, metrics string
-	image                string
+	image, revision      string
 	webhookPort          int
 	elect                bool
 	qps                  float64
@@ -85,6 +85,7 @@ func (s *settings) parse(args []string) error {
 	flags.StringVar(&s.health, "health-address", ":8081", "where /healthz and /readyz are served")
 	flags.StringVar(&s.metrics, "metrics-address", ":8080", "where /metrics is served, by HTTPS, to clients that may get it; 0 for nowhere")
 	flags.StringVar(&s.image, "image", "", "of Weft, which the init containers of pods in the mesh run; by default that of the operator's own pod")
+	flags.StringVar(&s.revision, "revision", "", "of this operator, which then is one beside one without a revision: it puts the pods labelled mesh.weft.dev/revision with it into the mesh and serves them, and leaves all else to the other")
 	flags.IntVar(&s.webhookPort, "webhook-port", 9443, "where the API server asks about objects")
 	flags.BoolVar(&s.elect, "leader-elect", true, "let one replica write")
 	flags.Float64Var(&s.qps, "api-qps", 200, "requests to the API server in a second, on average")
@@ -94,7 +95,10 @@ func (s *settings) parse(args []string) error {
 	if flag.Lookup("kubeconfig") != nil {
 		flags.Var(flag.Lookup("kubeconfig").Value, "kubeconfig", "of the cluster; by default that of the pod, or of $KUBECONFIG")
 	}
-	return flags.Parse(args)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return controllers.CheckRevision(s.revision)
 }
 
 // operator runs until ctx ends or leadership is lost.
@@ -116,7 +120,7 @@ func operator(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Webhook: s.webhookPort}, s.image); err != nil {
+	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Webhook: s.webhookPort}, s.image, s.revision); err != nil {
 		return err
 	}
 	ctrl.Log.Info("Starting", "version", version)
@@ -143,8 +147,8 @@ func newManager(s settings) (ctrl.Manager, error) {
 	config.QPS, config.Burst = float32(s.qps), s.burst
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(),
-		LeaderElection:                s.elect,
+		Cache:                         controllers.CacheOptions(s.revision),
+		LeaderElection:                s.elect && s.revision == "", // one with a revision writes what is its own only
 		LeaderElectionID:              "weft.mesh.weft.dev",
 		LeaderElectionNamespace:       v1alpha1.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true,

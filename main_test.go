@@ -18,6 +18,7 @@ func TestCommands(t *testing.T) {
 		{[]string{"operator", "-h"}, "", ""},
 		{[]string{"operater"}, "", `unknown command "operater"`},
 		{[]string{"operator", "-no-such-flag"}, "", "no-such-flag"},
+		{[]string{"operator", "-revision=Canary_1"}, "", "Canary_1"},
 		{[]string{"redirect", "-h"}, "", ""},
 	} {
 		var stderr bytes.Buffer

@@ -44,11 +44,15 @@ const caLifetime = 5 * 365 * 24 * time.Hour
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations,resourceNames=weft-injector,verbs=get;list;watch;patch
 
 // Authority makes, through cert-manager, the certificates that Weft itself serves, and the
-// authority that signs them unless the Mesh names an issuer.
-type Authority struct{ client.Client }
+// authority that signs them unless the Mesh names an issuer. That of an operator with a revision makes
+// only what this operator serves, by the authority of the one without.
+type Authority struct {
+	client.Client
+	Revision string
+}
 
 // SetupAuthority starts the Authority on the leader. The kinds of cert-manager must be there.
-func SetupAuthority(mgr ctrl.Manager) error {
+func SetupAuthority(mgr ctrl.Manager, revision string) error {
 	one := reconcile.Request{NamespacedName: client.ObjectKey{Name: v1alpha1.MeshName}}
 	always := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
 		return []reconcile.Request{one}
@@ -66,7 +70,7 @@ func SetupAuthority(mgr ctrl.Manager) error {
 			queue.Add(one) // there may be nothing yet to be told of
 			return nil
 		})).
-		Complete(&Authority{mgr.GetClient()})
+		Complete(&Authority{mgr.GetClient(), revision})
 	if err != nil {
 		return fmt.Errorf("start the controller of certificates: %w", err)
 	}
@@ -80,10 +84,13 @@ func (a *Authority) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result,
 		return ctrl.Result{}, fmt.Errorf("read Mesh %s: %w", v1alpha1.MeshName, err)
 	}
 	var failed []error
-	for _, want := range ownCertificates(settings.Spec.IssuerRef) {
+	for _, want := range ownCertificates(settings.Spec.IssuerRef, a.Revision) {
 		failed = append(failed, apply(ctx, a.Client, want))
 	}
-	failed = append(failed, apply(ctx, a.Client, webhooks.Configuration(v1alpha1.SystemNamespace)), a.injector(ctx))
+	if a.Revision == "" {
+		failed = append(failed, apply(ctx, a.Client, webhooks.Configuration(v1alpha1.SystemNamespace)))
+	}
+	failed = append(failed, a.injector(ctx))
 	return ctrl.Result{}, errors.Join(failed...)
 }
 
@@ -94,25 +101,27 @@ func (a *Authority) injector(ctx context.Context) error {
 	if err := a.Get(ctx, client.ObjectKey{Name: v1alpha1.SystemNamespace}, &ns); err != nil {
 		return fmt.Errorf("read Namespace %s: %w", v1alpha1.SystemNamespace, err)
 	}
-	configuration := webhooks.InjectorConfiguration(v1alpha1.SystemNamespace)
+	configuration := webhooks.InjectorConfiguration(v1alpha1.SystemNamespace, a.Revision)
 	configuration.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Namespace", Name: ns.Name, UID: ns.UID}}
 	return apply(ctx, a.Client, configuration)
 }
 
-// ownCertificates are the issuers and certificates that Weft needs for itself, from the issuer
-// ref names, or from an authority of its own.
-func ownCertificates(ref *v1alpha1.IssuerReference) []client.Object {
+// ownCertificates are the issuers and certificates that the operator of a revision needs for itself, from
+// the issuer ref names, or from an authority of Weft's own, which the one without a revision makes.
+func ownCertificates(ref *v1alpha1.IssuerReference, revision string) []client.Object {
 	var all []client.Object
 	issuer := cmmeta.IssuerReference{Group: cmv1.SchemeGroupVersion.Group, Kind: cmv1.IssuerKind, Name: caIssuer}
 	if ref != nil {
 		issuer = cmmeta.IssuerReference{Group: ref.Group, Kind: ref.Kind, Name: ref.Name}
-	} else {
+	} else if revision == "" {
 		all = append(all,
 			ownIssuer(selfSignedIssuer, cmv1.IssuerConfig{SelfSigned: &cmv1.SelfSignedIssuer{}}),
 			ownAuthority(),
 			ownIssuer(caIssuer, cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: CASecret}}))
 	}
-	return append(all, serving(xdsName, XDSSecret, issuer), serving(webhooks.Name, webhookSecret, issuer))
+	return append(all,
+		serving(webhooks.Revised(xdsName, revision), webhooks.Revised(XDSSecret, revision), issuer),
+		serving(webhooks.Revised(webhooks.Name, revision), webhooks.Revised(webhookSecret, revision), issuer))
 }
 
 func ownIssuer(name string, config cmv1.IssuerConfig) *cmv1.Issuer {

@@ -69,13 +69,19 @@ func newInstallation(t *testing.T) *installation {
 // operate runs the operator until the test ends.
 func (i *installation) operate() {
 	i.Helper()
+	i.operateRevision("")
+}
+
+// operateRevision runs the operator of a revision.
+func (i *installation) operateRevision(revision string) {
+	i.Helper()
 	i.health = fmt.Sprintf("127.0.0.1:%d", freePort(i.T))
 	mgr, err := ctrl.NewManager(as(i.config, "weft-system:weft-operator"), ctrl.Options{
-		Scheme: i.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"},
+		Scheme: i.Scheme(), Cache: CacheOptions(revision), Metrics: server.Options{BindAddress: "0"},
 		HealthProbeBindAddress: i.health, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err == nil {
-		err = Setup(mgr, Ports{XDS: "127.0.0.1:0", Webhook: freePort(i.T)}, "weft:test")
+		err = Setup(mgr, Ports{XDS: "127.0.0.1:0", Webhook: freePort(i.T)}, "weft:test", revision)
 	}
 	if err != nil {
 		i.Fatal(err)

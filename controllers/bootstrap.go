@@ -13,11 +13,11 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/sidecar"
+	"github.com/weft-mesh/weft/webhooks"
 )
 
 // Where a proxy finds the operator, and its files.
 const (
-	xdsHost = xdsName + "." + v1alpha1.SystemNamespace + ".svc"
 	xdsPort = 15010
 
 	tokenPath    = "/var/run/secrets/weft/token"
@@ -30,12 +30,17 @@ const (
 	drainHeader = "x-weft-drain"
 )
 
+// xdsHost is where the proxies of an operator's revision find it.
+func xdsHost(revision string) string {
+	return webhooks.Revised(xdsName, revision) + "." + v1alpha1.SystemNamespace + ".svc"
+}
+
 // envoyFor is what the container of a Gateway's proxies is given.
 func envoyFor(g *gwv1.Gateway, runtime map[string]any, limits gateway.Limits) (e gateway.Envoy, err error) {
 	key := drainKey(g)
 	bootstrap, err := envoy.Bootstrap(envoy.Proxy{
-		XDSAddress:   fmt.Sprintf("%s:%d", xdsHost, xdsPort),
-		XDSName:      xdsHost,
+		XDSAddress:   fmt.Sprintf("%s:%d", xdsHost(""), xdsPort),
+		XDSName:      xdsHost(""),
 		TokenSDSPath: tokenSDSPath,
 		RootsSDSPath: rootsSDSPath,
 		Runtime:      runtime,
@@ -69,12 +74,12 @@ func envoyFor(g *gwv1.Gateway, runtime map[string]any, limits gateway.Limits) (e
 	}, nil
 }
 
-// sidecarEnvoy is what the proxy beside a pod is given. Key is the pod's own: it keeps those who
-// can reach the pod, but read nothing of the cluster, from draining it.
-func sidecarEnvoy(o sidecar.Options, key string) (e sidecar.Envoy, err error) {
+// sidecarEnvoy is what the proxy beside a pod is given, by the operator at host. Key is the pod's own: it
+// keeps those who can reach the pod, but read nothing of the cluster, from draining it.
+func sidecarEnvoy(o sidecar.Options, host, key string) (e sidecar.Envoy, err error) {
 	bootstrap, err := envoy.Bootstrap(envoy.Proxy{
-		XDSAddress:   fmt.Sprintf("%s:%d", xdsHost, xdsPort),
-		XDSName:      xdsHost,
+		XDSAddress:   fmt.Sprintf("%s:%d", host, xdsPort),
+		XDSName:      host,
 		TokenSDSPath: path.Join(sdsPath, "token", "token.json"),
 		RootsSDSPath: path.Join(sdsPath, "roots", "roots.json"),
 		Memory:       o.Memory,
@@ -100,13 +105,14 @@ func sidecarEnvoy(o sidecar.Options, key string) (e sidecar.Envoy, err error) {
 	}, nil
 }
 
-// sidecarRevision is that of what image, Weft's own, puts beside pods by these defaults.
-func sidecarRevision(d v1alpha1.SidecarDefaults, image string) (string, error) {
+// sidecarRevision is that of what image, Weft's own, puts beside pods by these defaults, for the operator
+// at host.
+func sidecarRevision(d v1alpha1.SidecarDefaults, image, host string) (string, error) {
 	o, problem := sidecar.OptionsOf(&corev1.Pod{}, nil, d)
 	if problem != "" {
 		return "", fmt.Errorf("defaults of sidecars: %s", problem)
 	}
-	e, err := sidecarEnvoy(o, "any")
+	e, err := sidecarEnvoy(o, host, "any")
 	if err != nil {
 		return "", err
 	}

@@ -20,8 +20,9 @@ import (
 )
 
 // CacheOptions keep in memory only what Weft reads of the objects it watches. Kinds that the API server
-// may not serve yet cannot be named here: a manager would not start without them.
-func CacheOptions() cache.Options {
+// may not serve yet cannot be named here: a manager would not start without them. Revision is the
+// operator's.
+func CacheOptions(revision string) cache.Options {
 	tls := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
 	made := labels.SelectorFromSet(labels.Set{gateway.ManagedByLabel: gateway.ManagedBy})
 	named := func(name string) cache.ByObject {
@@ -36,7 +37,7 @@ func CacheOptions() cache.Options {
 			&corev1.ConfigMap{}:  {Transform: trimConfigMap},
 			&appsv1.Deployment{}: {Transform: trimDeployment},
 			&admissionv1.ValidatingWebhookConfiguration{}:   named(webhooks.Name),
-			&admissionv1.MutatingWebhookConfiguration{}:     named(webhooks.InjectorName),
+			&admissionv1.MutatingWebhookConfiguration{}:     named(webhooks.Revised(webhooks.InjectorName, revision)),
 			&admissionv1.ValidatingAdmissionPolicy{}:        {Label: made},
 			&admissionv1.ValidatingAdmissionPolicyBinding{}: {Label: made},
 		},

@@ -36,7 +36,7 @@ func newCertificateStage(t *testing.T) *certificateStage {
 	s := &certificateStage{T: t, Client: newClient(t, config), outbox: cluster.NewOutbox[core.Certificates]()}
 	s.gateway = gatewayNamed("web", nil)
 	create(t, s.Client, s.gateway)
-	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: s.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"}})
+	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: s.Scheme(), Cache: CacheOptions(""), Metrics: server.Options{BindAddress: "0"}})
 	if err == nil {
 		err = mgr.Add(&Certificates{Client: mgr.GetClient(), Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Outbox: s.outbox, Events: mgr.GetEventRecorder("weft")})
 	}

@@ -98,17 +98,6 @@ func (i *Identities) note(id mesh.Identity) {
 	}
 }
 
-// All is what is known of every identity.
-func (i *Identities) All() []mesh.Identity {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	all := make([]mesh.Identity, 0, len(i.known))
-	for _, id := range i.known {
-		all = append(all, id)
-	}
-	return all
-}
-
 // unused says that no pod, or no pod by this Certificate, has an identity.
 func (i *Identities) unused(account string) bool {
 	i.mu.Lock()

@@ -22,12 +22,14 @@ import (
 
 var inMesh = map[string]string{sidecar.InjectLabel: sidecar.Enabled}
 
-// registerInjector has the API server call the webhook at the stage's port.
-func (s *webhookStage) registerInjector(bundle []byte) {
+// registerInjector has the API server call the webhook of a revision's operator at a port.
+func (s *webhookStage) registerInjector(revision string, port int, bundle []byte) {
 	s.Helper()
-	c := webhooks.InjectorConfiguration(v1alpha1.SystemNamespace)
-	url := fmt.Sprintf("https://127.0.0.1:%d%s", s.port, *c.Webhooks[0].ClientConfig.Service.Path)
-	c.Webhooks[0].ClientConfig = admissionv1.WebhookClientConfig{URL: &url, CABundle: bundle}
+	c := webhooks.InjectorConfiguration(v1alpha1.SystemNamespace, revision)
+	for i := range c.Webhooks {
+		url := fmt.Sprintf("https://127.0.0.1:%d%s", port, *c.Webhooks[i].ClientConfig.Service.Path)
+		c.Webhooks[i].ClientConfig = admissionv1.WebhookClientConfig{URL: &url, CABundle: bundle}
+	}
 	create(s.T, s.Client, c)
 }
 
@@ -48,8 +50,10 @@ func podIn(namespace, name string, edits ...func(*corev1.Pod)) *corev1.Pod {
 }
 
 func labelled(key, value string) func(*corev1.Pod) {
-	return func(p *corev1.Pod) { p.Labels = map[string]string{key: value} }
+	return func(p *corev1.Pod) { metav1.SetMetaDataLabel(&p.ObjectMeta, key, value) }
 }
+
+var asks = labelled(sidecar.InjectLabel, sidecar.Enabled)
 
 // newInjectorStage is a cluster with namespaces, and the webhook at work.
 func newInjectorStage(t *testing.T) *webhookStage {
@@ -57,7 +61,9 @@ func newInjectorStage(t *testing.T) *webhookStage {
 	secret := servingSecret(t, 1)
 	hardened := maps.Clone(inMesh)
 	hardened["pod-security.kubernetes.io/enforce"] = "restricted"
-	create(t, s.Client, secret, namespaceLabelled("shop", inMesh), namespaceLabelled("plain", nil), namespaceLabelled("hardened", hardened))
+	create(t, s.Client, secret, namespaceLabelled("shop", inMesh), namespaceLabelled("plain", nil), namespaceLabelled("hardened", hardened),
+		namespaceLabelled("closed", map[string]string{sidecar.InjectLabel: sidecar.Disabled}),
+		namespaceLabelled("tight", map[string]string{"pod-security.kubernetes.io/enforce": "baseline"}))
 	for _, name := range []string{v1alpha1.SystemNamespace, metav1.NamespaceSystem} {
 		ns := &corev1.Namespace{}
 		if err := s.Get(t.Context(), client.ObjectKey{Name: name}, ns); err != nil {
@@ -69,7 +75,7 @@ func newInjectorStage(t *testing.T) *webhookStage {
 		}
 	}
 	s.awaitSerial(1)
-	s.registerInjector(secret.Data[corev1.TLSCertKey])
+	s.registerInjector("", s.port, secret.Data[corev1.TLSCertKey])
 	var err error
 	eventually(t, "the webhook", func(ctx context.Context) bool {
 		p := podIn("shop", "first")
@@ -87,11 +93,15 @@ func TestInjector(t *testing.T) {
 		refused  string
 	}{
 		"in":                       {podIn("shop", "a"), true, ""},
-		"in, and says so":          {podIn("shop", "a", labelled(sidecar.InjectLabel, sidecar.Enabled)), true, ""},
+		"in, and says so":          {podIn("shop", "a", asks), true, ""},
 		"opts out":                 {podIn("shop", "a", labelled(sidecar.InjectLabel, sidecar.Disabled)), false, ""},
 		"of a Gateway":             {podIn("shop", "a", labelled(gateway.NameLabel, gateway.NameOfProxies)), false, ""},
 		"in another namespace":     {podIn("plain", "a"), false, ""},
-		"asks in another one":      {podIn("plain", "a", labelled(sidecar.InjectLabel, sidecar.Enabled)), false, ""},
+		"asks in another one":      {podIn("plain", "a", asks), true, ""},
+		"asks where none may":      {podIn("closed", "a", asks), false, ""},
+		"asks, with hostNetwork":   {podIn("plain", "a", asks, func(p *corev1.Pod) { p.Spec.HostNetwork = true }), false, "Pod plain/a cannot be in the mesh: spec.hostNetwork is true"},
+		"asks under Pod Security":  {podIn("tight", "a", asks), false, "namespace tight enforces Pod Security level baseline"},
+		"does not ask there":       {podIn("tight", "a"), false, ""},
 		"in weft-system":           {podIn(v1alpha1.SystemNamespace, "a"), false, ""},
 		"in kube-system":           {podIn(metav1.NamespaceSystem, "a"), false, ""},
 		"hostNetwork":              {podIn("shop", "a", func(p *corev1.Pod) { p.Spec.HostNetwork = true }), false, "Pod shop/a cannot be in the mesh: spec.hostNetwork is true"},

@@ -54,7 +54,7 @@ func setupMeshStatus(mgr ctrl.Manager, s *Server, image string) error {
 		Proxies:  func() v1alpha1.ProxySummary { return summary(s.facts.All()) },
 		Identity: s.trust.Status,
 		Sidecars: func(d v1alpha1.SidecarDefaults) (v1alpha1.SidecarSummary, error) {
-			revision, err := sidecarRevision(d, image)
+			revision, err := sidecarRevision(d, image, xdsHost(""))
 			return beside.summary(revision), err
 		},
 	}

@@ -109,7 +109,7 @@ var policySpecs = map[string]string{
 // writePolicyStatus has Statuses write that three proxies have a policy, and waits for it.
 func writePolicyStatus(t *testing.T, config *rest.Config, c client.Client, p *v1alpha1.MeshPolicy) {
 	t.Helper()
-	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: c.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"}})
+	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: c.Scheme(), Cache: CacheOptions(""), Metrics: server.Options{BindAddress: "0"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func (s *shop) operate() (stop func()) {
 	s.Helper()
 	mgr, err := ctrl.NewManager(s.config, ctrl.Options{
 		Scheme:     s.Scheme(),
-		Cache:      CacheOptions(),
+		Cache:      CacheOptions(""),
 		Metrics:    server.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 		NewClient: func(c *rest.Config, o client.Options) (client.Client, error) {

@@ -34,7 +34,7 @@ func newRootsStage(t *testing.T) *rootsStage {
 	s.serving.Name = XDSSecret
 	s.serving.Data[gateway.RootsKey] = s.serving.Data[corev1.TLSCertKey]
 	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
-		Scheme: s.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
+		Scheme: s.Scheme(), Cache: CacheOptions(""), Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err == nil {
 		err = SetupRoots(mgr)
@@ -104,6 +104,21 @@ func TestRoots(t *testing.T) {
 	s.await("shop", slices.Concat(second, first))
 	create(t, s.Client, namespaceLabelled("late", inMesh))
 	s.await("late", slices.Concat(second, first))
+}
+
+// TestRootsComeWithAPod: one that asked to be in the mesh, in a namespace that is not, waits for them.
+func TestRootsComeWithAPod(t *testing.T) {
+	s := newRootsStage(t)
+	create(t, s.Client, s.serving, podIn("plain", "other"))
+	s.await("shop", s.serving.Data[gateway.RootsKey])
+	if got := s.roots(t.Context(), "plain"); got != nil {
+		t.Fatalf("a namespace without pods in the mesh got roots: %s", got)
+	}
+	pod := podIn("plain", "cart", ofRevision("any"))
+	create(t, s.Client, pod)
+	s.await("plain", s.serving.Data[gateway.RootsKey])
+	s.remove(pod)
+	s.await("plain", nil)
 }
 
 // TestRootsStayWhilePodsNeedThem: a namespace that is no longer in the mesh keeps them for the pods that

@@ -27,6 +27,7 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/xds"
 	"github.com/weft-mesh/weft/internal/xds/tokenreview"
+	"github.com/weft-mesh/weft/webhooks"
 )
 
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
@@ -37,9 +38,10 @@ import (
 // It lists everything, commits once, and only then opens the xDS port: no proxy is ever told of a
 // world half read. Kinds that the API server does not serve yet are fed when they appear.
 type Server struct {
-	mgr     ctrl.Manager
-	address string
-	log     logr.Logger
+	mgr      ctrl.Manager
+	address  string
+	revision string
+	log      logr.Logger
 
 	core         *core.Core
 	xds          *xds.Server
@@ -64,7 +66,7 @@ const (
 	stopStreamsFor = 5 * time.Second
 )
 
-func newServer(mgr ctrl.Manager, address string) (*Server, error) {
+func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 	reviews, err := authentication.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return nil, fmt.Errorf("make a client of token reviews: %w", err)
@@ -75,7 +77,7 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	}
 	store := xds.NewStore(mesh.BaseOf)
 	s := &Server{
-		mgr: mgr, address: address, log: mgr.GetLogger().WithName("serve"),
+		mgr: mgr, address: address, revision: revision, log: mgr.GetLogger().WithName("serve"),
 		facts:    xds.NewFacts(),
 		appeared: map[string]bool{}, changed: make(chan event.GenericEvent, 1), moved: make(chan event.GenericEvent, 1),
 	}
@@ -89,11 +91,11 @@ func newServer(mgr ctrl.Manager, address string) (*Server, error) {
 	s.core.OnFacts = func() { s.notify(); s.move() }
 	s.identities = &Identities{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: s.core.Identities, Changed: s.move}
 	s.trust = &Trust{
-		Client: mgr.GetClient(), Told: s.core.TrustTold, Proxies: s.core.Proxies, Identities: s.identities.All, Changed: s.notify,
+		Client: mgr.GetClient(), Told: s.core.TrustTold, Proxies: s.core.Proxies, Identities: s.core.KnownIdentities, Changed: s.notify,
 	}
 	s.xds = xds.NewServer(xds.Options{
 		Store: store, Facts: s.facts, Log: s.log,
-		Certificate:   (&KeyPair{Secrets: mgr.GetClient(), Name: systemName(XDSSecret)}).GetCertificate,
+		Certificate:   (&KeyPair{Secrets: mgr.GetClient(), Name: systemName(webhooks.Revised(XDSSecret, revision))}).GetCertificate,
 		Authenticator: tokenreview.Authenticator{Reviews: reviews.TokenReviews()},
 		ScopeOf:       s.core.ScopeOf,
 		OnDemand:      s.demand,
@@ -235,7 +237,7 @@ func (s *Server) begin(ctx context.Context, served Served) error {
 		return err
 	}
 	before := s.served.Swap(&served)
-	if served.Find(GatewayAPI).OK() && !before.Find(GatewayAPI).OK() {
+	if s.revision == "" && served.Find(GatewayAPI).OK() && !before.Find(GatewayAPI).OK() {
 		if err := s.mgr.Add(Class{s.mgr.GetClient()}); err != nil {
 			return fmt.Errorf("make the GatewayClass: %w", err)
 		}
@@ -266,25 +268,36 @@ func tell(of chan<- event.GenericEvent) {
 	}
 }
 
-// setup starts, in the leader, the controllers that need a Part.
+// setup starts what needs a Part. Of that, an operator with a revision runs only what it serves by: what
+// all operators share is the other's to write.
 func (s *Server) setup(ctx context.Context, part Part) error {
-	c := s.mgr.GetClient()
-	switch part.Name {
-	case GatewayAPI.Name:
+	switch {
+	case part.Name == CertManager.Name:
+		signer := &Signer{Client: s.mgr.GetClient(), Cache: s.mgr.GetCache(), Core: s.core}
+		err := errors.Join(s.mgr.Add(signer), SetupAuthority(s.mgr, s.revision))
+		if err != nil || s.revision != "" {
+			return err
+		}
+		return s.setupCertificates(ctx)
+	case part.Name == GatewayAPI.Name && s.revision == "":
 		return SetupProxies(s.mgr)
-	case CertManager.Name:
-		listeners := &Certificates{Client: c, Cache: s.mgr.GetCache(), Live: s.mgr.GetAPIReader(), Outbox: s.core.Certificates, Events: s.mgr.GetEventRecorder("weft-certificates")}
-		return errors.Join(
-			s.mgr.Add(listeners),
-			s.mgr.Add(s.identities),
-			s.mgr.Add(&Signer{Client: c, Cache: s.mgr.GetCache(), Core: s.core}),
-			SetupAuthority(s.mgr),
-			s.trust.setup(s.mgr, s.moved),
-			follow(ctx, s.mgr.GetCache(), &cmv1.Certificate{}, func(obj any) {
-				if cert, ok := obj.(*cmv1.Certificate); ok && cert.Namespace == v1alpha1.SystemNamespace {
-					s.notify()
-				}
-			}))
 	}
 	return nil
+}
+
+// setupCertificates starts, in the leader, what has cert-manager make certificates for others.
+func (s *Server) setupCertificates(ctx context.Context) error {
+	listeners := &Certificates{
+		Client: s.mgr.GetClient(), Cache: s.mgr.GetCache(), Live: s.mgr.GetAPIReader(),
+		Outbox: s.core.Certificates, Events: s.mgr.GetEventRecorder("weft-certificates"),
+	}
+	return errors.Join(
+		s.mgr.Add(listeners),
+		s.mgr.Add(s.identities),
+		s.trust.setup(s.mgr, s.moved),
+		follow(ctx, s.mgr.GetCache(), &cmv1.Certificate{}, func(obj any) {
+			if cert, ok := obj.(*cmv1.Certificate); ok && cert.Namespace == v1alpha1.SystemNamespace {
+				s.notify()
+			}
+		}))
 }

@@ -7,13 +7,14 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	clientgo "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -69,30 +70,38 @@ type Ports struct {
 	Webhook int    // port that the API server connects to
 }
 
+// CheckRevision tells why a text cannot be the revision of an operator: what that operator has is called
+// by it.
+func CheckRevision(revision string) error {
+	if problems := validation.IsDNS1123Label(revision); revision != "" && (len(problems) > 0 || len(revision) > maxRevision) {
+		return fmt.Errorf("revision %q: write at most %d lower-case letters, digits and hyphens, with a letter or digit at both ends", revision, maxRevision)
+	}
+	return nil
+}
+
+// maxRevision leaves room for what stands before it in the names of Services.
+const maxRevision = 40
+
 // Setup adds all of the operator to mgr. Image is its own, which the pods in the mesh run too; without
-// one, no pod gets into the mesh.
-func Setup(mgr ctrl.Manager, at Ports, image string) error {
-	server, err := newServer(mgr, at.XDS)
+// one, no pod gets into the mesh. An operator with a revision puts the pods of this revision into the mesh
+// and serves them; it writes nothing else, and needs one without beside it.
+func Setup(mgr ctrl.Manager, at Ports, image, revision string) error {
+	server, err := newServer(mgr, at.XDS, revision)
 	if err != nil {
 		return err
 	}
-	certificate := &KeyPair{Secrets: mgr.GetClient(), Name: systemName(webhookSecret)}
-	if err := webhooks.Setup(mgr, at.Webhook, certificate.GetCertificate, injector(mgr.GetClient(), image)); err != nil {
+	certificate := &KeyPair{Secrets: mgr.GetClient(), Name: systemName(webhooks.Revised(webhookSecret, revision))}
+	if err := webhooks.Setup(mgr, at.Webhook, certificate.GetCertificate, injector(mgr.GetClient(), image, revision)); err != nil {
 		return err
 	}
-	if err := setupMeshStatus(mgr, server, image); err != nil {
-		return err
-	}
-	if err := SetupRoots(mgr); err != nil {
-		return err
-	}
-	for _, r := range []manager.Runnable{
-		server,
-		&Statuses{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: server.core.Statuses},
-	} {
-		if err := mgr.Add(r); err != nil {
+	if revision == "" {
+		statuses := &Statuses{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: server.core.Statuses}
+		if err := errors.Join(setupMeshStatus(mgr, server, image), SetupRoots(mgr), mgr.Add(statuses)); err != nil {
 			return fmt.Errorf("set up the operator: %w", err)
 		}
+	}
+	if err := mgr.Add(server); err != nil {
+		return fmt.Errorf("set up the operator: %w", err)
 	}
 	if err := mgr.AddReadyzCheck("serving", server.ready); err != nil {
 		return fmt.Errorf("set up the operator: %w", err)

@@ -88,11 +88,15 @@ func (s *sidecars) handler() handler.EventHandler {
 	}
 }
 
-// injector makes pods run a proxy by what the Mesh says.
-func injector(c client.Reader, image string) webhooks.Injector {
+// injector makes pods run a proxy by what the Mesh says, and of the operator of a revision.
+func injector(c client.Reader, image, revision string) webhooks.Injector {
+	host := xdsHost(revision)
 	return webhooks.Injector{
-		Reader: c, Image: image, Envoy: sidecarEnvoy,
-		Revision: func(d v1alpha1.SidecarDefaults) (string, error) { return sidecarRevision(d, image) },
+		Reader: c, Image: image,
+		Envoy: func(o sidecar.Options, drainKey string) (sidecar.Envoy, error) {
+			return sidecarEnvoy(o, host, drainKey)
+		},
+		Revision: func(d v1alpha1.SidecarDefaults) (string, error) { return sidecarRevision(d, image, host) },
 	}
 }
 

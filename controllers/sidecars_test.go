@@ -59,7 +59,7 @@ func TestSidecarsAreCounted(t *testing.T) {
 func TestMeshTellsOfOutdatedSidecars(t *testing.T) {
 	i := newInstallation(t)
 	i.operate()
-	current, err := sidecarRevision(v1alpha1.SidecarDefaults{}, "weft:test")
+	current, err := sidecarRevision(v1alpha1.SidecarDefaults{}, "weft:test", xdsHost(""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func newStatusStage(t *testing.T) *statusStage {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = 200, 400 // as the operator's
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: s.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"}, NewClient: s.counting,
+		Scheme: s.Scheme(), Cache: CacheOptions(""), Metrics: server.Options{BindAddress: "0"}, NewClient: s.counting,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -162,14 +162,15 @@ func (t *Trust) prepare(ctx context.Context, s pki.Settings) error {
 
 // observe is what the next step depends on, and what is wrong with the issuer that the Mesh names.
 func (t *Trust) observe(ctx context.Context, s pki.Settings, state pki.State) (pki.Observation, string, error) {
-	o := pki.Observation{Wanted: s.Issuer}
+	// What was told is read first: what proxies and identities say may then be about a later state, but
+	// about no earlier one. After a start nothing is known of either before it is told.
+	o := pki.Observation{Wanted: s.Issuer, Told: t.Told()}
 	for _, id := range t.Identities() {
 		if !id.Current || id.Serial != state.Serial {
 			o.Accounts = append(o.Accounts, id.Account)
 		}
 	}
 	slices.Sort(o.Accounts)
-	o.Told = t.Told() // before what proxies say, which may then be about a later state, but about no earlier one
 	if state.Phase != pki.Steady {
 		var err error
 		if o.Proxies, err = t.behind(ctx); err != nil {

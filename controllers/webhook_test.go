@@ -42,10 +42,10 @@ func newWebhookStage(t *testing.T) *webhookStage {
 	installMesh(t, config)
 	s := &webhookStage{T: t, Client: newClient(t, config), port: freePort(t)}
 	create(t, s.Client, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}})
-	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: s.Scheme(), Cache: CacheOptions(), Metrics: server.Options{BindAddress: "0"}})
+	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: s.Scheme(), Cache: CacheOptions(""), Metrics: server.Options{BindAddress: "0"}})
 	if err == nil {
 		keys := &KeyPair{Secrets: mgr.GetClient(), Name: systemName(webhookSecret)}
-		err = webhooks.Setup(mgr, s.port, keys.GetCertificate, injector(mgr.GetClient(), "weft:test"))
+		err = webhooks.Setup(mgr, s.port, keys.GetCertificate, injector(mgr.GetClient(), "weft:test", ""))
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -16,4 +16,5 @@ rm -rf config/crd/bases
 "$CONTROLLER_GEN" rbac:roleName=weft-operator,fileName=role.yaml paths=./... output:rbac:dir=config/rbac
 mkdir -p dist
 "$KUSTOMIZE" build config/default >dist/install.yaml
+"$KUSTOMIZE" build config/revision >dist/revision.yaml
 "$GO" run ./hack/bundle -kustomize "$KUSTOMIZE" -version "$VERSION"

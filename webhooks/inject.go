@@ -13,22 +13,15 @@ import (
 	"strings"
 
 	reviewv1 "k8s.io/api/admission/v1"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
-	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
-
-// InjectorName is that of the configuration of the webhook that puts pods into the mesh. API servers
-// ask webhooks in the order of their names: this one comes late, and sees what others have added.
-const InjectorName = "weft-injector"
 
 // podPath is where the API server asks about pods.
 const podPath = "/mutate/pod"
@@ -154,47 +147,4 @@ func mark(pod, out *corev1.Pod) addition {
 		return addition{"add", "/metadata/annotations", map[string]string{key: out.Annotations[key]}}
 	}
 	return addition{"add", "/metadata/annotations/" + strings.ReplaceAll(key, "/", "~1"), out.Annotations[key]}
-}
-
-// InjectorConfiguration asks the API server to call the webhook that the operator in namespace serves
-// for each new pod of a namespace that is in the mesh, except those that opt out and Gateways' own
-// proxies. While nothing answers, no such pod is made: it would run outside the mesh. cert-manager's
-// cainjector fills in the authority.
-//
-// It is not called a second time when other webhooks change a pod after it: it would find the pod
-// injected.
-func InjectorConfiguration(namespace string) *admissionv1.MutatingWebhookConfiguration {
-	return &admissionv1.MutatingWebhookConfiguration{
-		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "MutatingWebhookConfiguration"},
-		ObjectMeta: metav1.ObjectMeta{
-			Name:        InjectorName,
-			Annotations: map[string]string{"cert-manager.io/inject-ca-from": namespace + "/" + Name},
-		},
-		Webhooks: []admissionv1.MutatingWebhook{{
-			Name: "pods.mesh.weft.dev",
-			ClientConfig: admissionv1.WebhookClientConfig{
-				Service: &admissionv1.ServiceReference{Namespace: namespace, Name: Name, Path: new(podPath), Port: new(int32(443))},
-			},
-			Rules: []admissionv1.RuleWithOperations{{
-				Operations: []admissionv1.OperationType{admissionv1.Create},
-				Rule: admissionv1.Rule{
-					APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}, Scope: new(admissionv1.NamespacedScope),
-				},
-			}},
-			NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-				{Key: sidecar.InjectLabel, Operator: metav1.LabelSelectorOpIn, Values: []string{sidecar.Enabled}},
-				{Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpNotIn, Values: []string{metav1.NamespaceSystem, namespace}},
-			}},
-			ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-				{Key: sidecar.InjectLabel, Operator: metav1.LabelSelectorOpNotIn, Values: []string{sidecar.Disabled}},
-				{Key: gateway.NameLabel, Operator: metav1.LabelSelectorOpNotIn, Values: []string{gateway.NameOfProxies}},
-			}},
-			MatchPolicy:             new(admissionv1.Equivalent),
-			FailurePolicy:           new(admissionv1.Fail),
-			ReinvocationPolicy:      new(admissionv1.NeverReinvocationPolicy),
-			SideEffects:             new(admissionv1.SideEffectClassNone),
-			TimeoutSeconds:          new(int32(10)),
-			AdmissionReviewVersions: []string{"v1"},
-		}},
-	}
 }

@@ -1,17 +1,27 @@
 package stories
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/weft-mesh/weft/e2e/stage"
+	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
 // badPod is a pod that cannot be in the mesh, and words of the message that says so.
 type badPod struct {
 	name        string
+	labels      string
 	annotations string
 	hostNetwork bool
 	user        int
@@ -52,18 +62,51 @@ func TestAPodThatCannotBeInTheMeshIsRefused(t *testing.T) {
 	}
 }
 
+// TestAPodAsksToBeInTheMesh starts a pod that asks, in a namespace that says nothing, and wants what it
+// needs to come and to go with it; one that cannot be in is refused, and a closed namespace stays closed.
+func TestAPodAsksToBeInTheMesh(t *testing.T) {
+	s := stage.NewMeshed(t, "asks").Outside("asked")
+	asking := badPod{labels: `{app: asking, mesh.weft.dev/inject: enabled}`}
+	s.Apply(asking.manifest(t))
+	s.Until(2*time.Minute, "the pod is ready, with its sidecar", func(ctx context.Context) error {
+		var pod corev1.Pod
+		if err := s.Get(ctx, s.Key("bad"), &pod); err != nil {
+			return err
+		}
+		if !sidecar.Injected(&pod) {
+			t.Fatal("the pod was made without a sidecar")
+		}
+		if !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue }) {
+			return fmt.Errorf("it has %+v, %+v", pod.Status.Conditions, pod.Status.InitContainerStatuses)
+		}
+		return nil
+	})
+	s.Remove(asking.manifest(t))
+	s.Until(time.Minute, "the roots are gone with the last pod", func(ctx context.Context) error {
+		err := s.Get(ctx, s.Key(sidecar.RootsConfigMap), &corev1.ConfigMap{})
+		if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("ConfigMap %s: %v; want none", sidecar.RootsConfigMap, err)
+		}
+		return nil
+	})
+	asking.hostNetwork = true
+	refusedWith(t, "a pod that asks and cannot", tries(s, t, asking), "hostNetwork", "mesh.weft.dev/inject=disabled")
+	closed := s.Labelled("closed", map[string]string{sidecar.InjectLabel: sidecar.Disabled})
+	if err := tries(closed, t, asking); err != nil {
+		t.Errorf("a pod that asks where none may: %v", err)
+	}
+}
+
 // tries creates a pod, without any coming into being.
 func tries(s *stage.Scene, t *testing.T, bad badPod) error {
 	t.Helper()
-	user, annotations := 65532, "{}"
-	if bad.user != 0 {
-		user = bad.user
-	}
-	if bad.annotations != "" {
-		annotations = bad.annotations
-	}
-	return s.Tries(manifest(t, "mesh/bad.yaml", "$ANNOTATIONS", annotations,
-		"$HOST_NETWORK", strconv.FormatBool(bad.hostNetwork), "$USER", strconv.Itoa(user)))
+	return s.Tries(bad.manifest(t))
+}
+
+func (b badPod) manifest(t *testing.T) string {
+	t.Helper()
+	return manifest(t, "mesh/bad.yaml", "$LABELS", cmp.Or(b.labels, "{}"), "$ANNOTATIONS", cmp.Or(b.annotations, "{}"),
+		"$HOST_NETWORK", strconv.FormatBool(b.hostNetwork), "$USER", strconv.Itoa(cmp.Or(b.user, 65532)))
 }
 
 func refusedWith(t *testing.T, name string, err error, words ...string) {

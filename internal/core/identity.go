@@ -1,6 +1,9 @@
 package core
 
 import (
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/weft-mesh/weft/internal/incr"
@@ -15,6 +18,26 @@ type identities struct {
 	gone    []string
 	serial  uint64        // of the state of the roots
 	told    atomic.Uint64 // the same, of the last commit that was published
+
+	mu    sync.Mutex
+	known map[string]mesh.Identity // by ServiceAccount, as of that commit or a later one
+}
+
+// note keeps what changed, for those who ask.
+func (i *identities) note() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.known == nil {
+		i.known = map[string]mesh.Identity{}
+	}
+	for _, account := range i.gone {
+		delete(i.known, account)
+	}
+	for _, id := range i.changed {
+		if i.known[id.Account] = id; !id.Wanted {
+			delete(i.known, id.Account)
+		}
+	}
 }
 
 // publishIdentities keeps what is wanted and known of each ServiceAccount that has pods in the mesh, or
@@ -34,7 +57,8 @@ func (c *Core) publishIdentities() {
 }
 
 func (c *Core) tellIdentities() {
-	c.identities.told.Store(c.identities.serial)
+	c.identities.note()
+	c.identities.told.Store(c.identities.serial) // who reads this finds what is known with it
 	for _, id := range c.identities.changed {
 		c.Identities.Put(id.Account, id)
 		c.Signed.Put(id.Account, id)
@@ -48,6 +72,13 @@ func (c *Core) tellIdentities() {
 
 // TrustTold is the Serial of the state of the roots that the proxies were told of last.
 func (c *Core) TrustTold() uint64 { return c.identities.told.Load() }
+
+// KnownIdentities is what is known of every identity, at the state that TrustTold told before or a later one.
+func (c *Core) KnownIdentities() []mesh.Identity {
+	c.identities.mu.Lock()
+	defer c.identities.mu.Unlock()
+	return slices.Collect(maps.Values(c.identities.known))
+}
 
 // Proxies are the connected proxies ("namespace/pod"), and whether each has acknowledged its certificate
 // and its roots as they are now.

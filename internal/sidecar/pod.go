@@ -12,13 +12,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// InjectLabel on a namespace, with the value Enabled, puts its pods into the mesh. On a pod, with
-// Enabled or Disabled, it decides for that pod, in a labelled namespace only.
+// InjectLabel on a namespace, with the value Enabled, puts its pods into the mesh; with another, it
+// keeps all of them out. On a pod, Disabled keeps it out of a namespace that is in, and Enabled puts it
+// in from a namespace without the label.
 const (
 	InjectLabel = "mesh.weft.dev/inject"
 	Enabled     = "enabled"
 	Disabled    = "disabled"
 )
+
+// RevisionLabel on a namespace or, which goes before it, on a pod says which operator gives pods their
+// sidecars: the one that runs with this --revision. Without it, or where it is empty, that is the operator
+// without one. It puts no pod into the mesh.
+const RevisionLabel = "mesh.weft.dev/revision"
 
 // AnnotationPrefix begins every annotation of Weft.
 const AnnotationPrefix = "mesh.weft.dev/"
