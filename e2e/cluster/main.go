@@ -3,11 +3,12 @@
 //
 // Every part is the real one: etcd, the API server, the controller manager, the
 // scheduler, the kubelet and kube-proxy are built from their Go modules
-// (node/kubernetes), as are CoreDNS (node/coredns) and cert-manager
-// (certmanager); containerd, runc and the CNI plugins are Debian's, Envoy is the
-// official binary. Binaries are cached, so the first run takes minutes and later
-// ones seconds. Pods, Services and LoadBalancer addresses have IPv4 and IPv6 and
-// are reachable from the machine itself.
+// (node/kubernetes), as are CoreDNS (node/coredns), cert-manager (certmanager)
+// and, for the stories that load it, Prometheus (prometheus); containerd, runc and
+// the CNI plugins are Debian's, Envoy is the official binary. Binaries are cached,
+// so the first run takes minutes and later ones seconds. Pods, Services and
+// LoadBalancer addresses have IPv4 and IPv6 and are reachable from the machine
+// itself.
 //
 // The processes run in the background. The state folder holds everything that
 // belongs to the cluster, and `down` deletes it with every trace on the machine;

@@ -17,6 +17,8 @@ type Artifact struct {
 	// Module is the module's folder, relative to that of the cluster command.
 	Module  string
 	Package string
+	// Tags choose what is built, separated by commas.
+	Tags string
 	// Flags go to the linker.
 	Flags string
 	// Links are other names of a multi-call binary.
@@ -42,8 +44,14 @@ var (
 	Webhook    = Artifact{Name: "cert-manager-webhook", Module: "certmanager", Package: "./webhook", Image: "weft.local/cert-manager-webhook:v1.21.2"}
 )
 
+// Prometheus finds what it scrapes in a cluster; Debian's cannot. It runs in none until a story loads it.
+var Prometheus = Artifact{
+	Name: "prometheus", Module: "prometheus", Package: "github.com/prometheus/prometheus/cmd/prometheus",
+	Tags: "remove_all_sd,enable_kubernetes_sd",
+}
+
 // Artifacts lists every binary built from Go.
-var Artifacts = []Artifact{Kubernetes, Pause, CoreDNS, Controller, CAInjector, Webhook}
+var Artifacts = []Artifact{Kubernetes, Pause, CoreDNS, Controller, CAInjector, Webhook, Prometheus}
 
 func stamp(pkg string) string {
 	return " -X " + pkg + ".gitVersion=" + kubernetesVersion +

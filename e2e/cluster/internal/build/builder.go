@@ -78,7 +78,7 @@ func (b Builder) Build(ctx context.Context, artifact Artifact) (string, error) {
 	}
 	binary := b.Layout.Bin(artifact.Name)
 	return binary, b.make(ctx, artifact.Name, stamp, func(target string) error {
-		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w"+artifact.Flags, "-o", target, artifact.Package)
+		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-tags", artifact.Tags, "-ldflags", "-s -w"+artifact.Flags, "-o", target, artifact.Package)
 		cmd.Dir = filepath.Join(b.Source, artifact.Module)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 		if out, err := cmd.CombinedOutput(); err != nil {

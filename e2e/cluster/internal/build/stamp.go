@@ -13,10 +13,13 @@ import (
 )
 
 // stamp is a digest of everything a binary is made from: the module's files, the
-// linker's flags and the version of Go.
+// tags, the linker's flags and the version of Go.
 func (b Builder) stamp(artifact Artifact) (string, error) {
 	digest := sha256.New()
 	fmt.Fprintln(digest, runtime.Version(), artifact.Package, artifact.Flags)
+	if artifact.Tags != "" {
+		fmt.Fprintln(digest, artifact.Tags)
+	}
 	root := filepath.Join(b.Source, artifact.Module)
 	if artifact.Module == "." {
 		root = filepath.Join(b.Source, artifact.Package) // no dependency but the standard library

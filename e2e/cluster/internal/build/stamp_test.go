@@ -56,12 +56,18 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 	}
 }
 
-func TestStampFollowsLinkerFlags(t *testing.T) {
+func TestStampFollowsLinkerFlagsAndTags(t *testing.T) {
 	b, artifact := newBuilder(t)
 	before, _ := b.stamp(artifact)
-	artifact.Flags = "-X a=b"
-	if after, _ := b.stamp(artifact); before == after {
-		t.Error("the stamp does not change with the linker's flags")
+	for name, other := range map[string]func(*Artifact){
+		"the linker's flags": func(a *Artifact) { a.Flags = "-X a=b" },
+		"the tags":           func(a *Artifact) { a.Tags = "one,two" },
+	} {
+		changed := artifact
+		other(&changed)
+		if after, _ := b.stamp(changed); before == after {
+			t.Errorf("the stamp does not change with %s", name)
+		}
 	}
 }
 
