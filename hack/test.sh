@@ -58,20 +58,17 @@ unit() {
 mesh_stories() { sed -n 's/^func \(Test[A-Za-z0-9]*\)(t .*/\1/p' e2e/stories/mesh_*_test.go | paste -sd'|'; }
 
 e2e() {
-	local skip=none
 	if [ -z "${KUBECONFIG:-}" ]; then
 		say "a cluster"
 		(cd e2e/cluster && go run . up) || exit 1
 		part late 15m ./e2e/late
 	else
-		say "stories that look into the node are left out: KUBECONFIG names a cluster of somebody's"
-		skip='TestNothingPassesInPlaintext|TestAGatewaySpeaksMTLS|TestStrictRefusesPlaintext|TestChurn.*|TestIdentitiesRotate|TestAPeerHasExactlyOneName|TestXDSGives.*|TestPrometheus'
-		say "late is left out: it deletes CRDs, and KUBECONFIG names a cluster of somebody's"
+		say "late is left out, and stories that look into the node: KUBECONFIG names a cluster of somebody's, and late deletes CRDs"
 	fi
 	part conformance "$([ "$what" = long ] && echo 3h || echo 40m)" ./e2e/conformance
 	# Gateways first: a part that passed is not run again when a long run is resumed.
-	part gateway-stories "$([ "$what" = long ] && echo 3h || echo 25m)" -skip "^($(mesh_stories)|$skip)$" ./e2e/stories
-	part mesh-stories "$([ "$what" = long ] && echo 3h || echo 40m)" -run "^($(mesh_stories))$" -skip "^($skip)$" ./e2e/stories
+	part gateway-stories "$([ "$what" = long ] && echo 3h || echo 25m)" -skip "^($(mesh_stories))$" ./e2e/stories
+	part mesh-stories "$([ "$what" = long ] && echo 3h || echo 40m)" -run "^($(mesh_stories))$" ./e2e/stories
 }
 
 # fuzz runs every fuzz test for a minute each (FUZZTIME).

@@ -3,6 +3,9 @@ package stories
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +58,22 @@ func TestInstall(t *testing.T) {
 	if text := run("get", "meshes"); !strings.Contains(text, "True") {
 		t.Errorf("kubectl get meshes does not show that it is ready:\n%s", text)
 	}
-	run("apply", "--dry-run=server", "-k", "config/samples")
+	run("apply", "--dry-run=server", "-k", samples(t, s))
 	s.Gateway("life").Answers(time.Minute, "shop.test", "/api", 200)
+}
+
+// samples are those of config/samples, put into the namespace of a scene: on a dry run the API server
+// makes no namespace for what comes after it.
+func samples(t *testing.T, s *stage.Scene) string {
+	t.Helper()
+	folder := t.TempDir()
+	all, err := filepath.Rel(folder, filepath.Join(s.Root, "config", "samples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("namespace: %s\nresources: [%s]\n", s.Namespace, all)
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
