@@ -5,6 +5,7 @@
 #   hack/test.sh            the short form, which `make test` runs
 #   hack/test.sh long       full length; a part that passed in an earlier run of the same commit is not
 #                           run again; writes docs/reports/<date>.md
+#   hack/test.sh report     writes that report of what the long run of this commit has come to so far
 #   hack/test.sh unit|e2e   one half of the short form
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -12,9 +13,12 @@ cd "$(dirname "$0")/.."
 what=${1:-all}
 state=bin/test
 commit=$(git rev-parse --short HEAD)
-[ "$what" = long ] && state=bin/test-long-$commit && export WEFT_LONG=1
+case $what in
+long) state=bin/test-long-$commit && export WEFT_LONG=1 ;;
+report) state=bin/test-long-$commit ;;
+*) rm -f "$state"/* ;;
+esac
 mkdir -p "$state"
-[ "$what" = long ] || rm -f "$state"/*
 go build -o bin/tally-tool ./hack/tally || exit 1
 failures=0
 
@@ -106,8 +110,12 @@ long)
 	fuzz
 	report
 	;;
+report)
+	report
+	exit
+	;;
 *)
-	echo "usage: hack/test.sh [unit|e2e|long]" >&2
+	echo "usage: hack/test.sh [unit|e2e|long|report]" >&2
 	exit 2
 	;;
 esac
