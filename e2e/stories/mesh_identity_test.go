@@ -146,31 +146,7 @@ func TestIdentitiesRotate(t *testing.T) {
 	}
 	for range stage.Size(1, 3) {
 		c.Step("root replaced")
-		nextAuthority(t, s)
-		s.Until(time.Minute, "the change has begun", func(ctx context.Context) error {
-			now, _, err := theRoots(ctx, s)
-			if err == nil && now.phase == "Steady" && slices.Equal(now.trusted, before.trusted) {
-				err = fmt.Errorf("%s", now)
-			}
-			return err
-		})
-		answersOn(t, long)
-		after := steady(t, s, 5*time.Minute)
-		if slices.Equal(after.trusted, before.trusted) || after.issuer == before.issuer {
-			t.Errorf("after the change: %s; before it: %s", after, before)
-		}
-		before = after
-		took := s.Until(time.Minute, "a connection that the old root vouched for is closed", func(context.Context) error {
-			_, err := long.Say("still there?")
-			switch {
-			case err == nil:
-				return errors.New("it is answered")
-			case errors.Is(err, os.ErrDeadlineExceeded):
-				return err
-			}
-			return nil
-		})
-		s.Step("raw TCP was closed %s after the root was retired", took.Round(time.Second))
+		before = replaceRoot(t, s, before, long)
 		long = heldTCP(t, s, before)
 		c.Hold(600)
 		answersOn(t, long)
@@ -183,6 +159,37 @@ func TestIdentitiesRotate(t *testing.T) {
 	if now := lives(s, "polite", "caller", "echo"); now != alive {
 		t.Errorf("the pods were %s, and are %s", alive, now)
 	}
+}
+
+// replaceRoot changes the authority, and returns the roots after it. A connection which the one before it
+// vouched for is open during the change, and closed after it.
+func replaceRoot(t *testing.T, s *stage.Scene, before roots, long *call.Held) roots {
+	t.Helper()
+	nextAuthority(t, s)
+	s.Until(time.Minute, "the change has begun", func(ctx context.Context) error {
+		now, _, err := theRoots(ctx, s)
+		if err == nil && now.phase == "Steady" && slices.Equal(now.trusted, before.trusted) {
+			err = fmt.Errorf("%s", now)
+		}
+		return err
+	})
+	answersOn(t, long)
+	after := steady(t, s, 5*time.Minute)
+	if slices.Equal(after.trusted, before.trusted) || after.issuer == before.issuer {
+		t.Errorf("after the change: %s; before it: %s", after, before)
+	}
+	took := s.Until(time.Minute, "a connection that the old root vouched for is closed", func(context.Context) error {
+		_, err := long.Say("still there?")
+		switch {
+		case err == nil:
+			return errors.New("it is answered")
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		}
+		return nil
+	})
+	s.Step("raw TCP was closed %s after the root was retired", took.Round(time.Second))
+	return after
 }
 
 // heldTCP is a connection of raw TCP to the application echo, of a peer whose certificate is signed by the
