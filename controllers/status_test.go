@@ -110,13 +110,18 @@ func (s *statusStage) awaitReason(name, reason string) {
 
 // addParent writes the entry of another controller, as that would.
 func (s *statusStage) addParent(name string, p gwv1.RouteParentStatus) {
+	s.edit(name, func(r *gwv1.HTTPRoute) { r.Status.Parents = append(r.Status.Parents, p) })
+}
+
+// edit writes a status as somebody else would.
+func (s *statusStage) edit(name string, edit func(*gwv1.HTTPRoute)) {
 	patient := wait.Backoff{Steps: 200, Duration: 5 * time.Millisecond, Jitter: 1}
 	err := retry.RetryOnConflict(patient, func() error {
 		var r gwv1.HTTPRoute
 		if err := s.Get(s.Context(), client.ObjectKey{Namespace: "default", Name: name}, &r); err != nil {
 			return err
 		}
-		r.Status.Parents = append(r.Status.Parents, p)
+		edit(&r)
 		return s.Status().Update(s.Context(), &r)
 	})
 	if err != nil {
@@ -237,16 +242,10 @@ func unchangedIsNotWritten(s *statusStage) {
 }
 
 func saidAgain(s *statusStage) {
-	r := s.route("contested")
+	s.route("contested")
 	s.want("contested", "Accepted")
 	s.awaitReason("contested", "Accepted")
-	if err := s.Get(s.Context(), client.ObjectKeyFromObject(r), r); err != nil {
-		s.Fatal(err)
-	}
-	r.Status.Parents = []gwv1.RouteParentStatus{}
-	if err := s.Status().Update(s.Context(), r); err != nil {
-		s.Fatal(err)
-	}
+	s.edit("contested", func(r *gwv1.HTTPRoute) { r.Status.Parents = []gwv1.RouteParentStatus{} })
 	s.awaitReason("contested", "Accepted")
 }
 
