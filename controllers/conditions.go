@@ -17,7 +17,6 @@ import (
 const (
 	maxConditions = 8
 	maxParents    = 32
-	maxAncestors  = 16
 	maxMessage    = 32768
 )
 
@@ -114,7 +113,7 @@ func tlsRouteStatus(live, wanted gwv1.TLSRouteStatus, now metav1.Time) gwv1.TLSR
 // They may be none, but not absent.
 func policyStatus(live, wanted gwv1.PolicyStatus, now metav1.Time) gwv1.PolicyStatus {
 	out := gwv1.PolicyStatus{Ancestors: []gwv1.PolicyAncestorStatus{}}
-	for _, p := range entries(asParents(live), asParents(wanted), now, maxAncestors) {
+	for _, p := range entries(asParents(live), asParents(wanted), now, mesh.MaxAncestors) {
 		out.Ancestors = append(out.Ancestors, gwv1.PolicyAncestorStatus{AncestorRef: p.ParentRef, ControllerName: p.ControllerName, Conditions: p.Conditions})
 	}
 	return out

@@ -127,7 +127,7 @@ func TestAncestorsNeverExceedWhatTheAPIServerTakes(t *testing.T) {
 		return gwv1.PolicyAncestorStatus{AncestorRef: gwv1.ParentReference{Name: gwv1.ObjectName(strconv.Itoa(i))}, ControllerName: controller}
 	}
 	var live, wanted gwv1.PolicyStatus
-	for i := range maxAncestors {
+	for i := range mesh.MaxAncestors {
 		live.Ancestors = append(live.Ancestors, ancestor(i, "example.com/other"))
 		wanted.Ancestors = append(wanted.Ancestors, ancestor(i, mesh.ControllerName))
 	}

@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"maps"
-	"slices"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -36,11 +35,12 @@ func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*ac
 		}},
 	}}
 	errors := []*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX")}
-	if r == source {
-		return written(wanted(t, errors), slices.Concat([]map[string]string{r.identities(), httpFields}, more)...)
+	fields := []map[string]string{r.identities(), httpFields}
+	if r != source {
+		errors = append(errors, deniedRequest())
+		fields = append(fields, enforced, shadow(httpRBAC))
 	}
-	errors = append(errors, deniedRequest())
-	return written(wanted(t, errors), slices.Concat([]map[string]string{r.identities(), httpFields, enforced, shadow(httpRBAC)}, more)...)
+	return written(wanted(t, errors), append(fields, more...)...)
 }
 
 // tcpLogs are the same for connections, of which each has one line, when it ends. Which policy let a
@@ -55,10 +55,11 @@ func tcpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*acc
 		return nil
 	}
 	both := allOf(logTypes(accessdatav3.AccessLogType_TcpConnectionEnd), which)
-	if r == source {
-		return written(both, slices.Concat([]map[string]string{r.identities(), tcpFields}, more)...)
+	fields := []map[string]string{r.identities(), tcpFields}
+	if r != source {
+		fields = append(fields, shadow(networkRBAC))
 	}
-	return written(both, slices.Concat([]map[string]string{r.identities(), tcpFields, shadow(networkRBAC)}, more)...)
+	return written(both, append(fields, more...)...)
 }
 
 // wanted is nil where nothing is.

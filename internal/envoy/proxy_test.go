@@ -206,6 +206,29 @@ func serve(t *testing.T, handler http.HandlerFunc) []mesh.Endpoint {
 	return []mesh.Endpoint{endpointAt(server.Listener)}
 }
 
+// listen is an app that speaks TCP: answer has each connection, which ends when it returns.
+func listen(t *testing.T, answer func(net.Conn)) mesh.Endpoint {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				answer(c)
+			}()
+		}
+	}()
+	return endpointAt(l)
+}
+
 func endpointAt(l net.Listener) mesh.Endpoint {
 	return mesh.Endpoint{Address: "127.0.0.1", Port: uint32(l.Addr().(*net.TCPAddr).Port)}
 }

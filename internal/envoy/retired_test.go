@@ -72,24 +72,9 @@ func (p peer) ends() {
 // repeats is an app that says what it hears.
 func repeats(t *testing.T) mesh.Endpoint {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_, _ = io.Copy(c, c) // the caller sees what is missing
-			}()
-		}
-	}()
-	return endpointAt(l)
+	return listen(t, func(c net.Conn) {
+		_, _ = io.Copy(c, c) // the caller sees what is missing
+	})
 }
 
 // TestRetiredRootsEndRawTCP: of one listener, an open connection of raw TCP outlives new certificates and

@@ -52,25 +52,10 @@ func stockApp(t *testing.T, asked chan<- struct{}) mesh.Endpoint {
 // greeter is an app that speaks first, and then gives back what it gets.
 func greeter(t *testing.T) mesh.Endpoint {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.WriteString(c, greeting) // the client misses it if it fails
-				_, _ = io.Copy(c, c)               // until the client is through
-				c.Close()
-			}()
-		}
-	}()
-	return endpointAt(l)
+	return listen(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, greeting) // the client misses it if it fails
+		_, _ = io.Copy(c, c)               // until the client is through
+	})
 }
 
 const greeting = "220 ready\n"

@@ -113,25 +113,12 @@ func pack(t *testing.T, m proto.Message) *anypb.Any {
 // dies is an app that resets each connection once it has read a request's head.
 func dies(t *testing.T, seen *atomic.Int32) mesh.Endpoint {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
-				seen.Add(1)
-			}
-			_ = c.(*net.TCPConn).SetLinger(0)
-			c.Close()
+	return listen(t, func(c net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			seen.Add(1)
 		}
-	}()
-	return endpointAt(l)
+		_ = c.(*net.TCPConn).SetLinger(0)
+	})
 }
 
 // A request that the sidecar beside a dead app could not pass on is sent to another, whatever its

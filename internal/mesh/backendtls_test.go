@@ -38,13 +38,13 @@ func at(gateway string) []gwv1.ParentReference {
 func TestAncestorsAreBounded(t *testing.T) {
 	w := newTown("shop/pay")
 	w.secure("shop/pay", "pay")
-	for i := range maxAncestors + 2 {
+	for i := range MaxAncestors + 2 {
 		gateway := fmt.Sprintf("shop/edge-%02d", i)
 		w.edge(gateway)
 		w.http(gateway, at(gateway), httpTo("shop/pay"))
 	}
 	st := w.BackendTLSPolicyStatus(nil, "shop/pay")
-	if len(st.Ancestors) != maxAncestors {
+	if len(st.Ancestors) != MaxAncestors {
 		t.Fatalf("%d ancestors", len(st.Ancestors))
 	}
 	for i, a := range st.Ancestors {

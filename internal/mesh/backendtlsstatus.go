@@ -12,8 +12,8 @@ import (
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// maxAncestors is how many of them the API server takes.
-const maxAncestors = 16
+// MaxAncestors is how many of them the API server takes of a policy.
+const MaxAncestors = 16
 
 // backendTarget is one of a BackendTLSPolicy's targets.
 type backendTarget struct {
@@ -52,7 +52,7 @@ func (m *Mesh) BackendTLSPolicyStatus(q *incr.Query, k string) *gwv1.PolicyStatu
 	}
 	st := &gwv1.PolicyStatus{}
 	for _, g := range slices.Sorted(maps.Keys(problems)) {
-		if len(st.Ancestors) == maxAncestors {
+		if len(st.Ancestors) == MaxAncestors {
 			break
 		}
 		st.Ancestors = append(st.Ancestors, gwv1.PolicyAncestorStatus{
