@@ -91,6 +91,7 @@ func TestOwnPorts(t *testing.T) {
 	g.send(t, "GET", "/")
 	for url, want := range map[string]int{
 		g.ready + "/": 404, g.ready + "/stats": 404, g.ready + "/config_dump": 404, g.ready + envoy.StatsPath: 404,
+		g.ready + "/ready/": 404, g.ready + "/readyz": 404, g.ready + envoy.DrainPath: 404,
 		g.stats + "/": 404, g.stats + "/config_dump": 404, g.stats + envoy.ReadyPath: 404, g.stats + "/quitquitquit": 404,
 	} {
 		if got := status(url); got != want {

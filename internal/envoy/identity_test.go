@@ -104,8 +104,8 @@ func TestSidecarWaitsForItsIdentity(t *testing.T) {
 	s := startSidecar(t, store, operator(t, store, operatorKey, known{}), operatorKey, "cart")
 	s.knows(t)
 	s.knows(t) // and it has heard the answer to what it asked after the first
-	if s.isReady() {
-		t.Fatal("ready without an identity")
+	if !s.refuses() {
+		t.Fatal("the port for probes is open without an identity")
 	}
 	commitTo(store, "cart", identitySecret(t, appID))
 	eventually(t, "the sidecar is ready", s.isReady)

@@ -12,6 +12,7 @@ import (
 	commonfaultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/fault/v3"
 	compressorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/compressor/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	healthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
@@ -22,7 +23,7 @@ import (
 
 // What the ports of a proxy's own answer to GET.
 const (
-	ReadyPath = "/ready" // 200 while the proxy serves; 503 before, and once a Gateway's drains
+	ReadyPath = "/ready" // 200 while the proxy serves, 503 once a Gateway's drains; before, no connection
 	DrainPath = "/drain" // with the right header: starts draining, and answers when it is over
 	StatsPath = "/stats/prometheus"
 )
@@ -52,24 +53,17 @@ const (
 	drainSidecar = `"/drain_listeners?inboundonly&graceful&skip_exit"`
 )
 
-// adminCluster is Envoy's admin interface. It runs on the main thread, so few may use it at a time;
-// probes do not queue behind readers of statistics.
+// adminCluster is Envoy's admin interface. It runs on the main thread, so few may use it at a time.
 func adminCluster(port uint32) *clusterv3.Cluster {
-	few := func(p corev3.RoutingPriority) *clusterv3.CircuitBreakers_Thresholds {
-		return &clusterv3.CircuitBreakers_Thresholds{
-			Priority:           p,
-			MaxPendingRequests: wrapperspb.UInt32(8),
-			MaxRequests:        wrapperspb.UInt32(8),
-		}
-	}
 	return &clusterv3.Cluster{
 		Name:                 adminClusterName,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(time.Second),
 		LoadAssignment:       oneEndpoint(adminClusterName, tcp("127.0.0.1", port)),
-		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
-			few(corev3.RoutingPriority_DEFAULT), few(corev3.RoutingPriority_HIGH),
-		}},
+		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+			MaxPendingRequests: wrapperspb.UInt32(8),
+			MaxRequests:        wrapperspb.UInt32(8),
+		}}},
 	}
 }
 
@@ -77,22 +71,32 @@ func adminCluster(port uint32) *clusterv3.Cluster {
 // drains a Gateway. It stays open when the proxy refuses clients for want of memory: to take the
 // proxy out of service would only move its load to the others.
 func readyListener(p Proxy) *listenerv3.Listener {
-	routes := []*routev3.Route{adminRoute(ReadyPath, corev3.RoutingPriority_HIGH)}
+	var routes []*routev3.Route
 	if p.DrainKey != "" {
 		routes = append(routes, drainRoute(p))
 	}
 	manager := ownManager("ready", routes)
 	manager.StreamIdleTimeout = durationpb.New(p.Drain + time.Minute)
 	manager.HttpFilters = []*hcmv3.HttpFilter{
-		httpFilter(luaFilter, &luav3.Lua{}), httpFilter(faultFilter, &faultv3.HTTPFault{}), router(),
+		ready(), httpFilter(luaFilter, &luav3.Lua{}), httpFilter(faultFilter, &faultv3.HTTPFault{}), router(),
 	}
 	listener := ownListener("ready", p.ReadyPort, manager)
 	listener.BypassOverloadManager = true
 	return listener
 }
 
+// ready answers on a worker, as clients are served. The main thread, which serves the admin interface,
+// is kept busy by thousands of new hostnames for longer than a probe waits. No worker accepts before
+// the first configuration is complete.
+func ready() *hcmv3.HttpFilter {
+	return httpFilter("envoy.filters.http.health_check", &healthv3.HealthCheck{
+		PassThroughMode: wrapperspb.Bool(false),
+		Headers:         []*routev3.HeaderMatcher{header(":path", exactly(ReadyPath)), header(":method", exactly("GET"))},
+	})
+}
+
 func statsListener(p Proxy) *listenerv3.Listener {
-	manager := ownManager("stats", []*routev3.Route{adminRoute(StatsPath, corev3.RoutingPriority_DEFAULT)})
+	manager := ownManager("stats", []*routev3.Route{adminRoute(StatsPath)})
 	manager.HttpFilters = []*hcmv3.HttpFilter{gzip(), router()}
 	return ownListener("stats", p.StatsPort, manager)
 }
@@ -133,12 +137,11 @@ func get(path string) *routev3.RouteMatch {
 	}
 }
 
-func adminRoute(path string, priority corev3.RoutingPriority) *routev3.Route {
+func adminRoute(path string) *routev3.Route {
 	return &routev3.Route{
 		Match: get(path),
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: adminClusterName},
-			Priority:         priority,
 			Timeout:          durationpb.New(adminTimeout),
 		}},
 	}

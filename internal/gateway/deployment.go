@@ -194,13 +194,13 @@ func resources(d v1alpha1.GatewayDefaults) corev1.ResourceRequirements {
 	}
 }
 
-// probe is patient: Envoy answers it on the thread that also builds its tables, which thousands of new
-// hostnames keep busy for seconds while requests are served as before.
+// probe is patient: what makes one proxy slow to answer, such as a busy node, often does so to all of a
+// Gateway's, and none that serves is better. One that does not serve yet refuses at once.
 func probe(e Envoy, period, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		PeriodSeconds:    period,
 		FailureThreshold: failures,
-		TimeoutSeconds:   10,
+		TimeoutSeconds:   5,
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 			Path: e.ReadyPath, Port: intstr.FromInt32(ReadyPort), Scheme: corev1.URISchemeHTTP,
 		}},

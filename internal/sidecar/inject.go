@@ -183,12 +183,12 @@ func proxyArguments(o Options, e Envoy) []string {
 	}
 }
 
-// readyProbe is patient: Envoy answers it on the thread that also builds its tables.
+// readyProbe is patient with a busy node. A proxy that does not serve yet refuses at once.
 func readyProbe(e Envoy, period, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		PeriodSeconds:    period,
 		FailureThreshold: failures,
-		TimeoutSeconds:   10,
+		TimeoutSeconds:   5,
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 			Path: e.ReadyPath, Port: intstr.FromInt32(ReadyPort), Scheme: corev1.URISchemeHTTP,
 		}},
