@@ -96,7 +96,7 @@ func (c *churn) play() {
 	c.step("operator killed", func() { c.must(c.Kill(c.t.Context(), stage.System, stage.Operator, rollout)) })
 	c.step("operator is down", func() { c.operators(0) })
 	c.step("operator is back", func() { c.operators(1) })
-	c.away("kube-apiserver", stage.Size(20*time.Second, time.Minute)) // longer than a leader's lease
+	c.away("kube-apiserver", stage.Size(14*time.Second, time.Minute)) // longer than a leader's lease
 	c.operatorRanOn()
 	if stage.Long() {
 		c.away("kubelet", 90*time.Second) // long enough for all endpoints on the node to go
