@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/controllers"
 )
 
@@ -127,8 +126,6 @@ func operator(ctx context.Context, args []string) error {
 	return mgr.Start(ctx)
 }
 
-// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=weft-system,resources=leases,verbs=create
-// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=weft-system,resources=leases,resourceNames=weft.mesh.weft.dev,verbs=get;update
 // +kubebuilder:rbac:groups="",namespace=weft-system,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
@@ -145,14 +142,18 @@ func newManager(s settings) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
 	config.QPS, config.Burst = float32(s.qps), s.burst
+	lease, err := controllers.Lease(config)
+	if err != nil {
+		return nil, err
+	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(s.revision),
-		LeaderElection:                s.elect && s.revision == "", // one with a revision writes what is its own only
-		LeaderElectionID:              "weft.mesh.weft.dev",
-		LeaderElectionNamespace:       v1alpha1.SystemNamespace,
-		LeaderElectionReleaseOnCancel: true,
-		HealthProbeBindAddress:        s.health,
+		Scheme:                              scheme,
+		Cache:                               controllers.CacheOptions(s.revision),
+		LeaderElection:                      s.elect && s.revision == "", // one with a revision writes what is its own only
+		LeaderElectionResourceLockInterface: lease,
+		LeaderElectionReleaseOnCancel:       true,
+		RenewDeadline:                       new(controllers.RenewDeadline),
+		HealthProbeBindAddress:              s.health,
 		Metrics: metricsserver.Options{
 			BindAddress: s.metrics, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
 			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }},

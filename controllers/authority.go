@@ -61,6 +61,7 @@ func SetupAuthority(mgr ctrl.Manager, revision string) error {
 	changed := predicate.ResourceVersionChangedPredicate{}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("authority").
+		WithOptions(retrying()).
 		Watches(&v1alpha1.Mesh{}, always, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&cmv1.Issuer{}, always, builder.WithPredicates(ours, changed)).
 		Watches(&cmv1.Certificate{}, always, builder.WithPredicates(ours, changed)).

@@ -29,6 +29,7 @@ func CacheOptions(revision string) cache.Options {
 		return cache.ByObject{Field: fields.OneTermEqualSelector(metav1.ObjectNameField, name)}
 	}
 	return cache.Options{
+		NewInformer:      newInformer,
 		DefaultTransform: trimMeta,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:        {Transform: trimPod},

@@ -60,6 +60,7 @@ func setupMeshStatus(mgr ctrl.Manager, s *Server, image string) error {
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("mesh").
+		WithOptions(retrying()).
 		For(&v1alpha1.Mesh{}, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Pod{}, beside.handler()).
 		WatchesRawSource(source.Channel(s.changed, handler.Funcs{GenericFunc: soon})).

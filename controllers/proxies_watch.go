@@ -35,6 +35,7 @@ func SetupProxies(mgr ctrl.Manager) error {
 	p := &Proxies{Client: mgr.GetClient(), Events: mgr.GetEventRecorder("weft-proxies"), Now: time.Now}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("proxies").
+		WithOptions(retrying()).
 		For(&gwv1.Gateway{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&appsv1.Deployment{}).
 		Owns(&corev1.Service{}).

@@ -38,6 +38,7 @@ func SetupRoots(mgr ctrl.Manager) error {
 	named := predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == sidecar.RootsConfigMap })
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("roots").
+		WithOptions(retrying()).
 		For(&corev1.Namespace{}, builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.of), builder.WithPredicates(named)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(inNamespace), builder.WithPredicates(comesOrGoes)).

@@ -62,6 +62,7 @@ func (t *Trust) setup(mgr ctrl.Manager, changed <-chan event.GenericEvent) error
 	}))
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("trust").
+		WithOptions(retrying()).
 		Watches(&v1alpha1.Mesh{}, always, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&cmv1.Issuer{}, always, ours).
 		Watches(&cmv1.Certificate{}, always, ours).

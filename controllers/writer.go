@@ -38,7 +38,7 @@ type writer[V any] struct {
 // run writes until ctx ends.
 func (w *writer[V]) run(ctx context.Context) error {
 	w.wanted = map[subject]*V{}
-	w.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[subject]())
+	w.queue = workqueue.NewTypedRateLimitingQueue(retries[subject]())
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	defer w.queue.ShutDown()

@@ -96,7 +96,8 @@ func (c *churn) play() {
 	c.step("operator killed", func() { c.must(c.Kill(c.t.Context(), stage.System, stage.Operator, rollout)) })
 	c.step("operator is down", func() { c.operators(0) })
 	c.step("operator is back", func() { c.operators(1) })
-	c.away("kube-apiserver", stage.Size(10*time.Second, time.Minute))
+	c.away("kube-apiserver", stage.Size(14*time.Second, time.Minute)) // longer than a leader's lease
+	c.operatorRanOn()
 	if stage.Long() {
 		c.away("kubelet", 90*time.Second) // long enough for all endpoints on the node to go
 	}
@@ -165,13 +166,30 @@ func (c *churn) operators(replicas int) {
 	c.must(scaleTo(c.t.Context(), c.Stage, stage.System, stage.Operator, replicas))
 	c.must(c.WaitDeployment(c.t.Context(), stage.System, stage.Operator, rollout))
 	c.Until(rollout, fmt.Sprintf("%d operators run", replicas), func(ctx context.Context) error {
-		var all corev1.PodList
-		err := c.List(ctx, &all, client.InNamespace(stage.System), client.MatchingLabels{"app.kubernetes.io/component": "operator"})
-		if err == nil && len(all.Items) != replicas {
-			err = fmt.Errorf("there are %d pods", len(all.Items))
+		pods, err := c.operatorPods(ctx)
+		if err == nil && len(pods) != replicas {
+			err = fmt.Errorf("there are %d pods", len(pods))
 		}
 		return err
 	})
+}
+
+func (c *churn) operatorPods(ctx context.Context) ([]corev1.Pod, error) {
+	var all corev1.PodList
+	err := c.List(ctx, &all, client.InNamespace(stage.System), client.MatchingLabels{"app.kubernetes.io/component": "operator"})
+	return all.Items, err
+}
+
+// operatorRanOn fails if the operator ended, which has had no reason to since it is back.
+func (c *churn) operatorRanOn() {
+	c.t.Helper()
+	pods, err := c.operatorPods(c.t.Context())
+	c.must(err)
+	for _, p := range pods {
+		if n := p.Status.ContainerStatuses[0].RestartCount; n > 0 {
+			c.t.Errorf("%s ended %d times while the API server was away", p.Name, n)
+		}
+	}
 }
 
 // flap has one of two pods of a backend turn unready and ready again, that many times.

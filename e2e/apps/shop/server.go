@@ -49,7 +49,7 @@ func serve(o options) error {
 	if err != nil {
 		return err
 	}
-	seen := &witness{Listener: plain}
+	seen := newWitness(plain)
 	server := &http.Server{Handler: s.handler(), ConnState: seen.state, ReadHeaderTimeout: 30 * time.Second}
 	go s.flap()
 	go s.end(server, seen)

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,7 +22,7 @@ func listen(t *testing.T) *witness {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { plain.Close() })
-	return &witness{Listener: plain}
+	return newWitness(plain)
 }
 
 func send(t *testing.T, at net.Addr, id string) net.Conn {
@@ -80,11 +82,35 @@ func TestAbandonNamesWhatNobodyHasRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(5 * time.Second)
-	for len(conn.(*seenConn).unread()) == 0 && time.Now().Before(deadline) {
+	for held, _ := conn.(*seenConn).unread(); len(held) == 0 && time.Now().Before(deadline); held, _ = conn.(*seenConn).unread() {
 		time.Sleep(time.Millisecond)
 	}
+	go func() { _, _ = seen.Accept() }() // as the server does until it is told to end
 	if got := seen.abandon(); !slices.Equal(got, []string{"unread"}) {
 		t.Errorf("abandoned %v, want unread", got)
+	}
+}
+
+// Of what the kernel had accepted nothing is forgotten, whether or not the server knew.
+func TestAbandonNamesWhatNobodyHasAccepted(t *testing.T) {
+	seen := listen(t)
+	close(seen.left) // a server that ended before it accepted
+	late := send(t, seen.Addr(), "queued")
+	silent, err := net.Dial("tcp", seen.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	gone := make(chan error, 1)
+	go func() { // sends before it learns that the shop has gone
+		_, err := late.Read(make([]byte, 1))
+		gone <- errors.Join(err, late.Close(), silent.Close())
+	}()
+	if got := seen.abandon(); !slices.Equal(got, []string{"queued"}) {
+		t.Errorf("abandoned %v, want queued", got)
+	}
+	if err := <-gone; !errors.Is(err, io.EOF) {
+		t.Errorf("the client saw %v, want the end that an exit makes", err)
 	}
 }
 
