@@ -103,7 +103,7 @@ func (t *Trust) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, err
 	if err := t.write(ctx, next); err != nil {
 		return ctrl.Result{}, errors.Join(append(failed, err)...)
 	}
-	failed = append(failed, t.intermediate(ctx, s, next), t.clear(ctx, s, next))
+	failed = append(failed, t.intermediate(ctx, s, next), t.clear(ctx, s, next, seen))
 	t.say(t.report(next, seen, problem))
 	if next.Phase == pki.Steady {
 		return ctrl.Result{}, errors.Join(failed...)
@@ -191,9 +191,10 @@ func (t *Trust) intermediate(ctx context.Context, s pki.Settings, state pki.Stat
 	return apply(ctx, t.Client, s.IntermediateCertificate(state.Issuer))
 }
 
-// clear deletes the authorities that signed before, and do no more.
-func (t *Trust) clear(ctx context.Context, s pki.Settings, state pki.State) error {
-	if state.Phase != pki.Steady {
+// clear deletes the authorities that signed before, and do no more. Before a state is told, nothing is
+// known of who still shows what they signed.
+func (t *Trust) clear(ctx context.Context, s pki.Settings, state pki.State, seen pki.Observation) error {
+	if state.Phase != pki.Steady || seen.Told != state.Serial {
 		return nil
 	}
 	ours := []client.ListOption{

@@ -310,8 +310,8 @@ func TestRestart(t *testing.T) {
 			i := *is.installation
 			part := *is
 			part.installation, i.T = &i, t
-			first() // while no operator runs, which would say nothing new of what it finds as it is
 			i.operate()
+			first()
 			part.await(what, holds)
 		})
 	}
