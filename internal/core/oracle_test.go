@@ -37,8 +37,8 @@ func (h chance) object() string {
 	case 9, 10:
 		return h.policy()
 	case 0:
-		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
-			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
+		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s%s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
+			h.of("weft", "weft", "other"), h.gatewayTLS(), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
 	case 1, 2:
 		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
@@ -55,7 +55,7 @@ func (h chance) object() string {
 	case 18, 19:
 		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", authority(), authority(), authority())
 	case 15:
-		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + keyPair()
+		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + h.of(keyPair(), strings.Replace(keyPair(), "{", "{ca.crt: "+certificate()+", ", 1))
 	case 3, 20, 21:
 		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}}",
 			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"))
@@ -65,7 +65,7 @@ func (h chance) object() string {
 		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {podIPs: [{ip: 10.0.0.%d}]}\n",
 			h.of("x", "u"), h.of("weft-proxy", "other"), h.of("80", "8080"), h.Intn(4))
 	case 6:
-		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: Service}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute"), h.of("a", "b"))
+		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: %s}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute", "Gateway", "Gateway"), h.of("a", "b"), h.of("Service", "ConfigMap", "Secret"))
 	}
 	gone := ""
 	if h.Intn(4) == 0 {
@@ -74,15 +74,29 @@ func (h chance) object() string {
 	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weft%s}\nspec: {controllerName: mesh.weft.dev/gateway-controller}", gone)
 }
 
+// gatewayTLS is what a Gateway asks of its clients.
+func (h chance) gatewayTLS() string {
+	validation := func() string {
+		return fmt.Sprintf("validation: {mode: %s, caCertificateRefs: [{kind: %s, name: %s, namespace: %s}]}",
+			h.of("AllowValidOnly", "AllowInsecureFallback"), h.of("ConfigMap", "ConfigMap", "Secret", "Service"), h.of("x", "u", "z"), h.of("a", "b"))
+	}
+	return h.of("", ", tls: {frontend: {default: {"+validation()+"}}}",
+		", tls: {frontend: {default: {}, perPort: [{port: 443, tls: {"+validation()+"}}]}}")
+}
+
 // keyPair is the data of a Secret: that of a story, for keys made here would differ from run to run.
 var keyPair = sync.OnceValue(func() string {
 	return string(regexp.MustCompile("data: {tls.crt: LS.*}").Find(must(os.ReadFile("testdata/certificates.txtar"))))
 })
 
-// authority is the data of a ConfigMap: the certificate of keyPair.
+// certificate is that of keyPair, as a Secret has it.
+func certificate() string {
+	return strings.Fields(strings.NewReplacer(",", " ").Replace(keyPair()))[2]
+}
+
+// authority is the data of a ConfigMap: the same.
 var authority = sync.OnceValue(func() string {
-	text := strings.Fields(strings.NewReplacer(",", " ").Replace(keyPair()))[2]
-	return fmt.Sprintf("data: {ca.crt: %q}", must(base64.StdEncoding.DecodeString(text)))
+	return fmt.Sprintf("data: {ca.crt: %q}", must(base64.StdEncoding.DecodeString(certificate())))
 })
 
 // service is a parentRef that names a Service.

@@ -236,8 +236,7 @@ func backendText(config map[string]any) any {
 		names = append(names, fmt.Sprint(name["sanType"], " ", name["matcher"].(map[string]any)["exact"]))
 	}
 	out["names"] = names
-	pem, _ := base64.StdEncoding.DecodeString(validation["trustedCa"].(map[string]any)["inlineBytes"].(string))
-	out["authorities"] = strings.Count(string(pem), "BEGIN CERTIFICATE")
+	out["authorities"] = authoritiesIn(validation)
 	return out
 }
 
@@ -255,18 +254,47 @@ func chains(tree map[string]any) (out []any) {
 	}
 	for _, c := range all {
 		chain := c.(map[string]any)
-		match, _ := chain["filterChainMatch"].(map[string]any)
-		if names := match["serverNames"]; names != nil {
-			out = append(out, names)
-		} else if metadata, _ := chain["metadata"].(map[string]any); metadata != nil {
-			out = append(out, fmt.Sprint(chain["name"], " ", metadata["filterMetadata"]))
-		} else if counts := shadowText.FindStringSubmatch(fmt.Sprint(chain)); counts != nil {
-			out = append(out, fmt.Sprintf("%s counts what %s of %s would refuse", chain["name"], counts[1], counts[2]))
-		} else {
-			out = append(out, chain["name"])
+		out = append(out, chainText(chain))
+		if asks := clientsText(chain); asks != "" {
+			out = append(out, asks)
 		}
 	}
 	return out
+}
+
+func chainText(chain map[string]any) any {
+	match, _ := chain["filterChainMatch"].(map[string]any)
+	if names := match["serverNames"]; names != nil {
+		return names
+	}
+	if metadata, _ := chain["metadata"].(map[string]any); metadata != nil {
+		return fmt.Sprint(chain["name"], " ", metadata["filterMetadata"])
+	}
+	if counts := shadowText.FindStringSubmatch(fmt.Sprint(chain)); counts != nil {
+		return fmt.Sprintf("%s counts what %s of %s would refuse", chain["name"], counts[1], counts[2])
+	}
+	return chain["name"]
+}
+
+// clientsText is what a chain of a Gateway asks of its clients.
+func clientsText(chain map[string]any) string {
+	socket, _ := chain["transportSocket"].(map[string]any)
+	config, _ := socket["typedConfig"].(map[string]any)
+	common, _ := config["commonTlsContext"].(map[string]any)
+	validation, _ := common["validationContext"].(map[string]any)
+	if validation == nil {
+		return ""
+	}
+	if config["requireClientCertificate"] != true {
+		return "whose clients may have any certificate, or none"
+	}
+	return fmt.Sprintf("whose clients need a certificate of %d authorities", authoritiesIn(validation))
+}
+
+// authoritiesIn is how many a validation context has.
+func authoritiesIn(validation map[string]any) int {
+	pem, _ := base64.StdEncoding.DecodeString(validation["trustedCa"].(map[string]any)["inlineBytes"].(string))
+	return strings.Count(string(pem), "BEGIN CERTIFICATE")
 }
 
 func certificateText(c Certificates) string {

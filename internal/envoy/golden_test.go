@@ -89,6 +89,9 @@ func TestResources(t *testing.T) {
 		{Name: "shop", Hostname: "shop.example.com", Routes: "gateway/shop/web/443/shop", Secrets: []string{"secret/shop/tls"}},
 		{Name: "any", Routes: "gateway/shop/web/443/any", Secrets: []string{"secret/shop/rsa", "secret/shop/ecdsa"}},
 	}
+	asked := []mesh.Chain{https[0], https[1]}
+	asked[0].Clients = &mesh.ClientTLS{Authorities: storedAuthority(t), Required: true}
+	asked[1].Clients = &mesh.ClientTLS{Authorities: storedAuthority(t)}
 	through := []mesh.Chain{
 		{Name: "through *.example.com", Hostname: "*.example.com"},
 		{Name: "through cart.example.com", Hostname: "cart.example.com", Backends: []mesh.Backend{{Cluster: "service/shop/cart/443/tls", Weight: 1}}},
@@ -98,8 +101,9 @@ func TestResources(t *testing.T) {
 	resources := map[string]proto.Message{
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
-		"listener-https": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),
-		"listener-tls":   envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(through, https...)}),
+		"listener-https":         envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),
+		"listener-tls":           envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(through, https...)}),
+		"listener-https-clients": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: asked}),
 		"cluster-backend-tls": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/443/backend-tls", Endpoints: "service/shop/pay/443", Protocol: mesh.HTTP1,
 			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}, Authorities: storedAuthority(t)}}),
 		"cluster-backend-tls-http2": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/443/h2/backend-tls", Endpoints: "service/shop/pay/443", Protocol: mesh.HTTP2,

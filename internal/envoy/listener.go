@@ -53,7 +53,7 @@ func filterChain(l mesh.Listener, c mesh.Chain, inspected bool) *listenerv3.Filt
 		chain.FilterChainMatch = chainMatch(c)
 	}
 	if len(c.Secrets) > 0 {
-		chain.TransportSocket = tlsSocket(downstreamTLS(c.Secrets))
+		chain.TransportSocket = tlsSocket(frontendTLS(c))
 		chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
 	}
 	return chain
@@ -89,6 +89,25 @@ func tlsSocket(context *tlsv3.DownstreamTlsContext) *corev3.TransportSocket {
 		Name:       tlsSocketName,
 		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(context)},
 	}
+}
+
+// frontendTLS asks clients for a certificate where the chain says so. Authorities are part of the chain:
+// when they change, connections that the former ones vouched for end with the former chain. No session
+// is resumed: a resumed one would not be verified again.
+func frontendTLS(c mesh.Chain) *tlsv3.DownstreamTlsContext {
+	context := downstreamTLS(c.Secrets)
+	if c.Clients == nil {
+		return context
+	}
+	validation := &tlsv3.CertificateValidationContext{TrustedCa: inline(c.Clients.Authorities)}
+	if !c.Clients.Required {
+		validation.TrustChainVerification = tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED
+	}
+	context.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: validation}
+	context.RequireClientCertificate = wrapperspb.Bool(c.Clients.Required)
+	context.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}
+	context.DisableStatefulSessionResumption = true
+	return context
 }
 
 // downstreamTLS waits 15 s at most for a certificate: after that its chain refuses handshakes, and

@@ -55,6 +55,7 @@ type world struct {
 	http2     string                     // the cluster that speaks it
 	tls       map[string]*mesh.BackendTLS
 	secret    *mesh.Secret // ends TLS with it
+	clients   *mesh.ClientTLS
 	drain     time.Duration
 }
 
@@ -123,7 +124,7 @@ func run(t *testing.T, config *bootstrapv3.Bootstrap, drain time.Duration) *gate
 func (w world) listener(t *testing.T, port uint32) *listenerv3.Listener {
 	chain := mesh.Chain{Name: "http", Routes: "routes"}
 	if w.secret != nil {
-		chain.Secrets = []string{w.secret.Name}
+		chain.Secrets, chain.Clients = []string{w.secret.Name}, w.clients
 	}
 	l := envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: port, Chains: []mesh.Chain{chain}})
 	config := envoy.RouteConfiguration("routes")

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -14,10 +15,17 @@ import (
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// authoritiesKey is that of a ConfigMap under which Gateway API has authorities.
+// authoritiesKey is that of a ConfigMap under which Gateway API has authorities, and cert-manager
+// those of a Secret.
 const authoritiesKey = "ca.crt"
 
-// authorities are those of a ConfigMap.
+// What authorities are read from.
+const (
+	kindConfigMap = "ConfigMap"
+	kindSecret    = "Secret"
+)
+
+// authorities are those of a ConfigMap or a Secret.
 type authorities struct {
 	PEM     []byte // each certificate once more, and nothing else
 	Problem string // why there are none
@@ -97,11 +105,11 @@ func (m *Mesh) trusted(q *incr.Query, p *gwv1.BackendTLSPolicy) (all []byte, ref
 	var problems []Verdict
 	for i, ref := range v.CACertificateRefs {
 		field := fmt.Sprintf("spec.validation.caCertificateRefs[%d]", i)
-		if ref.Group != "" || ref.Kind != "ConfigMap" {
+		if ref.Group != "" || ref.Kind != kindConfigMap {
 			problems = append(problems, wrong(gwv1.BackendTLSPolicyReasonInvalidKind, "%s names a %s of group %q: only a ConfigMap of the core group is read", field, ref.Kind, ref.Group))
 			continue
 		}
-		found := m.authorities.Get(q, key(p.Namespace, string(ref.Name)))
+		found := m.authorities.Get(q, authoritiesIn(kindConfigMap, key(p.Namespace, string(ref.Name))))
 		if found.Problem != "" {
 			problems = append(problems, wrong(gwv1.BackendTLSPolicyReasonInvalidCACertificateRef, "%s: %s", field, found.Problem))
 		}
@@ -113,29 +121,54 @@ func (m *Mesh) trusted(q *incr.Query, p *gwv1.BackendTLSPolicy) (all []byte, ref
 	return all, refs, none
 }
 
-// readAuthorities reads those of a ConfigMap. They are written anew, for Envoy would refuse what else a
-// file may hold.
-func (m *Mesh) readAuthorities(q *incr.Query, k string) authorities {
-	cm, ok := m.ConfigMaps.Get(q, k)
-	if !ok {
-		return authorities{Problem: fmt.Sprintf("ConfigMap %s does not exist: create it, or name another", k)}
-	}
-	text, ok := cm.Data[authoritiesKey]
-	if !ok {
-		return authorities{Problem: fmt.Sprintf("ConfigMap %s has no data[%q]: put the authorities there, in PEM", k, authoritiesKey)}
+// authoritiesIn names what holds authorities.
+func authoritiesIn(kind, k string) string { return kind + " " + k }
+
+// readAuthorities reads those of a ConfigMap or a Secret, by authoritiesIn. They are written anew, for
+// Envoy would refuse what else a file may hold.
+func (m *Mesh) readAuthorities(q *incr.Query, in string) authorities {
+	text, problem := m.authoritiesText(q, in)
+	if problem != "" {
+		return authorities{Problem: problem}
 	}
 	var out bytes.Buffer
-	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return authorities{Problem: fmt.Sprintf("ConfigMap %s: data[%q] holds what is no certificate: %v", k, authoritiesKey, err)}
+			return authorities{Problem: fmt.Sprintf("%s: data[%q] holds what is no certificate: %v", in, authoritiesKey, err)}
 		}
 		_ = pem.Encode(&out, &pem.Block{Type: block.Type, Bytes: block.Bytes}) // a Buffer takes all
 	}
 	if out.Len() == 0 {
-		return authorities{Problem: fmt.Sprintf("ConfigMap %s: data[%q] holds no certificate in PEM", k, authoritiesKey)}
+		return authorities{Problem: fmt.Sprintf("%s: data[%q] holds no certificate in PEM", in, authoritiesKey)}
 	}
 	return authorities{PEM: out.Bytes()}
+}
+
+// authoritiesText is what a ConfigMap or a Secret has under the authoritiesKey. Of Secrets only those
+// of type kubernetes.io/tls are watched.
+func (m *Mesh) authoritiesText(q *incr.Query, in string) (text []byte, problem string) {
+	kind, k, _ := strings.Cut(in, " ")
+	var has bool
+	if kind == kindSecret {
+		s, ok := m.Secrets.Get(q, k)
+		if !ok || s.Type != corev1.SecretTypeTLS {
+			return nil, fmt.Sprintf("there is no Secret %s of type %q: create it, or name a ConfigMap", k, corev1.SecretTypeTLS)
+		}
+		text, has = s.Data[authoritiesKey]
+	} else {
+		cm, ok := m.ConfigMaps.Get(q, k)
+		if !ok {
+			return nil, fmt.Sprintf("ConfigMap %s does not exist: create it, or name another", k)
+		}
+		var data string
+		data, has = cm.Data[authoritiesKey]
+		text = []byte(data)
+	}
+	if !has {
+		return nil, fmt.Sprintf("%s has no data[%q]: put the authorities there, in PEM", in, authoritiesKey)
+	}
+	return text, ""
 }

@@ -79,8 +79,10 @@ func (m *Mesh) GatewayStatus(q *incr.Query, k string) *gwv1.GatewayStatus {
 	st.Conditions = append(st.Conditions,
 		accepted,
 		holds(gwv1.GatewayConditionProgrammed, g.Generation, first(g.Problem.as(gwv1.GatewayReasonInvalid), unusable(usable), pending, m.available(q, g.Gateway)), gwv1.GatewayReasonProgrammed, "The proxies serve this Gateway."))
-	if c := issuance(g); c != nil {
-		st.Conditions = append(st.Conditions, *c)
+	for _, c := range []*metav1.Condition{issuance(g), insecure(g.Gateway)} {
+		if c != nil {
+			st.Conditions = append(st.Conditions, *c)
+		}
 	}
 	slices.SortFunc(st.Conditions, byType)
 	return st

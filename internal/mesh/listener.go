@@ -18,6 +18,7 @@ type listener struct {
 	Conflict Verdict               // Conflicted=True
 	Broken   Verdict               // ResolvedRefs=False
 	Secrets  []string              // names of the certificates
+	Clients  *ClientTLS            // what clients prove; nil: nothing
 }
 
 // served says whether traffic reaches the listener.
@@ -71,6 +72,10 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) li
 	if l.ends() {
 		secrets, problem := m.certificates(q, gw, spec)
 		l.Secrets, l.Broken = secrets, first(problem, l.Broken)
+	}
+	if l.https() {
+		clients, refs, none := m.clients(q, gw, spec)
+		l.Clients, l.Refused, l.Broken = clients, none, join([]Verdict{l.Broken, refs})
 	}
 	return l
 }

@@ -65,7 +65,7 @@ type Mesh struct {
 	GatewayAccounts *incr.View[string, string]
 
 	// backendPoliciesOn are the BackendTLSPolicies about a Service, by its key, sentBy the routes whose
-	// Gateways send to it; authorities are what a ConfigMap holds.
+	// Gateways send to it; authorities are those of a ConfigMap or a Secret, by authoritiesIn.
 	backendPoliciesOn *incr.Index[string, string]
 	sentBy            *incr.View[string, string]
 	authorities       *incr.Memo[string, authorities]

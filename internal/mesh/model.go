@@ -30,10 +30,17 @@ type Chain struct {
 	Hostname string   // SNI to match: exact, "*.example.com", or "" for any
 	Routes   string   // name of the RouteConfiguration, itself served by RDS; "": bytes go to Backends
 	Secrets  []string // SDS names of the certificates; none: plaintext, or TLS that is passed through
+	Clients  *ClientTLS
 	// Backends receive the connections of a TLSRoute; what falls to Unresolved, a share in weight, is
 	// closed, and so is everything where there is neither.
 	Backends   []Backend
 	Unresolved uint32
+}
+
+// ClientTLS is how the clients of a Chain that ends TLS prove who they are; nil: they are not asked.
+type ClientTLS struct {
+	Authorities []byte // that verify their certificates, in PEM
+	Required    bool   // false: they get in with any certificate, or without one
 }
 
 // TLS says whether a chain is for connections over TLS.

@@ -197,7 +197,7 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 		case l.bytes():
 			out.Chains = append(out.Chains, m.passed(q, g, l)...)
 		case l.https():
-			out.Chains = append(out.Chains, Chain{Name: string(l.Name), Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets})
+			out.Chains = append(out.Chains, Chain{Name: string(l.Name), Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets, Clients: l.Clients})
 		default:
 			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk)}}
 		}
