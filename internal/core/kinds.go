@@ -35,12 +35,12 @@ var kinds = map[mesh.Kind]struct {
 	}},
 }
 
-func buildCluster(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
+func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
 	switch {
 	case strings.HasPrefix(name, mesh.DirectPrefix):
 		return envoy.DirectCluster(m.Direct(q, name))
 	case strings.HasPrefix(name, "service/"):
-		return envoy.Cluster(m.Cluster(q, name))
+		return envoy.Cluster(m.Cluster(q, name, variant))
 	}
 	return envoy.FixedCluster(name)
 }

@@ -74,14 +74,15 @@ func (h chance) object() string {
 	return fmt.Sprintf("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weft%s}\nspec: {controllerName: mesh.weft.dev/gateway-controller}", gone)
 }
 
-// gatewayTLS is what a Gateway asks of its clients.
+// gatewayTLS is what a Gateway asks of its clients, and shows to backends.
 func (h chance) gatewayTLS() string {
 	validation := func() string {
 		return fmt.Sprintf("validation: {mode: %s, caCertificateRefs: [{kind: %s, name: %s, namespace: %s}]}",
 			h.of("AllowValidOnly", "AllowInsecureFallback"), h.of("ConfigMap", "ConfigMap", "Secret", "Service"), h.of("x", "u", "z"), h.of("a", "b"))
 	}
-	return h.of("", ", tls: {frontend: {default: {"+validation()+"}}}",
-		", tls: {frontend: {default: {}, perPort: [{port: 443, tls: {"+validation()+"}}]}}")
+	frontend := h.of("frontend: {default: {"+validation()+"}}", "frontend: {default: {}, perPort: [{port: 443, tls: {"+validation()+"}}]}")
+	backend := fmt.Sprintf("backend: {clientCertificateRef: {kind: %s, name: %s, namespace: %s}}", h.of("Secret", "Secret", "Secret", "ConfigMap"), h.of("x", "u", "z"), h.of("a", "b"))
+	return h.of("", ", tls: {"+frontend+"}", ", tls: {"+backend+"}", ", tls: {"+frontend+", "+backend+"}")
 }
 
 // keyPair is the data of a Secret: that of a story, for keys made here would differ from run to run.

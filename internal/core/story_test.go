@@ -237,6 +237,9 @@ func backendText(config map[string]any) any {
 	}
 	out["names"] = names
 	out["authorities"] = authoritiesIn(validation)
+	if shown, _ := common["tlsCertificateSdsSecretConfigs"].([]any); len(shown) > 0 {
+		out["shows"] = shown[0].(map[string]any)["name"]
+	}
 	return out
 }
 

@@ -21,22 +21,23 @@ func backendSocket(c mesh.Cluster) *corev3.TransportSocket {
 			names = append(names, &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_DNS, Matcher: exactly(string(n.Hostname))})
 		}
 	}
+	common := &tlsv3.CommonTlsContext{
+		TlsParams: &tlsv3.TlsParameters{
+			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
+			TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
+		},
+		AlpnProtocols: spokenInside(c.Protocol),
+		ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
+			TrustedCa:                 inline(c.TLS.Authorities),
+			MatchTypedSubjectAltNames: names,
+		}},
+	}
+	if c.TLS.Certificate != "" {
+		common.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{{Name: c.TLS.Certificate, SdsConfig: ads()}}
+	}
 	return &corev3.TransportSocket{
-		Name: tlsSocketName,
-		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(&tlsv3.UpstreamTlsContext{
-			Sni: c.TLS.SNI,
-			CommonTlsContext: &tlsv3.CommonTlsContext{
-				TlsParams: &tlsv3.TlsParameters{
-					TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
-					TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
-				},
-				AlpnProtocols: spokenInside(c.Protocol),
-				ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
-					TrustedCa:                 inline(c.TLS.Authorities),
-					MatchTypedSubjectAltNames: names,
-				}},
-			},
-		})},
+		Name:       tlsSocketName,
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(&tlsv3.UpstreamTlsContext{Sni: c.TLS.SNI, CommonTlsContext: common})},
 	}
 }
 

@@ -108,6 +108,8 @@ func TestResources(t *testing.T) {
 			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}, Authorities: storedAuthority(t)}}),
 		"cluster-backend-tls-http2": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/443/h2/backend-tls", Endpoints: "service/shop/pay/443", Protocol: mesh.HTTP2,
 			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("other.internal"), uri("spiffe://shop.test/pay")}, Authorities: storedAuthority(t)}}),
+		"cluster-backend-tls-certificate": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/445/backend-tls", Endpoints: "service/shop/pay/445", Protocol: mesh.HTTP1,
+			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}, Authorities: storedAuthority(t), Certificate: "secret/shop/client"}}),
 		"cluster-backend-tls-none": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/444/backend-tls", Endpoints: "service/shop/pay/444", Protocol: mesh.HTTP1,
 			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}}}),
 		"cluster-tls":         envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/443/tls", Endpoints: "service/shop/cart/443", Protocol: mesh.TLS}),

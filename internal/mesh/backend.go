@@ -97,8 +97,9 @@ func protocolOf(p corev1.ServicePort) (Protocol, bool) {
 	return HTTP1, true
 }
 
-// Cluster is a cluster by its name.
-func (m *Mesh) Cluster(q *incr.Query, name string) Cluster {
+// Cluster is a cluster by its name, as it is for Gateways that show a certificate to apps; "": the
+// ordinary one.
+func (m *Mesh) Cluster(q *incr.Query, name, certificate string) Cluster {
 	at := parseCluster(name)
 	out := Cluster{Name: name, Endpoints: at.endpoints(), Protocol: cmp.Or(at.protocol, HTTP1), OwnRetries: at.ownRetries}
 	if at.backendTLS {
@@ -113,6 +114,7 @@ func (m *Mesh) Cluster(q *incr.Query, name string) Cluster {
 	}
 	if at.backendTLS {
 		out.TLS = m.backendTLS(q, at.service, port)
+		out.TLS.Certificate = certificate
 		return out
 	}
 	out.Peers = peersOf(m.addressesOf(q, svc, port.Name).all())

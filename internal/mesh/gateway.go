@@ -15,6 +15,8 @@ type gateway struct {
 	*gwv1.Gateway // nil: not Weft's
 	Problem       Verdict
 	Listeners     []listener
+	Certificate   string  // the name of the one that it shows to backends; empty: none
+	Broken        Verdict // what is wrong with the reference to that
 }
 
 // gateway resolves the listeners of a Gateway.
@@ -24,6 +26,7 @@ func (m *Mesh) gateway(q *incr.Query, k string) gateway {
 		return gateway{}
 	}
 	g := gateway{Gateway: gw, Problem: m.gatewayProblem(q, gw)}
+	g.Certificate, g.Broken = m.clientCertificate(q, gw)
 	for i := range gw.Spec.Listeners {
 		g.Listeners = append(g.Listeners, m.listener(q, gw, &gw.Spec.Listeners[i]))
 	}
@@ -79,7 +82,7 @@ func (m *Mesh) GatewayStatus(q *incr.Query, k string) *gwv1.GatewayStatus {
 	st.Conditions = append(st.Conditions,
 		accepted,
 		holds(gwv1.GatewayConditionProgrammed, g.Generation, first(g.Problem.as(gwv1.GatewayReasonInvalid), unusable(usable), pending, m.available(q, g.Gateway)), gwv1.GatewayReasonProgrammed, "The proxies serve this Gateway."))
-	for _, c := range []*metav1.Condition{issuance(g), insecure(g.Gateway)} {
+	for _, c := range []*metav1.Condition{issuance(g), insecure(g.Gateway), resolvedRefs(g)} {
 		if c != nil {
 			st.Conditions = append(st.Conditions, *c)
 		}

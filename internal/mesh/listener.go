@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,7 +112,7 @@ func (m *Mesh) certificates(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener) (
 	var names []string
 	var problems []Verdict
 	for i, ref := range l.TLS.CertificateRefs {
-		name, problem := m.certificate(q, gw, l, i, ref)
+		name, problem := m.certificate(q, gw, ref, fmt.Sprintf("listener %s: tls.certificateRefs[%d]", l.Name, i), string(gwv1.ListenerReasonInvalidCertificateRef))
 		if name != "" {
 			names = append(names, name)
 		}
@@ -123,23 +124,25 @@ func (m *Mesh) certificates(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener) (
 	return names, join(problems)
 }
 
-func (m *Mesh) certificate(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener, i int, ref gwv1.SecretObjectReference) (string, Verdict) {
+// certificate is the name of the Secret that one of a Gateway's references names; "" if there is none to
+// show. Invalid is the reason then, where the reference is permitted.
+func (m *Mesh) certificate(q *incr.Query, gw *gwv1.Gateway, ref gwv1.SecretObjectReference, field, invalid string) (string, Verdict) {
 	if (ref.Group != nil && *ref.Group != "") || (ref.Kind != nil && *ref.Kind != "Secret") {
-		return "", wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.certificateRefs[%d]: only a Secret of the core group can be named", l.Name, i)
+		return "", wrong(invalid, "%s: only a Secret of the core group can be named", field)
 	}
 	namespace := gw.Namespace
 	if ref.Namespace != nil {
 		namespace = string(*ref.Namespace)
 	}
 	if namespace != gw.Namespace && !m.granted(q, "Gateway", gw.Namespace, "Secret", namespace, string(ref.Name)) {
-		return "", wrong(gwv1.ListenerReasonRefNotPermitted, "listener %s: tls.certificateRefs[%d]: no ReferenceGrant in namespace %s lets Gateways of %s use Secret %s", l.Name, i, namespace, gw.Namespace, ref.Name)
+		return "", wrong(gwv1.ListenerReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets Gateways of %s use Secret %s", field, namespace, gw.Namespace, ref.Name)
 	}
 	k := key(namespace, string(ref.Name))
 	pair := m.secrets.Get(q, k)
 	if pair.problem.OK() {
 		return secretName(k), Verdict{}
 	}
-	problem := wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.certificateRefs[%d]: %s", l.Name, i, pair.problem.Message)
+	problem := wrong(invalid, "%s: %s", field, pair.problem.Message)
 	if m.servedBefore(q, k) {
 		problem.Message += "; the last certificate that was usable stays in force"
 		return secretName(k), problem

@@ -137,6 +137,7 @@ type BackendTLS struct {
 	SNI         string
 	Names       []gwv1.SubjectAltName // of which their certificates must have one, at least one
 	Authorities []byte                // by which these are verified, in PEM
+	Certificate string                // SDS name of the one that is shown to them; empty: none
 }
 
 // Peers are the endpoints of a Cluster that are in the mesh.

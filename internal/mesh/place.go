@@ -104,9 +104,15 @@ func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 	return slices.Compact(out)
 }
 
-// clusterWants are a cluster and its endpoints.
-func clusterWants(scope, cluster string) []string {
-	return []string{want(scope, KindCluster, cluster), want(scope, KindEndpoints, parseCluster(cluster).endpoints())}
+// clusterWants are a cluster and its endpoints; of one with TLS to apps, the variant that shows them a
+// Gateway's certificate, if it has one.
+func clusterWants(scope, cluster, certificate string) []string {
+	at := parseCluster(cluster)
+	out := []string{want(scope, KindEndpoints, at.endpoints())}
+	if !at.backendTLS || certificate == "" {
+		return append(out, want(scope, KindCluster, cluster))
+	}
+	return append(out, Want{scope, KindCluster, cluster, certificate}.Key(), want(scope, KindSecret, certificate))
 }
 
 // gatewayRouteWants are what the Gateways need that a route was given to.
@@ -127,10 +133,10 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 			}
 		}
 		for _, c := range clusters {
-			out = append(out, clusterWants(scope, c)...)
+			out = append(out, clusterWants(scope, c, g.Certificate)...)
 			if ofTLS(k) {
-				out = append(out, clusterWants(scope, m.unwrapped(q, c))...)
-				out = append(out, clusterWants(scope, m.wrapped(q, c))...)
+				out = append(out, clusterWants(scope, m.unwrapped(q, c), g.Certificate)...)
+				out = append(out, clusterWants(scope, m.wrapped(q, c), g.Certificate)...)
 			}
 		}
 	}

@@ -194,7 +194,7 @@ func TestClusterNames(t *testing.T) {
 		OwnRetries(OverHTTP2(clusterName("shop", "cart", 80))): {Protocol: HTTP2, OwnRetries: true},
 	} {
 		want.Name, want.Endpoints = name, "service/shop/cart/80"
-		if got := w.Cluster(nil, name); !reflect.DeepEqual(got, want) {
+		if got := w.Cluster(nil, name, ""); !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	}
