@@ -66,13 +66,19 @@ func (p *Proxies) keep(ctx context.Context, in gateway.Input) error {
 	if problem != "" {
 		return nil
 	}
+	var refused []error // which keeps nothing else from changing
 	for _, wanted := range objects {
-		if err := p.ensure(ctx, in.Gateway, wanted); err != nil {
+		err := p.ensure(ctx, in.Gateway, wanted)
+		if err != nil && !isRefusal(err) {
 			return err
 		}
+		refused = append(refused, err)
 	}
-	return p.prune(ctx, in.Gateway, objects)
+	return errors.Join(append(refused, p.prune(ctx, in.Gateway, objects))...)
 }
+
+// isRefusal tells whether the API server read what it was given and does not want it.
+func isRefusal(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) }
 
 // ensure applies one object, unless something that is not this Gateway's has its name.
 func (p *Proxies) ensure(ctx context.Context, g *gwv1.Gateway, wanted *unstructured.Unstructured) error {
@@ -85,7 +91,7 @@ func (p *Proxies) ensure(ctx context.Context, g *gwv1.Gateway, wanted *unstructu
 		return fmt.Errorf("%s %s/%s is not Gateway %s's", wanted.GetKind(), g.Namespace, wanted.GetName(), g.Name)
 	}
 	err = applyOver(ctx, p.Client, live, wanted)
-	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+	if isRefusal(err) {
 		p.warn(g, "ApplyRefused", "The API server refuses what this Gateway needs: %v", err)
 	}
 	return err

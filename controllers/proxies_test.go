@@ -227,6 +227,20 @@ func TestProxies(t *testing.T) {
 	s.change(g, func() { g.Spec.Listeners = g.Spec.Listeners[1:] })
 	s.waitFor(svc, func() bool { return len(svc.Spec.Ports) == 1 && svc.Spec.Ports[0].Port == 8080 })
 
+	t.Log("An address is asked for, and no longer.")
+	s.change(g, func() { g.Spec.Addresses = []gwv1.GatewaySpecAddress{{Value: "192.0.2.7"}} })
+	s.waitFor(svc, func() bool {
+		return svc.Spec.LoadBalancerIP == "192.0.2.7" && *svc.Spec.IPFamilyPolicy == corev1.IPFamilyPolicySingleStack
+	})
+	s.change(g, func() { g.Spec.Addresses = nil })
+	s.waitFor(svc, func() bool {
+		return svc.Spec.LoadBalancerIP == "" && *svc.Spec.IPFamilyPolicy == corev1.IPFamilyPolicyPreferDualStack
+	})
+
+	t.Log("One of a family that the cluster does not have is told of, and keeps nothing else from changing.")
+	s.change(g, func() { g.Spec.Addresses = []gwv1.GatewaySpecAddress{{Value: "2001:db8::7"}} })
+	s.waitEvent("ApplyRefused", "IPv6")
+
 	t.Log("A new authority joins the old one, which is still valid.")
 	s.serving(second)
 	s.waitFor(cm, func() bool { return cm.Data["ca.crt"] == string(second)+string(first) })

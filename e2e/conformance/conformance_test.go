@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	upstream "sigs.k8s.io/gateway-api/conformance"
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
@@ -32,8 +33,19 @@ func TestGatewayHTTP(t *testing.T) {
 	options := defaults(t, s)
 	options.GatewayClassName = stage.GatewayClass
 	options.ConformanceProfiles = []suite.ConformanceProfileName{suite.GatewayHTTPConformanceProfileName, suite.GatewayTLSConformanceProfileName}
+	if s.Local {
+		options.UsableNetworkAddresses, options.UnusableNetworkAddresses = localAddress, foreignAddress
+	}
 	run(t, s, options)
 }
+
+// What GatewayStaticAddresses asks for on the local cluster: one of the last that its load balancer gives by
+// itself, and one that is nobody's (RFC 5737). For another cluster they are -usable-address and
+// -unusable-address.
+var (
+	localAddress   = []gwv1.GatewaySpecAddress{{Type: new(gwv1.IPAddressType), Value: "10.242.0.250"}}
+	foreignAddress = []gwv1.GatewaySpecAddress{{Type: new(gwv1.IPAddressType), Value: "192.0.2.1"}}
+)
 
 // defaults are the suite's own, with its flags, for the stage.
 func defaults(t *testing.T, s *stage.Stage) suite.ConformanceOptions {

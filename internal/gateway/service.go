@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -23,14 +24,18 @@ func serviceAccount(g *gwv1.Gateway) *corev1.ServiceAccount {
 // service asks for a load balancer. Envoy listens on the Gateway's own ports, so that each port of
 // the Service leads to the same one of the pods.
 func service(g *gwv1.Gateway, ports []corev1.ServicePort) *corev1.Service {
-	policy := corev1.IPFamilyPolicyPreferDualStack
+	policy, families := corev1.IPFamilyPolicyPreferDualStack, requestedFamily(g)
+	if families != nil {
+		policy = corev1.IPFamilyPolicySingleStack
+	}
 	return &corev1.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
 		ObjectMeta: meta(g),
 		Spec: corev1.ServiceSpec{
 			Type:           corev1.ServiceTypeLoadBalancer,
 			IPFamilyPolicy: &policy,
-			LoadBalancerIP: requestedIP(g),
+			IPFamilies:     families,
+			LoadBalancerIP: RequestedIP(g),
 			Selector:       Selector(g),
 			Ports:          ports,
 		},
@@ -63,14 +68,40 @@ func servicePorts(g *gwv1.Gateway) (ports []corev1.ServicePort) {
 	return ports
 }
 
-// requestedIP is the address to ask for: the API of Services has room for one.
-func requestedIP(g *gwv1.Gateway) string {
+// RequestedIP is the address that a Gateway's Service asks for: the API of Services has room for one, the
+// first that the Gateway names. Empty: any.
+func RequestedIP(g *gwv1.Gateway) string {
 	for _, a := range g.Spec.Addresses {
-		if a.Type == nil || *a.Type == gwv1.IPAddressType {
+		if isIP(a) && a.Value != "" {
 			return a.Value
 		}
 	}
 	return ""
+}
+
+func isIP(a gwv1.GatewaySpecAddress) bool { return a.Type == nil || *a.Type == gwv1.IPAddressType }
+
+// requestedFamily is that of all addresses that a Gateway asks for, none of any value among them: it shall
+// have no other, and load balancers give no address of one family to a Service of two. Nil: any.
+func requestedFamily(g *gwv1.Gateway) (families []corev1.IPFamily) {
+	for _, a := range g.Spec.Addresses {
+		if !isIP(a) {
+			continue
+		}
+		ip, err := netip.ParseAddr(a.Value)
+		if err != nil {
+			return nil
+		}
+		family := corev1.IPv6Protocol
+		if ip.Is4() {
+			family = corev1.IPv4Protocol
+		}
+		if len(families) > 0 && families[0] != family {
+			return nil
+		}
+		families = []corev1.IPFamily{family}
+	}
+	return families
 }
 
 func disruptionBudget(g *gwv1.Gateway) *policyv1.PodDisruptionBudget {

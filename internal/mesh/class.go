@@ -24,6 +24,7 @@ var SupportedFeatures = []features.FeatureName{
 	features.SupportGatewayInfrastructure,
 	features.SupportGatewayPort8080,
 	features.SupportGatewayHTTPListenerIsolation,
+	features.SupportGatewayStaticAddresses,
 	features.SupportHTTPRoute,
 	features.SupportHTTPRouteBackendProtocolH2C,
 	features.SupportHTTPRouteBackendProtocolWebSocket,

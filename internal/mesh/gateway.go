@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -140,15 +141,28 @@ func (m *Mesh) addresses(q *incr.Query, gw *gwv1.Gateway) ([]gwv1.GatewayStatusA
 			}
 		}
 	}
+	if missing := notGiven(gw, out); !missing.OK() {
+		return out, missing
+	}
 	if len(out) == 0 {
 		return nil, wrong(gwv1.GatewayReasonAddressNotAssigned, "Service %s/%s has no load balancer address yet.", gw.Namespace, proxies.Name(gw))
 	}
-	for i, want := range gw.Spec.Addresses {
-		if want.Value != "" && !slices.ContainsFunc(out, func(a gwv1.GatewayStatusAddress) bool { return a.Value == want.Value }) {
-			return out, wrong(gwv1.GatewayReasonAddressNotUsable, "spec.addresses[%d]: %s was not given to Service %s/%s: ask for one that its load balancer owns", i, want.Value, gw.Namespace, proxies.Name(gw))
-		}
-	}
 	return out, Verdict{}
+}
+
+// notGiven is the first address that a Gateway asks for and was not given.
+func notGiven(gw *gwv1.Gateway, given []gwv1.GatewayStatusAddress) Verdict {
+	for i, want := range gw.Spec.Addresses {
+		if want.Value == "" || slices.ContainsFunc(given, func(a gwv1.GatewayStatusAddress) bool { return a.Value == want.Value }) {
+			continue
+		}
+		remedy := "ask for one that its load balancer owns and nobody else has"
+		if asked := proxies.RequestedIP(gw); want.Value != asked {
+			remedy = fmt.Sprintf("a Service can ask for one address only, which is %s: remove this one, or tell the load balancer of it by spec.infrastructure.annotations", asked)
+		}
+		return wrong(gwv1.GatewayReasonAddressNotUsable, "spec.addresses[%d]: %s was not given to Service %s/%s: %s", i, want.Value, gw.Namespace, proxies.Name(gw), remedy)
+	}
+	return Verdict{}
 }
 
 // available says whether a proxy of the Gateway is ready, which it is once it has its listeners.

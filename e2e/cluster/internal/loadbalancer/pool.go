@@ -116,11 +116,13 @@ func (p *Pool) allocate(service *corev1.Service) (int, error) {
 	held, holds := p.held[service.UID]
 	if wish := service.Spec.LoadBalancerIP; wish != "" {
 		index, ok := p.index(wish)
+		if ok && holds && held == index {
+			return index, nil
+		}
+		delete(p.held, service.UID) // it does not want that any more
 		switch {
 		case !ok:
 			return 0, fmt.Errorf("spec.loadBalancerIP %s is outside the pools %s and %s", wish, p.v4, p.v6)
-		case holds && held == index:
-			return index, nil
 		case p.taken(index):
 			return 0, fmt.Errorf("spec.loadBalancerIP %s is in use by another Service", wish)
 		}

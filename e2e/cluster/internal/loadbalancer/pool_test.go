@@ -141,6 +141,33 @@ func TestPlanHonoursRequestedAddress(t *testing.T) {
 	}
 }
 
+// A Service that asks for one address after another has none while it asks for what it cannot get, and
+// what it had is free.
+func TestPlanFollowsTheWish(t *testing.T) {
+	pool := newPool(t)
+	a, b := service("a", corev1.IPv4Protocol), service("b", corev1.IPv4Protocol)
+	for _, tt := range []struct{ wish, want, other string }{
+		{"", "10.242.0.1", ""},
+		{"192.0.2.1", "", "10.242.0.1"},
+		{"10.242.0.1", "", "10.242.0.1"},
+		{"10.242.0.5", "10.242.0.5", "10.242.0.5"},
+		{"10.242.0.6", "10.242.0.6", "10.242.0.5"},
+	} {
+		a.Spec.LoadBalancerIP, b.Spec.LoadBalancerIP = tt.wish, tt.other
+		services := []*corev1.Service{a}
+		if tt.other != "" {
+			services = append(services, b)
+		}
+		settle(pool, services...)
+		if tt.want == "" {
+			wantAddresses(t, a)
+		} else {
+			wantAddresses(t, a, tt.want)
+		}
+	}
+	wantAddresses(t, b, "10.242.0.5")
+}
+
 func TestPlanSaysWhenThePoolIsEmpty(t *testing.T) {
 	pool := newPool(t)
 	var services []*corev1.Service
