@@ -15,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/consts"
+
+	"github.com/weft-mesh/weft/internal/cluster"
 )
 
 // Part is a set of kinds that another project installs and Weft stands on.
@@ -53,7 +55,7 @@ var (
 // Served is what the API server served at one moment.
 type Served struct {
 	kinds   map[schema.GroupVersionKind]bool
-	bundles map[string]string // group → the version of the project that its CRDs name
+	bundles map[string]cluster.Bundle // by group
 }
 
 // Found is what there is of a Part.
@@ -65,7 +67,7 @@ type Found struct {
 
 // Find tells what there is of p.
 func (s Served) Find(p Part) Found {
-	found := Found{Part: p, Bundle: s.bundles[p.Version.Group]}
+	found := Found{Part: p, Bundle: s.bundles[p.Version.Group].Version}
 	for plural, kind := range p.Resources {
 		if !s.kinds[p.Version.WithKind(kind)] {
 			found.Missing = append(found.Missing, plural+"."+p.Version.Group)
@@ -103,7 +105,7 @@ type Availability struct {
 // Look asks the API server. settled is false while a CRD is there whose kind is not served, as
 // is so for a moment after it is created.
 func (a Availability) Look(ctx context.Context) (served Served, settled bool, err error) {
-	served = Served{kinds: map[schema.GroupVersionKind]bool{}, bundles: map[string]string{}}
+	served = Served{kinds: map[schema.GroupVersionKind]bool{}, bundles: map[string]cluster.Bundle{}}
 	for _, gv := range a.Versions {
 		list, err := a.Discovery.ServerResourcesForGroupVersionWithContext(ctx, gv.String())
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -130,7 +132,14 @@ func (a Availability) readCRDs(ctx context.Context, served Served) (settled bool
 		plural, group, _ := strings.Cut(crd.Name, ".")
 		for _, p := range []Part{GatewayAPI, CertManager} {
 			if kind := cmp.Or(p.Resources[plural], p.Optional[plural]); kind != "" && group == p.Version.Group {
-				served.bundles[group] = cmp.Or(crd.Annotations[consts.BundleVersionAnnotation], crd.Labels["app.kubernetes.io/version"])
+				bundle := cluster.Bundle{
+					Version: cmp.Or(crd.Annotations[consts.BundleVersionAnnotation], crd.Labels["app.kubernetes.io/version"]),
+					Channel: crd.Annotations[consts.ChannelAnnotation],
+				}
+				if before, is := served.bundles[group]; is && before.Channel != bundle.Channel {
+					bundle.Channel = ""
+				}
+				served.bundles[group] = bundle
 				settled = settled && served.kinds[p.Version.WithKind(kind)]
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,11 +26,12 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
 func TestFoundNamesWhatIsMissing(t *testing.T) {
-	served := Served{bundles: map[string]string{gwv1.GroupName: "v1.2.0"}}
+	served := Served{bundles: map[string]cluster.Bundle{gwv1.GroupName: {Version: "v1.2.0"}}}
 	served.kinds = map[schema.GroupVersionKind]bool{
 		gatewayVersion.WithKind("GatewayClass"): true,
 		gatewayVersion.WithKind("Gateway"):      true,
@@ -198,7 +200,7 @@ func TestPartsAppearInAnyOrder(t *testing.T) {
 		i.await(v1alpha1.ConditionGatewayAPIAvailable, metav1.ConditionTrue, "Installed", "v1.6.3")
 		i.await(v1alpha1.ConditionReady, metav1.ConditionFalse, "CertManagerMissing", "install cert-manager")
 		i.awaitEvent("Mesh", "GatewayAPIInstalled")
-		i.awaitClass()
+		i.awaitClass(false)
 		installCertManager(t, i.config)
 		i.await(v1alpha1.ConditionReady, metav1.ConditionFalse, "CertificatePending", "weft-system/weft-")
 		i.awaitCertificates()
@@ -211,20 +213,21 @@ func TestPartsAppearInAnyOrder(t *testing.T) {
 		installCertManager(t, i.config)
 		i.awaitEvent("Namespace", "CertManagerInstalled")
 		i.awaitCertificates()
-		installGatewayAPI(t, i.config)
-		i.awaitClass()
+		install(t, i.config, "sigs.k8s.io/gateway-api", "config/crd/experimental")
+		i.awaitClass(true)
 		create(t, i.Client, &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}})
 		i.answerAll()
 	})
 }
 
-// awaitClass waits for Weft's GatewayClass, and for what the core says of it.
-func (i *installation) awaitClass() {
+// awaitClass waits for Weft's GatewayClass, and for what the core says of it by the CRDs' channel.
+func (i *installation) awaitClass(experimental bool) {
 	i.Helper()
 	var class gwv1.GatewayClass
 	eventually(i.T, "GatewayClass", func(ctx context.Context) bool {
 		err := i.Get(ctx, client.ObjectKey{Name: ClassName}, &class)
-		return err == nil && meta.IsStatusConditionTrue(class.Status.Conditions, "Accepted")
+		claims := slices.ContainsFunc(class.Status.SupportedFeatures, func(f gwv1.SupportedFeature) bool { return f.Name == "HTTPRouteRetry" })
+		return err == nil && meta.IsStatusConditionTrue(class.Status.Conditions, "Accepted") && claims == experimental
 	}, func() string { return fmt.Sprintf("%+v", class.Status) })
 }
 

@@ -230,8 +230,8 @@ func (s *Server) follow(ctx context.Context, crds <-chan struct{}, settled bool)
 
 // begin starts the feeds and controllers of what is served and was not before.
 func (s *Server) begin(ctx context.Context, served Served) error {
-	for group, version := range served.bundles {
-		cluster.Put(s.core.Inbox(), s.core.Tables().Bundles, group, version)
+	for group, bundle := range served.bundles {
+		cluster.Put(s.core.Inbox(), s.core.Tables().Bundles, group, bundle)
 	}
 	if err := s.feeds.start(ctx, served); err != nil {
 		return err
@@ -246,7 +246,7 @@ func (s *Server) begin(ctx context.Context, served Served) error {
 		if !served.Find(part).OK() || s.appeared[part.Name] {
 			continue
 		}
-		s.log.Info("Available", "part", part.Name, "version", served.bundles[part.Version.Group])
+		s.log.Info("Available", "part", part.Name, "version", served.bundles[part.Version.Group].Version)
 		s.appeared[part.Name] = true
 		if err := s.setup(ctx, part); err != nil {
 			return fmt.Errorf("set up what needs %s: %w", part.Name, err)

@@ -52,8 +52,8 @@ type Tables struct {
 	// Leaves are the certificates that the operator signed itself, by ServiceAccount.
 	Leaves *incr.Table[string, Leaf]
 
-	// Bundles are the versions that the CRDs of an API group name, by group.
-	Bundles *incr.Table[string, string]
+	// Bundles are what the CRDs of an API group say of themselves, by group.
+	Bundles *incr.Table[string, Bundle]
 
 	// Quarantines are the routes that a proxy refused, by kind/namespace/name: a fact learned from
 	// NACKs, not an object.
@@ -76,6 +76,12 @@ type Tables struct {
 	SlicesOf *incr.Index[string, string]
 	GrantsIn *incr.Index[string, string]
 	PodsAt   *incr.Index[string, string]
+}
+
+// Bundle is the release of a project that CRDs are of.
+type Bundle struct {
+	Version string // may be empty
+	Channel string // of Gateway API: standard or experimental; empty where the CRDs do not agree
 }
 
 // Quarantine says that a proxy refused what one generation of a route was translated to.
@@ -140,7 +146,7 @@ func NewTables() *Tables {
 		Leaves:             incr.NewTable[string](g, sameLeaf),
 		MeshPolicies:       incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
 		Holdings:           incr.NewTable[string](g, Holding.Same),
-		Bundles:            incr.NewTable[string](g, func(a, b string) bool { return a == b }),
+		Bundles:            incr.NewTable[string](g, func(a, b Bundle) bool { return a == b }),
 		Refusals:           incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 		Deployments:        incr.NewTable[string](g, sameAvailability),
 		GoodSecrets:        incr.NewTable[string](g, func(a, b struct{}) bool { return true }),

@@ -10,8 +10,8 @@ import (
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// SupportedFeatures are the features of Gateway API that Weft's gateways have, by the
-// names of the conformance suite.
+// SupportedFeatures are the features of Gateway API that Weft's gateways have whatever CRDs there are, by
+// the names of the conformance suite.
 var SupportedFeatures = []features.FeatureName{
 	features.SupportBackendTLSPolicy,
 	features.SupportBackendTLSPolicySANValidation,
@@ -31,6 +31,7 @@ var SupportedFeatures = []features.FeatureName{
 	features.SupportHTTPRouteBackendRequestHeaderModification,
 	features.SupportHTTPRouteBackendTimeout,
 	features.SupportHTTPRouteCORS,
+	features.SupportHTTPRouteDestinationPortMatching,
 	features.SupportHTTPRouteHostRewrite,
 	features.SupportHTTPRouteMethodMatching,
 	features.SupportHTTPRouteNamedRouteRule,
@@ -54,6 +55,13 @@ var SupportedFeatures = []features.FeatureName{
 	features.SupportTLSRouteModeTerminate,
 }
 
+// experimentalFeatures are those by fields that only the CRDs of the experimental channel have.
+var experimentalFeatures = []features.FeatureName{
+	features.SupportHTTPRouteRetry,
+	features.SupportHTTPRouteRetryBackendTimeout,
+	features.SupportHTTPRouteRetryConnectionError,
+}
+
 // ClassStatus is the status of a GatewayClass; nil when its controller is another.
 func (m *Mesh) ClassStatus(q *incr.Query, name string) *gwv1.GatewayClassStatus {
 	c, ok := m.GatewayClasses.Get(q, name)
@@ -65,17 +73,28 @@ func (m *Mesh) ClassStatus(q *incr.Query, name string) *gwv1.GatewayClassStatus 
 		holds(gwv1.GatewayClassConditionStatusAccepted, c.Generation, m.classProblem(q, c), gwv1.GatewayClassReasonAccepted, "Weft serves the Gateways of this class."))
 	st.Conditions = append(st.Conditions,
 		holds(gwv1.GatewayClassConditionStatusSupportedVersion, c.Generation, m.versionProblem(q), gwv1.GatewayClassReasonSupportedVersion, "The Gateway API CRDs are of a version that Weft was tested with."))
-	for _, f := range slices.Sorted(slices.Values(SupportedFeatures)) {
+	for _, f := range m.supported(q) {
 		st.SupportedFeatures = append(st.SupportedFeatures, gwv1.SupportedFeature{Name: gwv1.FeatureName(f)})
 	}
 	return st
+}
+
+// supported are the features that Weft's gateways have by the CRDs that there are, in order.
+func (m *Mesh) supported(q *incr.Query) []features.FeatureName {
+	all := slices.Clone(SupportedFeatures)
+	if bundle, _ := m.Bundles.Get(q, gwv1.GroupName); bundle.Channel == string(features.FeatureChannelExperimental) {
+		all = append(all, experimentalFeatures...)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // supportedVersion is the minor version of the Gateway API CRDs that Weft was tested with.
 const supportedVersion = "v1.6"
 
 func (m *Mesh) versionProblem(q *incr.Query) Verdict {
-	v, known := m.Bundles.Get(q, gwv1.GroupName)
+	bundle, known := m.Bundles.Get(q, gwv1.GroupName)
+	v := bundle.Version
 	if !known || v == supportedVersion || strings.HasPrefix(v, supportedVersion+".") {
 		return Verdict{}
 	}

@@ -1,0 +1,59 @@
+package envoy_test
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+// flaky answers a code to each request of one id, until it was asked so many times.
+func flaky() http.HandlerFunc {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	return func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		id := r.URL.Query().Get("id")
+		code, err := strconv.Atoi(r.URL.Query().Get("code"))
+		fails, err2 := strconv.Atoi(r.URL.Query().Get("fails"))
+		if asked[id]++; err != nil || err2 != nil {
+			code = http.StatusBadRequest
+		} else if asked[id] > fails {
+			code = http.StatusOK
+		}
+		w.Header().Set("Asked", strconv.Itoa(asked[id]))
+		w.WriteHeader(code)
+	}
+}
+
+// TestRetryCodes: the conformance suite's HTTPRouteRetry. A rule's retry repeats for the codes that it names
+// and as many times as it says, and the last answer is what the client gets.
+func TestRetryCodes(t *testing.T) {
+	t.Parallel()
+	proxy := world{endpoints: map[string][]mesh.Endpoint{"flaky": serve(t, flaky())}, hosts: host(t, `
+- matches: [{path: {value: /500-attempts-3}}]
+  retry: {codes: [500], attempts: 3}
+  backendRefs: [{name: flaky}]
+- matches: [{path: {value: /all-attempts-2}}]
+  retry: {codes: [500, 502, 503, 504], attempts: 2}
+  backendRefs: [{name: flaky}]
+`)}.start(t)
+	type test struct {
+		path                       string
+		code, fails, status, asked int
+	}
+	tests := []test{{"/500-attempts-3", 500, 2, 200, 3}, {"/500-attempts-3", 500, 4, 500, 4}, {"/500-attempts-3", 503, 2, 503, 1}}
+	for _, code := range []int{500, 502, 503, 504} {
+		tests = append(tests, test{"/all-attempts-2", code, 1, 200, 2}, test{"/all-attempts-2", code, 3, code, 3})
+	}
+	for i, tt := range tests {
+		response, _ := proxy.send(t, "GET", fmt.Sprintf("%s?id=%d&code=%d&fails=%d", tt.path, i, tt.code, tt.fails))
+		if response.StatusCode != tt.status || response.Header.Get("Asked") != strconv.Itoa(tt.asked) {
+			t.Errorf("%+v: %d after %s requests", tt, response.StatusCode, response.Header.Get("Asked"))
+		}
+	}
+}
