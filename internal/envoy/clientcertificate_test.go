@@ -76,12 +76,11 @@ func TestBackendClientCertificate(t *testing.T) {
 	if status, caller := calls(); status != http.StatusServiceUnavailable {
 		t.Errorf("without a certificate: %d, %s", status, caller)
 	}
-	commitTo(store, "web", pay("secret/shop/client"), secret("spiffe://shop.test/first"))
 	for _, id := range []string{"spiffe://shop.test/first", "spiffe://shop.test/second"} {
+		commitTo(store, "web", pay("secret/shop/client"), secret(id))
 		eventually(t, "the app knows "+id, func() bool {
 			status, caller := calls()
 			return status == http.StatusOK && caller == id
 		})
-		commitTo(store, "web", secret("spiffe://shop.test/second"))
 	}
 }

@@ -1,14 +1,22 @@
 package envoy_test
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/xds"
 )
 
 // shown makes a request over a connection of its own, with that certificate or, empty, with none. It
@@ -65,4 +73,56 @@ func TestFrontendTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFrontendTLSFollows: a client whose authority is trusted no longer is turned away, although its connection
+// is open.
+func TestFrontendTLSFollows(t *testing.T) {
+	t.Parallel()
+	const routes, cluster = "gateway/shop/web/443/https", "service/shop/cart/80"
+	operatorKey, served, store := keyPair(t, operatorName), keyPair(t, "shop.test"), xds.NewStore(nil)
+	at := operator(t, store, operatorKey, known{})
+	port := freePorts(t, 1)[0]
+	trusting := func(authorities []byte) map[string]proto.Message {
+		return map[string]proto.Message{"gateway/shop/web/443": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: port,
+			Chains: []mesh.Chain{{Name: "https", Routes: routes, Secrets: []string{served.Name}, Clients: &mesh.ClientTLS{Authorities: authorities, Required: true}}}})}
+	}
+	vhost := virtualHost(t, routes, "*", "[{backendRefs: [{name: "+cluster+"}]}]")
+	commitTo(store, "web", trusting(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})), map[string]proto.Message{
+		cluster:     envoy.Cluster(mesh.Cluster{Name: cluster, Protocol: mesh.HTTP1}),
+		routes:      envoy.RouteConfiguration(routes),
+		served.Name: envoy.Secret(served),
+	}, map[string]proto.Message{
+		cluster: envoy.Endpoints(mesh.Endpoints{Cluster: cluster, Addresses: echoes(t, cluster)[cluster]}),
+	}, map[string]proto.Message{vhost.Name(): envoy.VirtualHost(vhost)})
+	proxy := startSidecar(t, store, at, operatorKey, "web")
+	eventually(t, "the proxy is ready", proxy.isReady)
+
+	pair, err := tls.X509KeyPair(sign(t, certificate("spiffe://shop.test/client")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var connections atomic.Int32
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "shop.test", Certificates: []tls.Certificate{pair}},
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			connections.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}}
+	t.Cleanup(client.CloseIdleConnections)
+	ask := func() bool {
+		response, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d", port))
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		_, err = io.Copy(io.Discard, response.Body)
+		return err == nil && response.StatusCode == http.StatusOK
+	}
+	if !ask() || !ask() || connections.Load() != 1 {
+		t.Fatalf("the client does not get in, or not by one connection: %d", connections.Load())
+	}
+	commitTo(store, "web", trusting(storedAuthority(t)))
+	eventually(t, "the client is turned away", func() bool { return !ask() })
 }
