@@ -200,7 +200,8 @@ func TestPartsAppearInAnyOrder(t *testing.T) {
 		i.await(v1alpha1.ConditionGatewayAPIAvailable, metav1.ConditionTrue, "Installed", "v1.6.3")
 		i.await(v1alpha1.ConditionReady, metav1.ConditionFalse, "CertManagerMissing", "install cert-manager")
 		i.awaitEvent("Mesh", "GatewayAPIInstalled")
-		i.awaitClass(false)
+		i.awaitClass()
+		i.awaitRetries(false)
 		installCertManager(t, i.config)
 		i.await(v1alpha1.ConditionReady, metav1.ConditionFalse, "CertificatePending", "weft-system/weft-")
 		i.awaitCertificates()
@@ -214,21 +215,33 @@ func TestPartsAppearInAnyOrder(t *testing.T) {
 		i.awaitEvent("Namespace", "CertManagerInstalled")
 		i.awaitCertificates()
 		install(t, i.config, "sigs.k8s.io/gateway-api", "config/crd/experimental")
-		i.awaitClass(true)
+		i.awaitClass()
+		i.awaitRetries(true)
 		create(t, i.Client, &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}})
 		i.answerAll()
 	})
 }
 
-// awaitClass waits for Weft's GatewayClass, and for what the core says of it by the CRDs' channel.
-func (i *installation) awaitClass(experimental bool) {
+// awaitClass waits for Weft's GatewayClass, and for what the core says of it.
+func (i *installation) awaitClass() {
 	i.Helper()
 	var class gwv1.GatewayClass
 	eventually(i.T, "GatewayClass", func(ctx context.Context) bool {
 		err := i.Get(ctx, client.ObjectKey{Name: ClassName}, &class)
-		claims := slices.ContainsFunc(class.Status.SupportedFeatures, func(f gwv1.SupportedFeature) bool { return f.Name == "HTTPRouteRetry" })
-		return err == nil && meta.IsStatusConditionTrue(class.Status.Conditions, "Accepted") && claims == experimental
+		return err == nil && meta.IsStatusConditionTrue(class.Status.Conditions, "Accepted")
 	}, func() string { return fmt.Sprintf("%+v", class.Status) })
+}
+
+// awaitRetries waits until the GatewayClass claims retries, of which only the CRDs of the experimental channel
+// know, or claims other things alone.
+func (i *installation) awaitRetries(claimed bool) {
+	i.Helper()
+	var class gwv1.GatewayClass
+	eventually(i.T, "a claim of retries", func(ctx context.Context) bool {
+		err := i.Get(ctx, client.ObjectKey{Name: ClassName}, &class)
+		claims := slices.ContainsFunc(class.Status.SupportedFeatures, func(f gwv1.SupportedFeature) bool { return f.Name == "HTTPRouteRetry" })
+		return err == nil && len(class.Status.SupportedFeatures) > 0 && claims == claimed
+	}, func() string { return fmt.Sprintf("%+v", class.Status.SupportedFeatures) })
 }
 
 func (i *installation) awaitCertificates() {

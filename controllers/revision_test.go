@@ -116,7 +116,7 @@ func TestOperatorOfARevision(t *testing.T) {
 	}
 	i.operate()
 	i.awaitReady()
-	i.awaitClass(false)
+	i.awaitClass()
 	i.awaitCertificates()
 }
 

@@ -221,7 +221,7 @@ func newIssuers(t *testing.T) *issuers {
 		&v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
 	is.operate()
-	is.awaitClass(false)
+	is.awaitClass()
 	return is
 }
 
