@@ -31,6 +31,7 @@ type shop struct {
 	client.Client
 	config *rest.Config
 	writes atomic.Int32
+	sets   SetPorts // that of the controller
 }
 
 // counted counts what is written through it.
@@ -53,6 +54,7 @@ var web = metav1.ObjectMeta{Namespace: "shop", Name: "web-weft"}
 
 func newShop(t *testing.T) *shop {
 	s := &shop{T: t, config: apiServer(t)}
+	s.sets.Of = func(string) ([]gateway.Port, bool) { return s.ports.Load().([]gateway.Port), true }
 	installGatewayAPI(t, s.config)
 	installMesh(t, s.config)
 	s.Client = newClient(t, s.config)
@@ -91,7 +93,7 @@ func (s *shop) operate() (stop func()) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	if err := SetupProxies(mgr); err != nil {
+	if err := SetupProxies(mgr, &s.sets); err != nil {
 		s.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(s.Context())

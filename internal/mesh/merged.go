@@ -1,0 +1,123 @@
+package mesh
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	proxies "github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// What a Gateway serves is its own listeners and those of its ListenerSets. Who asks for one of them, or
+// for those of a hostname, does not read the others.
+
+func find(listeners []listener, id string) (listener, bool) {
+	i := slices.IndexFunc(listeners, func(l listener) bool { return l.ID == id })
+	if i < 0 {
+		return listener{}, false
+	}
+	return listeners[i], true
+}
+
+// listenerOf is a listener of a Gateway by its ID.
+func (m *Mesh) listenerOf(q *incr.Query, gateway, id string) (listener, bool) {
+	i := strings.LastIndexByte(id, '/')
+	if i < 0 {
+		return find(m.gateways.Get(q, gateway).Listeners, id)
+	}
+	s := m.sets.Get(q, id[:i])
+	l, ok := find(s.Listeners, id)
+	return l, ok && s.Gateway == gateway
+}
+
+// listenersOn are those served on a port. Of plaintext ones, which share all, it is one.
+func (m *Mesh) listenersOn(q *incr.Query, gateway string, port int32) (out []listener) {
+	add := func(of []listener) (plain bool) {
+		for _, l := range of {
+			if int32(l.Port) == port && l.served() {
+				out, plain = append(out, l), plain || !overTLS(l.Protocol)
+			}
+		}
+		return plain
+	}
+	if add(m.gateways.Get(q, gateway).Listeners) {
+		return out[:1]
+	}
+	seen := map[string]bool{}
+	for _, host := range m.hostsOn.Get(q, listenerName(gateway, port)) {
+		for _, k := range m.servedBy.Get(q, host) {
+			if !seen[k] && add(m.sets.Get(q, k).Listeners) {
+				return out[:1]
+			}
+			seen[k] = true
+		}
+	}
+	return out
+}
+
+// serves says whether a listener of a Gateway's port has a hostname.
+func (m *Mesh) serves(q *incr.Query, gateway string, port gwv1.PortNumber, host string) bool {
+	own := slices.ContainsFunc(m.gateways.Get(q, gateway).Listeners, func(l listener) bool {
+		return l.Port == port && l.served() && l.host() == host
+	})
+	return own || len(m.servedBy.Get(q, hostKey(listenerName(gateway, int32(port)), host))) > 0
+}
+
+// hidden says whether a more specific listener of the same port takes a domain away from l: a
+// request belongs to the most specific listener alone (listener isolation).
+func (m *Mesh) hidden(q *incr.Query, gateway string, l listener, domain string) bool {
+	return slices.ContainsFunc(append(wildcards(domain), domain), func(host string) bool {
+		return host != l.host() && contains(l.host(), host) && m.serves(q, gateway, l.Port, host)
+	})
+}
+
+// misdirected are the domains of other listeners of an HTTPS listener's port. A request for one of them
+// came over a connection that was opened for another name: it is answered 421 (RFC 9110, 15.5.20),
+// and the client opens a connection for the right one.
+func (m *Mesh) misdirected(q *incr.Query, gateway string, l listener) (out []string) {
+	if !l.https() {
+		return nil
+	}
+	add := func(host string) {
+		if host != l.host() {
+			out = append(out, domains(host, nil)[0])
+		}
+	}
+	for _, o := range m.gateways.Get(q, gateway).Listeners {
+		if o.Port == l.Port && o.served() {
+			add(o.host())
+		}
+	}
+	for _, k := range m.hostsOn.Get(q, listenerName(gateway, int32(l.Port))) {
+		_, host := parseHostKey(k)
+		add(host)
+	}
+	return out
+}
+
+// misdirects says whether a domain is among the misdirected of l.
+func (m *Mesh) misdirects(q *incr.Query, gateway string, l listener, domain string) bool {
+	host := domain
+	if domain == "*" {
+		host = ""
+	}
+	return host != l.host() && m.serves(q, gateway, l.Port, host)
+}
+
+// SetPorts are the ports of the Service of a Gateway that its ListenerSets ask for, in order.
+func (m *Mesh) SetPorts(q *incr.Query, gateway string) (out []proxies.Port) {
+	for _, k := range m.attachedSets.Get(q, gateway) {
+		for _, l := range m.sets.Get(q, k).Listeners {
+			if l.served() {
+				out = append(out, proxies.Port{Number: l.Port, Protocol: l.Protocol})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b proxies.Port) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	return slices.CompactFunc(out, func(a, b proxies.Port) bool { return a.Number == b.Number })
+}
