@@ -124,6 +124,9 @@ func statusText(status any) string {
 		conditions("", s.Conditions)
 		for _, l := range s.Listeners {
 			listener(gwv1.ListenerStatus(l))
+			for _, k := range l.SupportedKinds {
+				fmt.Fprintf(&b, "%s takes %s\n", l.Name, k.Kind)
+			}
 		}
 	case v1alpha1.MeshPolicyStatus:
 		fmt.Fprintf(&b, "proxies %s\n", s.Proxies.Summary)

@@ -32,7 +32,7 @@ func (l listener) served() bool {
 }
 
 // invalid is what keeps a listener from counting as valid.
-func (l listener) invalid() Verdict { return first(l.Refused, l.Conflict, l.Broken) }
+func (l listener) invalid() Verdict { return first(l.Conflict, l.Refused, l.Broken) }
 
 func (l listener) host() string {
 	if l.Hostname == nil {
