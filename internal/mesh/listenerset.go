@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
@@ -36,9 +37,11 @@ type listenerSets struct {
 	// claimedBy are the sets with listeners of one port and family, and of one hostname of these, by claimKey.
 	claimedBy *incr.View[string, string]
 	// servedBy are the sets that have a served listener of one port and hostname, by hostKey; hostsOn
-	// the hostKeys of a port, by listenerName.
-	servedBy, hostsOn *incr.View[string, string]
-	attachedSets      *incr.View[string, string] // by Gateway key
+	// the hostKeys of a port, by listenerName; hostsBelow those that the wildcard of a hostKey contains.
+	servedBy, hostsOn, hostsBelow *incr.View[string, string]
+	// opens are the sets that have a served listener of one port and protocol, by openKey; portsOf the
+	// openKeys of a Gateway, attachedSets its sets, by its key.
+	opens, portsOf, attachedSets *incr.View[string, string]
 }
 
 func (m *Mesh) newListenerSets() (s listenerSets) {
@@ -49,6 +52,12 @@ func (m *Mesh) newListenerSets() (s listenerSets) {
 	s.hostsOn = incr.NewView[string](s.servedBy, "hostsOn", func(_ *incr.Query, k string) []string {
 		port, _ := parseHostKey(k)
 		return []string{port}
+	})
+	s.hostsBelow = incr.NewView[string](s.servedBy, "hostsBelow", func(_ *incr.Query, k string) []string { return above(k) })
+	s.opens = incr.NewView(m.ListenerSets, "opens", func(q *incr.Query, k string) []string { return openPorts(s.sets.Get(q, k)) })
+	s.portsOf = incr.NewView[string](s.opens, "portsOf", func(_ *incr.Query, k string) []string {
+		gateway, _ := parseOpenKey(k)
+		return []string{gateway}
 	})
 	s.attachedSets = incr.NewView(m.ListenerSets, "attachedSets", func(q *incr.Query, k string) []string {
 		if set := s.sets.Get(q, k); set.attached() {
@@ -81,6 +90,39 @@ func hostKey(port, host string) string { return port + "|" + host }
 func parseHostKey(k string) (port, host string) {
 	i := strings.LastIndexByte(k, '|')
 	return k[:i], k[i+1:]
+}
+
+// above are the hostKeys of the wildcards that contain a hostKey's.
+func above(k string) (out []string) {
+	port, host := parseHostKey(k)
+	if host == "" {
+		return nil
+	}
+	for _, w := range wildcards(host) {
+		out = append(out, hostKey(port, w))
+	}
+	return out
+}
+
+// openKey is a port of a Gateway on which a protocol is served.
+func openKey(gateway string, p proxies.Port) string {
+	return hostKey(listenerName(gateway, int32(p.Number)), string(p.Protocol))
+}
+
+func parseOpenKey(k string) (gateway string, p proxies.Port) {
+	name, protocol := parseHostKey(k)
+	gateway, number := parseListener(name)
+	return gateway, proxies.Port{Number: number, Protocol: gwv1.ProtocolType(protocol)}
+}
+
+func openPorts(s listenerSet) (out []string) {
+	for _, l := range s.Listeners {
+		if l.served() {
+			out = append(out, openKey(s.Gateway, proxies.Port{Number: l.Port, Protocol: l.Protocol}))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func claimKeys(s listenerSet) (out []string) {

@@ -74,47 +74,45 @@ func (m *Mesh) hidden(q *incr.Query, gateway string, l listener, domain string) 
 	})
 }
 
-// misdirected are the domains of other listeners of an HTTPS listener's port. A request for one of them
-// came over a connection that was opened for another name: it is answered 421 (RFC 9110, 15.5.20),
-// and the client opens a connection for the right one.
+// misdirected are domains whose requests on an HTTPS listener came over a connection that was opened for
+// another name: they are answered 421 (RFC 9110, 15.5.20), and the client opens a connection for the right
+// one. They are those of the other listeners of the port, one by one as far as l's hostname contains them;
+// where there are ListenerSets, of which there may be many, "*" stands for whatever l's does not contain.
 func (m *Mesh) misdirected(q *incr.Query, gateway string, l listener) (out []string) {
 	if !l.https() {
 		return nil
 	}
-	add := func(host string) {
-		if host != l.host() {
-			out = append(out, domains(host, nil)[0])
-		}
-	}
+	own := l.Owner.Kind != ListenerSet
 	for _, o := range m.gateways.Get(q, gateway).Listeners {
-		if o.Port == l.Port && o.served() {
-			add(o.host())
+		if o.Port == l.Port && o.served() && o.host() != l.host() && (own || contains(l.host(), o.host())) {
+			out = append(out, domains(o.host(), nil)[0])
 		}
 	}
-	for _, k := range m.hostsOn.Get(q, listenerName(gateway, int32(l.Port))) {
+	port := listenerName(gateway, int32(l.Port))
+	for _, k := range m.hostsBelow.Get(q, hostKey(port, cmp.Or(l.host(), "*"))) {
 		_, host := parseHostKey(k)
-		add(host)
+		out = append(out, host)
+	}
+	sets := slices.ContainsFunc(m.SetPorts(q, gateway), func(p proxies.Port) bool { return p.Number == l.Port })
+	if sets && l.host() != "" {
+		out = append(out, "*")
 	}
 	return out
 }
 
-// misdirects says whether a domain is among the misdirected of l.
+// misdirects says whether a domain on l is one of its misdirected: what else it has is its own.
 func (m *Mesh) misdirects(q *incr.Query, gateway string, l listener, domain string) bool {
-	host := domain
-	if domain == "*" {
-		host = ""
+	if !contains(l.host(), domain) {
+		return true
 	}
-	return host != l.host() && m.serves(q, gateway, l.Port, host)
+	return domain != "*" && domain != l.host() && m.serves(q, gateway, l.Port, domain)
 }
 
 // SetPorts are the ports of the Service of a Gateway that its ListenerSets ask for, in order.
 func (m *Mesh) SetPorts(q *incr.Query, gateway string) (out []proxies.Port) {
-	for _, k := range m.attachedSets.Get(q, gateway) {
-		for _, l := range m.sets.Get(q, k).Listeners {
-			if l.served() {
-				out = append(out, proxies.Port{Number: l.Port, Protocol: l.Protocol})
-			}
-		}
+	for _, k := range m.portsOf.Get(q, gateway) {
+		_, p := parseOpenKey(k)
+		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b proxies.Port) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
