@@ -21,7 +21,7 @@ import (
 // about a thousand in a second: what the client allows itself is less.
 const statusWorkers = 8
 
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;httproutes/status;grpcroutes/status;tlsroutes/status;backendtlspolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;listenersets/status;httproutes/status;grpcroutes/status;tlsroutes/status;backendtlspolicies/status,verbs=patch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies/status,verbs=patch
 
 // Statuses writes what the core wants said of each object. Only the leader does.
