@@ -161,17 +161,17 @@ func (m *Mesh) listenersAlone(q *incr.Query, k string) listenerSet {
 	if !ok {
 		return listenerSet{}
 	}
-	parentKey := parentGateway(set)
-	g := m.gateways.Get(q, parentKey)
+	in, at := owner{ListenerSet, set.Namespace, set.Name}, parentGateway(set)
+	g := m.gateways.Get(q, at)
 	if g.Gateway == nil {
 		return listenerSet{}
 	}
-	s := listenerSet{ListenerSet: set, Gateway: parentKey, Refused: m.setProblem(q, g, set)}
+	s := listenerSet{ListenerSet: set, Gateway: at, Refused: m.setProblem(q, g, set)}
 	if !s.Refused.OK() {
 		return s
 	}
 	for _, entry := range set.Spec.Listeners {
-		s.Listeners = append(s.Listeners, m.listener(q, owner{ListenerSet, set.Namespace, set.Name}, new(gwv1.Listener(entry))))
+		s.Listeners = append(s.Listeners, m.listener(q, in, new(gwv1.Listener(entry))))
 	}
 	return s
 }
@@ -215,25 +215,24 @@ func (m *Mesh) listenerSet(q *incr.Query, k string) listenerSet {
 
 // lost says to which earlier listener of the Gateway one of a ListenerSet loses, if it does.
 func (m *Mesh) lost(q *incr.Query, s listenerSet, l listener) Verdict {
+	own := family(l.Protocol)
 	var rivals []listener
 	for _, o := range m.gateways.Get(q, s.Gateway).Listeners {
 		if o.Refused.OK() && o.Port == l.Port {
 			rivals = append(rivals, o)
 		}
 	}
-	own := family(l.Protocol)
 	for _, of := range families {
 		if of != own {
-			rivals = append(rivals, m.earlierListeners(q, s, claimKey(s.Gateway, l.Port, of))...)
+			rivals = append(rivals, m.holder(q, s, claimKey(s.Gateway, l.Port, of))...)
 		}
 	}
-	rivals = append(rivals, m.earlierListeners(q, s, hostKey(claimKey(s.Gateway, l.Port, own), l.host()))...)
 	for _, o := range rivals {
 		if family(o.Protocol) != own {
 			return wrong(gwv1.ListenerReasonProtocolConflict, "listener %s: port %d is also that of %s, which comes first, with protocol %s: use another port", l.Name, l.Port, o.seenFrom(l), o.Protocol)
 		}
 	}
-	for _, o := range rivals {
+	for _, o := range append(rivals, m.holder(q, s, hostKey(claimKey(s.Gateway, l.Port, own), l.host()))...) {
 		if o.host() == l.host() {
 			return wrong(gwv1.ListenerReasonHostnameConflict, "listener %s: port %d and hostname %q are also those of %s, which comes first: change one of them", l.Name, l.Port, l.host(), o.seenFrom(l))
 		}
@@ -250,27 +249,31 @@ func (l listener) seenFrom(o listener) string {
 	return fmt.Sprintf("listener %s of %s %s", l.Name, l.Owner.Kind, key(l.Owner.Namespace, l.Owner.Name))
 }
 
-// earlierListeners are those that hold a claim, and are of earlier ListenerSets than s. What lost holds
-// none. That a set is earlier is asked first: so no two sets ask each other.
-func (m *Mesh) earlierListeners(q *incr.Query, s listenerSet, claim string) (out []listener) {
+// holder is the first listener that has a claim, of a ListenerSet earlier than s; what lost has none.
+// That a set is earlier is asked first: so no two sets ask each other.
+func (m *Mesh) holder(q *incr.Query, s listenerSet, claim string) []listener {
+	var earlier []listenerSet
 	for _, k := range m.claimedBy.Get(q, claim) {
-		if !precedes(m.alone.Get(q, k), s) {
-			continue
+		if o := m.alone.Get(q, k); precedes(o, s) < 0 {
+			earlier = append(earlier, o)
 		}
-		for _, l := range m.sets.Get(q, k).Listeners {
+	}
+	slices.SortFunc(earlier, precedes)
+	for _, o := range earlier {
+		for _, l := range m.sets.Get(q, key(o.Namespace, o.Name)).Listeners {
 			port := claimKey(s.Gateway, l.Port, family(l.Protocol))
 			if l.Refused.OK() && !l.Lost && (port == claim || hostKey(port, l.host()) == claim) {
-				out = append(out, l)
+				return []listener{l}
 			}
 		}
 	}
-	return out
+	return nil
 }
 
-// precedes says whether set a comes before b: by age, then by namespace and name.
-func precedes(a, b listenerSet) bool {
+// precedes orders sets as they come: by age, then by namespace and name.
+func precedes(a, b listenerSet) int {
 	return cmp.Or(a.CreationTimestamp.Time.Compare(b.CreationTimestamp.Time),
-		cmp.Compare(key(a.Namespace, a.Name), key(b.Namespace, b.Name))) < 0
+		cmp.Compare(key(a.Namespace, a.Name), key(b.Namespace, b.Name)))
 }
 
 // setPlaces are where a ListenerSet that a parentRef names serves a route.
@@ -284,11 +287,10 @@ func (m *Mesh) setPlaces(q *incr.Query, r route, s listenerSet, a attached) ([]p
 // setWants are what serves the listeners of a ListenerSet.
 func (m *Mesh) setWants(q *incr.Query, k string) []string {
 	s := m.sets.Get(q, k)
-	g := m.gateways.Get(q, s.Gateway)
-	if s.ListenerSet == nil || g.Gateway == nil {
+	if !s.attached() {
 		return nil
 	}
-	out := m.listenerWants(q, s.Gateway, ProxyScope(g.Gateway), s.Listeners)
+	out := m.listenerWants(q, s.Gateway, m.Scope(q, s.Gateway), s.Listeners)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -21,7 +23,7 @@ func (m *Mesh) ListenerSetStatus(q *incr.Query, k string) *gwv1.ListenerSetStatu
 	var invalid []Verdict
 	for _, l := range s.Listeners {
 		n := len(m.takenBy.Get(q, takerKey(s.Gateway, l.ID)))
-		st.Listeners = append(st.Listeners, gwv1.ListenerEntryStatus(l.status(s.Generation, int32(n), m.nack(q, s.Gateway, l))))
+		st.Listeners = append(st.Listeners, gwv1.ListenerEntryStatus(l.status(s.Generation, int32(n), m.setNack(q, s, l))))
 		invalid = append(invalid, l.invalid())
 	}
 	partly, refused := join(invalid).as(reasonListenersNotValid), s.Refused
@@ -41,6 +43,16 @@ func (m *Mesh) ListenerSetStatus(q *incr.Query, k string) *gwv1.ListenerSetStatu
 		holds(gwv1.ListenerSetConditionProgrammed, s.Generation, first(programmed, m.parentPending(q, s.Gateway)), gwv1.ListenerSetReasonProgrammed, "The proxies serve this ListenerSet."),
 	}
 	return st
+}
+
+// setNack is the nack of a set's listener. What Envoy said is about all of the port: who writes in
+// another namespace than the Gateway's is not told more than that.
+func (m *Mesh) setNack(q *incr.Query, s listenerSet, l listener) Verdict {
+	nack := m.nack(q, s.Gateway, l)
+	if namespace, _, _ := strings.Cut(s.Gateway, "/"); !nack.OK() && namespace != s.Namespace {
+		nack.Message = "proxies refused the listener and keep the one before: ask who runs Gateway " + s.Gateway
+	}
+	return nack
 }
 
 const (
