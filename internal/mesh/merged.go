@@ -5,14 +5,15 @@ import (
 	"slices"
 	"strings"
 
-	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
 // What a Gateway serves is its own listeners and those of its ListenerSets. Who asks for one of them, or
 // for those of a hostname, does not read the others.
+
+// resource is the name of the Listener that the listener is part of.
+func (l listener) resource(gateway string) string { return listenerName(gateway, int32(l.Port)) }
 
 func find(listeners []listener, id string) (listener, bool) {
 	i := slices.IndexFunc(listeners, func(l listener) bool { return l.ID == id })
@@ -33,11 +34,11 @@ func (m *Mesh) listenerOf(q *incr.Query, gateway, id string) (listener, bool) {
 	return l, ok && s.Gateway == gateway
 }
 
-// listenersOn are those served on a port. Of plaintext ones, which share all, it is one.
-func (m *Mesh) listenersOn(q *incr.Query, gateway string, port int32) (out []listener) {
+// listenersOn are those served on a port of a Gateway. Of plaintext ones, which share all, it is one.
+func (m *Mesh) listenersOn(q *incr.Query, gateway, port string) (out []listener) {
 	add := func(of []listener) (plain bool) {
 		for _, l := range of {
-			if int32(l.Port) == port && l.served() {
+			if l.resource(gateway) == port && l.served() {
 				out, plain = append(out, l), plain || !overTLS(l.Protocol)
 			}
 		}
@@ -47,7 +48,7 @@ func (m *Mesh) listenersOn(q *incr.Query, gateway string, port int32) (out []lis
 		return out[:1]
 	}
 	seen := map[string]bool{}
-	for _, host := range m.hostsOn.Get(q, listenerName(gateway, port)) {
+	for _, host := range m.hostsOn.Get(q, port) {
 		for _, k := range m.servedBy.Get(q, host) {
 			if !seen[k] && add(m.sets.Get(q, k).Listeners) {
 				return out[:1]
@@ -59,18 +60,18 @@ func (m *Mesh) listenersOn(q *incr.Query, gateway string, port int32) (out []lis
 }
 
 // serves says whether a listener of a Gateway's port has a hostname.
-func (m *Mesh) serves(q *incr.Query, gateway string, port gwv1.PortNumber, host string) bool {
+func (m *Mesh) serves(q *incr.Query, gateway, port, host string) bool {
 	own := slices.ContainsFunc(m.gateways.Get(q, gateway).Listeners, func(l listener) bool {
-		return l.Port == port && l.served() && l.host() == host
+		return l.resource(gateway) == port && l.served() && l.host() == host
 	})
-	return own || len(m.servedBy.Get(q, hostKey(listenerName(gateway, int32(port)), host))) > 0
+	return own || len(m.servedBy.Get(q, hostKey(port, host))) > 0
 }
 
 // hidden says whether a more specific listener of the same port takes a domain away from l: a
 // request belongs to the most specific listener alone (listener isolation).
 func (m *Mesh) hidden(q *incr.Query, gateway string, l listener, domain string) bool {
 	return slices.ContainsFunc(append(wildcards(domain), domain), func(host string) bool {
-		return host != l.host() && contains(l.host(), host) && m.serves(q, gateway, l.Port, host)
+		return host != l.host() && contains(l.host(), host) && m.serves(q, gateway, l.resource(gateway), host)
 	})
 }
 
@@ -82,18 +83,17 @@ func (m *Mesh) misdirected(q *incr.Query, gateway string, l listener) (out []str
 	if !l.https() {
 		return nil
 	}
-	own := l.Owner.Kind != ListenerSet
+	port, own := l.resource(gateway), l.Owner.Kind != ListenerSet
 	for _, o := range m.gateways.Get(q, gateway).Listeners {
-		if o.Port == l.Port && o.served() && o.host() != l.host() && (own || contains(l.host(), o.host())) {
+		if o.resource(gateway) == port && o.served() && o.host() != l.host() && (own || contains(l.host(), o.host())) {
 			out = append(out, domains(o.host(), nil)[0])
 		}
 	}
-	port := listenerName(gateway, int32(l.Port))
 	for _, k := range m.hostsBelow.Get(q, hostKey(port, cmp.Or(l.host(), "*"))) {
 		_, host := parseHostKey(k)
 		out = append(out, host)
 	}
-	sets := slices.ContainsFunc(m.SetPorts(q, gateway), func(p proxies.Port) bool { return p.Number == l.Port })
+	sets := slices.ContainsFunc(m.portsOf.Get(q, gateway), func(k string) bool { return strings.HasPrefix(k, hostKey(port, "")) })
 	if sets && l.host() != "" {
 		out = append(out, "*")
 	}
@@ -105,10 +105,11 @@ func (m *Mesh) misdirects(q *incr.Query, gateway string, l listener, domain stri
 	if !contains(l.host(), domain) {
 		return true
 	}
-	return domain != "*" && domain != l.host() && m.serves(q, gateway, l.Port, domain)
+	return domain != "*" && domain != l.host() && m.serves(q, gateway, l.resource(gateway), domain)
 }
 
-// SetPorts are the ports of the Service of a Gateway that its ListenerSets ask for, in order.
+// SetPorts are the ports of the Service of a Gateway that its ListenerSets ask for, each with every
+// protocol that is served on it, in order.
 func (m *Mesh) SetPorts(q *incr.Query, gateway string) (out []proxies.Port) {
 	for _, k := range m.portsOf.Get(q, gateway) {
 		_, p := parseOpenKey(k)
@@ -117,5 +118,5 @@ func (m *Mesh) SetPorts(q *incr.Query, gateway string) (out []proxies.Port) {
 	slices.SortFunc(out, func(a, b proxies.Port) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
 	})
-	return slices.CompactFunc(out, func(a, b proxies.Port) bool { return a.Number == b.Number })
+	return out
 }

@@ -149,7 +149,7 @@ func (m *Mesh) listenerWants(q *incr.Query, gateway, scope string, listeners []l
 		if !l.served() {
 			continue
 		}
-		add(KindListener, listenerName(gateway, int32(l.Port)))
+		add(KindListener, l.resource(gateway))
 		for _, s := range l.Secrets {
 			add(KindSecret, s)
 		}
@@ -170,7 +170,7 @@ func (m *Mesh) listenerWants(q *incr.Query, gateway, scope string, listeners []l
 func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 	gk, port := parseListener(name)
 	out := Listener{Name: name, Port: uint32(port), Telemetry: m.telemetry(q)}
-	for _, l := range m.listenersOn(q, gk, port) {
+	for _, l := range m.listenersOn(q, gk, name) {
 		switch {
 		case l.bytes():
 			out.Chains = append(out.Chains, m.passed(q, gk, l)...)
