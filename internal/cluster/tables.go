@@ -31,6 +31,7 @@ type Tables struct {
 	HTTPRoutes      *incr.Table[string, *gwv1.HTTPRoute]
 	GRPCRoutes      *incr.Table[string, *gwv1.GRPCRoute]
 	TLSRoutes       *incr.Table[string, *gwv1.TLSRoute]
+	ListenerSets    *incr.Table[string, *gwv1.ListenerSet]
 	ReferenceGrants *incr.Table[string, *gwv1.ReferenceGrant]
 	// BackendTLSPolicies say how a Gateway speaks TLS to a Service.
 	BackendTLSPolicies *incr.Table[string, *gwv1.BackendTLSPolicy]
@@ -131,6 +132,7 @@ func NewTables() *Tables {
 		HTTPRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
 		GRPCRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.GRPCRoute]),
 		TLSRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.TLSRoute]),
+		ListenerSets:       incr.NewTable[string](g, sameSpec[*gwv1.ListenerSet]),
 		ReferenceGrants:    incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
 		BackendTLSPolicies: incr.NewTable[string](g, sameSpec[*gwv1.BackendTLSPolicy]),
 		Services:           incr.NewTable[string](g, sameVersion[*corev1.Service]),

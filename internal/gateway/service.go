@@ -48,13 +48,23 @@ var ReservedPorts = []gwv1.PortNumber{AdminPort, ReadyPort, StatsPort}
 // served are the protocols of listeners that Weft serves.
 var served = []gwv1.ProtocolType{gwv1.HTTPProtocolType, gwv1.HTTPSProtocolType, gwv1.TLSProtocolType}
 
+// Port is one that a listener asks for.
+type Port struct {
+	Number   gwv1.PortNumber
+	Protocol gwv1.ProtocolType
+}
+
 // servicePorts are the distinct ports of the listeners that Weft serves, each named after the
 // protocol of the first listener on it.
-func servicePorts(g *gwv1.Gateway) (ports []corev1.ServicePort) {
+func servicePorts(in Input) (ports []corev1.ServicePort) {
 	seen := map[int32]bool{}
-	for _, l := range g.Spec.Listeners {
-		port := int32(l.Port)
-		if !slices.Contains(served, l.Protocol) || seen[port] || slices.Contains(ReservedPorts, l.Port) {
+	var listeners []Port
+	for _, l := range in.Gateway.Spec.Listeners {
+		listeners = append(listeners, Port{l.Port, l.Protocol})
+	}
+	for _, l := range append(listeners, in.SetPorts...) {
+		port := int32(l.Number)
+		if !slices.Contains(served, l.Protocol) || seen[port] || slices.Contains(ReservedPorts, l.Number) {
 			continue
 		}
 		seen[port] = true

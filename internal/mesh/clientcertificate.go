@@ -14,7 +14,7 @@ func (m *Mesh) clientCertificate(q *incr.Query, gw *gwv1.Gateway) (string, Verdi
 	if ref == nil {
 		return "", Verdict{}
 	}
-	name, problem := m.certificate(q, gw, *ref, "spec.tls.backend.clientCertificateRef", string(gwv1.GatewayReasonInvalidClientCertificateRef))
+	name, problem := m.certificate(q, owner{"Gateway", gw.Namespace, gw.Name}, *ref, "spec.tls.backend.clientCertificateRef", string(gwv1.GatewayReasonInvalidClientCertificateRef))
 	if name == "" {
 		problem.Message += ": backends are shown no certificate"
 	}
