@@ -49,7 +49,8 @@ func TestBackendClientCertificate(t *testing.T) {
 	const routes, cluster = "gateway/shop/web/80", "service/shop/pay/443/backend-tls"
 	operatorKey, store := keyPair(t, operatorName), xds.NewStore(nil)
 	at := operator(t, store, operatorKey, known{})
-	port := freePorts(t, 1)[0]
+	app := startAsker(t, "pay.internal")
+	port := freePorts(t, 1)[0] // once all others have theirs
 	trust := &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")},
 		Authorities: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})}
 	pay := func(certificate string) map[string]proto.Message {
@@ -62,7 +63,7 @@ func TestBackendClientCertificate(t *testing.T) {
 	}
 	vhost := virtualHost(t, routes, "*", "[{backendRefs: [{name: "+cluster+"}]}]")
 	commitTo(store, "web", pay(""), map[string]proto.Message{
-		cluster: envoy.Endpoints(mesh.Endpoints{Cluster: cluster, Addresses: []mesh.Endpoint{startAsker(t, "pay.internal")}}),
+		cluster: envoy.Endpoints(mesh.Endpoints{Cluster: cluster, Addresses: []mesh.Endpoint{app}}),
 	}, map[string]proto.Message{
 		routes: envoy.Listener(mesh.Listener{Name: routes, Port: port, Chains: []mesh.Chain{{Name: "http", Routes: routes}}}),
 	}, map[string]proto.Message{routes: envoy.RouteConfiguration(routes)}, map[string]proto.Message{vhost.Name(): envoy.VirtualHost(vhost)})

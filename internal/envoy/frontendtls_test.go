@@ -82,7 +82,8 @@ func TestFrontendTLSFollows(t *testing.T) {
 	const routes, cluster = "gateway/shop/web/443/https", "service/shop/cart/80"
 	operatorKey, served, store := keyPair(t, operatorName), keyPair(t, "shop.test"), xds.NewStore(nil)
 	at := operator(t, store, operatorKey, known{})
-	port := freePorts(t, 1)[0]
+	backend := echoes(t, cluster)[cluster]
+	port := freePorts(t, 1)[0] // once all others have theirs
 	trusting := func(authorities []byte) map[string]proto.Message {
 		return map[string]proto.Message{"gateway/shop/web/443": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: port,
 			Chains: []mesh.Chain{{Name: "https", Routes: routes, Secrets: []string{served.Name}, Clients: &mesh.ClientTLS{Authorities: authorities, Required: true}}}})}
@@ -93,7 +94,7 @@ func TestFrontendTLSFollows(t *testing.T) {
 		routes:      envoy.RouteConfiguration(routes),
 		served.Name: envoy.Secret(served),
 	}, map[string]proto.Message{
-		cluster: envoy.Endpoints(mesh.Endpoints{Cluster: cluster, Addresses: echoes(t, cluster)[cluster]}),
+		cluster: envoy.Endpoints(mesh.Endpoints{Cluster: cluster, Addresses: backend}),
 	}, map[string]proto.Message{vhost.Name(): envoy.VirtualHost(vhost)})
 	proxy := startSidecar(t, store, at, operatorKey, "web")
 	eventually(t, "the proxy is ready", proxy.isReady)
