@@ -31,6 +31,8 @@ type Tables struct {
 	HTTPRoutes      *incr.Table[string, *gwv1.HTTPRoute]
 	GRPCRoutes      *incr.Table[string, *gwv1.GRPCRoute]
 	TLSRoutes       *incr.Table[string, *gwv1.TLSRoute]
+	TCPRoutes       *incr.Table[string, *gwv1.TCPRoute]
+	UDPRoutes       *incr.Table[string, *gwv1.UDPRoute]
 	ReferenceGrants *incr.Table[string, *gwv1.ReferenceGrant]
 	// BackendTLSPolicies say how a Gateway speaks TLS to a Service.
 	BackendTLSPolicies *incr.Table[string, *gwv1.BackendTLSPolicy]
@@ -125,6 +127,8 @@ func NewTables() *Tables {
 		HTTPRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
 		GRPCRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.GRPCRoute]),
 		TLSRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.TLSRoute]),
+		TCPRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.TCPRoute]),
+		UDPRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.UDPRoute]),
 		ReferenceGrants:    incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
 		BackendTLSPolicies: incr.NewTable[string](g, sameSpec[*gwv1.BackendTLSPolicy]),
 		Services:           incr.NewTable[string](g, sameVersion[*corev1.Service]),

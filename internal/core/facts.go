@@ -38,7 +38,7 @@ func (c *Core) refused(p xds.Fact, r xds.Refusal, listeners map[string]cluster.Q
 		for _, variant := range []string{"", p.Namespace} {
 			c.quarantine.refused(xds.Resource{Name: r.Name, Variant: xds.Variant(variant)}, r.Version, refusal{proxy, r.Detail})
 		}
-	case typeURL(mesh.KindListener):
+	case typeURL(mesh.KindListener), typeURL(mesh.KindExtension): // of one name
 		listeners[r.Name.Name] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -29,7 +30,10 @@ var kinds = map[mesh.Kind]struct {
 	}},
 	mesh.KindSecret:   {&tlsv3.Secret{}, buildSecret},
 	mesh.KindListener: {&listenerv3.Listener{}, buildListener},
-	mesh.KindRoutes:   {&routev3.RouteConfiguration{}, buildRoutes},
+	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
+		return envoy.Split(m.Split(q, name))
+	}},
+	mesh.KindRoutes: {&routev3.RouteConfiguration{}, buildRoutes},
 	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
 		return envoy.VirtualHost(m.VirtualHost(q, name))
 	}},
@@ -41,6 +45,8 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
 		return envoy.DirectCluster(m.Direct(q, name))
 	case strings.HasPrefix(name, "service/"):
 		return envoy.Cluster(m.Cluster(q, name))
+	case strings.HasPrefix(name, mesh.GatewayPrefix):
+		return envoy.DatagramCluster(name)
 	}
 	return envoy.FixedCluster(name)
 }

@@ -21,6 +21,7 @@ type Listener struct {
 	Name      string // the resource's name: gateway/<namespace>/<gateway>/<port>
 	Port      uint32
 	Chains    []Chain // ordered by Hostname; one with an empty Hostname is the default
+	Datagrams string  // of a port of UDP, which has no Chains: the name of the Cluster that it sends to
 	Telemetry v1alpha1.Telemetry
 }
 
@@ -30,14 +31,24 @@ type Chain struct {
 	Hostname string   // SNI to match: exact, "*.example.com", or "" for any
 	Routes   string   // name of the RouteConfiguration, itself served by RDS; "": bytes go to Backends
 	Secrets  []string // SDS names of the certificates; none: plaintext, or TLS that is passed through
-	// Backends receive the connections of a TLSRoute; what falls to Unresolved, a share in weight, is
+	Split    string   // of a port of protocol TCP, in place of Routes: the name of its Split
+	// Backends receive the connections of a route; what falls to Unresolved, a share in weight, is
 	// closed, and so is everything where there is neither.
 	Backends   []Backend
 	Unresolved uint32
 }
 
 // TLS says whether a chain is for connections over TLS.
-func (c Chain) TLS() bool { return c.Routes == "" || len(c.Secrets) > 0 }
+func (c Chain) TLS() bool { return c.Split == "" && (c.Routes == "" || len(c.Secrets) > 0) }
+
+// Split is where a port of protocol TCP passes its connections. It is a resource of its own, so that a
+// change of it leaves alone those that are open: a change of a Chain would close them.
+type Split struct {
+	Name       string // that of its Listener
+	Backends   []Backend
+	Unresolved uint32 // as in a Chain
+	Telemetry  v1alpha1.Telemetry
+}
 
 // VirtualHost is one domain of one RouteConfiguration, a resource of its own (VHDS).
 type VirtualHost struct {
@@ -151,6 +162,7 @@ type Endpoint struct {
 	Zone    string // topology.kubernetes.io/zone of its node; empty when unknown
 	// Identity is the SPIFFE ID that it must prove by mTLS; empty: it is outside the mesh.
 	Identity string
+	Weight   uint32 // its share among those of its Cluster; 0 in all of them: all have the same
 }
 
 // Secret is a certificate and its private key, in PEM.

@@ -16,6 +16,7 @@ type Kind string
 // The kinds, by what they become in Envoy.
 const (
 	KindListener    Kind = "listener"
+	KindExtension   Kind = "extension" // the filter of a listener of protocol TCP, under its name
 	KindRoutes      Kind = "routes"
 	KindVirtualHost Kind = "virtualhost"
 	KindCluster     Kind = "cluster"
@@ -63,11 +64,10 @@ func (m *Mesh) takers(q *incr.Query, k string) []string {
 	return out
 }
 
-// placements are the virtual hosts that hold a route, by name; none of a TLSRoute, which becomes
-// chains of listeners.
+// placements are the virtual hosts that hold a route, by name; none of one that passes bytes on.
 func (m *Mesh) placements(q *incr.Query, k string) []string {
 	var out []string
-	if ofTLS(k) {
+	if ofBytes(k) {
 		return nil
 	}
 	for _, a := range m.attached.Get(q, k) {
@@ -93,9 +93,13 @@ func (g gateway) find(name string) (listener, bool) {
 	return g.Listeners[i], true
 }
 
-// routeWants are the virtual hosts that hold a route and the clusters that it sends to.
+// routeWants are the virtual hosts that hold a route and the clusters that it sends to; none of a
+// UDPRoute, whose listeners have a cluster each.
 func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 	var out []string
+	if ofUDP(k) {
+		return nil
+	}
 	given := m.attached.Get(q, k)
 	if slices.ContainsFunc(given, func(a attached) bool { return len(a.Places) > 0 }) {
 		out = m.gatewayRouteWants(q, k, given)
@@ -130,6 +134,8 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 			out = append(out, clusterWants(scope, c)...)
 			if ofTLS(k) {
 				out = append(out, clusterWants(scope, m.unwrapped(q, c))...)
+			}
+			if ofBytes(k) {
 				out = append(out, clusterWants(scope, m.wrapped(q, c))...)
 			}
 		}
@@ -143,7 +149,7 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 func (g gateway) misdirected(l listener) []string {
 	var out []string
 	for _, o := range g.Listeners {
-		if l.https() && o.Port == l.Port && o.Name != l.Name && o.served() && o.host() != l.host() {
+		if l.https() && o.Port == l.Port && !o.udp() && o.Name != l.Name && o.served() && o.host() != l.host() {
 			out = append(out, domains(o.host(), nil)[0])
 		}
 	}
@@ -164,11 +170,20 @@ func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
 		if !l.served() {
 			continue
 		}
-		add(KindListener, listenerName(k, int32(l.Port)))
+		add(KindListener, l.resource(k))
 		for _, s := range l.Secrets {
 			add(KindSecret, s)
 		}
-		if l.bytes() {
+		switch {
+		case l.udp():
+			add(KindCluster, l.resource(k))
+			add(KindEndpoints, l.resource(k))
+			continue
+		case l.tcp():
+			add(KindExtension, l.resource(k))
+			add(KindCluster, Blackhole)
+			continue
+		case l.bytes():
 			add(KindCluster, Blackhole)
 			continue
 		}
@@ -190,10 +205,14 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 	g := m.gateways.Get(q, gk)
 	out := Listener{Name: name, Port: uint32(port), Telemetry: m.telemetry(q)}
 	for _, l := range g.Listeners {
-		if int32(l.Port) != port || !l.served() {
+		if l.resource(gk) != name || !l.served() {
 			continue
 		}
 		switch {
+		case l.udp():
+			out.Datagrams = name
+		case l.tcp():
+			out.Chains = []Chain{{Name: string(l.Name), Split: name}}
 		case l.bytes():
 			out.Chains = append(out.Chains, m.passed(q, g, l)...)
 		case l.https():
@@ -253,6 +272,9 @@ func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
 
 // Endpoints are the addresses of a cluster by its name.
 func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
+	if strings.HasPrefix(name, GatewayPrefix) {
+		return m.datagrams(q, name)
+	}
 	at := parseCluster(name)
 	out := Endpoints{Cluster: name}
 	if svc, port, ok := m.portOf(q, at.service, at.port); ok {

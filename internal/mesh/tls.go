@@ -13,9 +13,10 @@ import (
 // ofTLS says whether a routeKey is a TLSRoute's.
 func ofTLS(routeKey string) bool { return strings.HasPrefix(routeKey, TLSRoute+"/") }
 
-// tlsRules are a TLSRoute's in the words of HTTP: backends by weight are all that they have.
-func tlsRules(spec *gwv1.TLSRouteSpec) (out []ruleSpec) {
-	for _, r := range spec.Rules {
+// byteRules are those of a route that passes bytes on, in the words of HTTP: backends by weight are all
+// that they have.
+func byteRules(rules []gwv1.TLSRouteRule) (out []ruleSpec) {
+	for _, r := range rules {
 		rule := ruleSpec{HTTPRouteRule: gwv1.HTTPRouteRule{Name: r.Name}}
 		for _, b := range r.BackendRefs {
 			rule.BackendRefs = append(rule.BackendRefs, gwv1.HTTPBackendRef{BackendRef: b})
@@ -25,7 +26,7 @@ func tlsRules(spec *gwv1.TLSRouteSpec) (out []ruleSpec) {
 	return out
 }
 
-// names are the domains that a TLSRoute claims, by domainKey.
+// names are the domains that a route which passes bytes on claims, by domainKey.
 func (m *Mesh) names(q *incr.Query, k string) (out []string) {
 	for _, a := range m.claims.Get(q, k) {
 		for _, p := range a.Places {
@@ -36,19 +37,28 @@ func (m *Mesh) names(q *incr.Query, k string) (out []string) {
 	return slices.Compact(out)
 }
 
-// earlier is an older TLSRoute that claims a domain too, or "". Which of two hostnames is meant where
+// holder is the oldest of the routes that claim a domain, or "". Which of two hostnames is meant where
 // one contains the other is told by SNI: only equal ones contend.
-func (m *Mesh) earlier(q *incr.Query, k, domain string) string {
-	for _, rival := range m.tlsOn.Get(q, domain) {
-		if rival != k && m.older(q, rival, k) {
-			return rival
+func (m *Mesh) holder(q *incr.Query, domain string) (oldest string) {
+	for _, k := range m.bytesOn.Get(q, domain) {
+		if oldest == "" || m.older(q, k, oldest) {
+			oldest = k
 		}
+	}
+	return oldest
+}
+
+// earlier is the holder of a domain that a route claims, or "" if it is that route.
+func (m *Mesh) earlier(q *incr.Query, k, domain string) string {
+	if holder := m.holder(q, domain); holder != k {
+		return holder
 	}
 	return ""
 }
 
 // passed are the chains of a listener of protocol TLS: one for each domain of its TLSRoutes, and one
-// for its own hostname, so that no less specific listener gets what no route takes.
+// for its own hostname, which a TCPRoute may take, so that no less specific listener gets what no route
+// takes.
 func (m *Mesh) passed(q *incr.Query, g gateway, l listener) []Chain {
 	gk := key(g.Namespace, g.Name)
 	chains := map[string]Chain{}
@@ -60,7 +70,7 @@ func (m *Mesh) passed(q *incr.Query, g gateway, l listener) []Chain {
 	for _, k := range m.takenBy.Get(q, takerKey(gk, l.Name)) {
 		for _, a := range m.attached.Get(q, k) {
 			for _, p := range a.Places {
-				if a.Gateway != gk || p.Listener != string(l.Name) || g.hidden(l, p.Domain) {
+				if a.Gateway != gk || p.Listener != string(l.Name) || g.hidden(l, p.Domain) || m.earlier(q, k, domainKey(takerKey(gk, l.Name), p.Domain)) != "" {
 					continue
 				}
 				c := chain(p.Domain)
@@ -72,15 +82,15 @@ func (m *Mesh) passed(q *incr.Query, g gateway, l listener) []Chain {
 	return slices.Collect(maps.Values(chains))
 }
 
-// passedTo is where a listener passes the connections of a TLSRoute.
+// passedTo is where a listener passes the connections of a route.
 func (m *Mesh) passedTo(q *incr.Query, k string, l listener) (backends []Backend, unresolved uint32) {
 	for _, rule := range m.rules.Get(q, k).Rules {
 		unresolved += rule.Unresolved
 		for _, b := range rule.Backends {
-			if l.ends() {
-				b.Cluster = m.wrapped(q, b.Cluster)
-			} else {
+			if l.bytes() && !l.ends() {
 				b.Cluster = m.unwrapped(q, b.Cluster)
+			} else {
+				b.Cluster = m.wrapped(q, b.Cluster)
 			}
 			backends = append(backends, b)
 		}

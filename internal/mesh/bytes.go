@@ -1,0 +1,147 @@
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	proxies "github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/incr"
+)
+
+// routeReasonNotEnforced says that no proxy sees what a route is about.
+const routeReasonNotEnforced gwv1.RouteConditionReason = "NotEnforced"
+
+// ofUDP says whether a routeKey is a UDPRoute's.
+func ofUDP(routeKey string) bool { return strings.HasPrefix(routeKey, UDPRoute+"/") }
+
+// ofBytes says whether a routeKey is that of a route which passes bytes on as they come.
+func ofBytes(routeKey string) bool {
+	return ofTLS(routeKey) || ofUDP(routeKey) || strings.HasPrefix(routeKey, TCPRoute+"/")
+}
+
+// byteRoutes is the source of the keys of all routes that pass bytes on.
+func (m *Mesh) byteRoutes() incr.Live[string] {
+	return incr.Union(m.ofKind(TLSRoute), m.ofKind(TCPRoute), m.ofKind(UDPRoute))
+}
+
+// likeTLS are rules of a TCPRoute or UDPRoute as if they were a TLSRoute's.
+func likeTLS[R gwv1.TCPRouteRule | gwv1.UDPRouteRule](rules []R) []gwv1.TLSRouteRule {
+	out := make([]gwv1.TLSRouteRule, len(rules))
+	for i, r := range rules {
+		out[i] = gwv1.TLSRouteRule(r)
+	}
+	return out
+}
+
+// notOfServices says why a route of a kind cannot have a Service as parent.
+func notOfServices(kind string, a attached) Verdict {
+	switch kind {
+	case TLSRoute, TCPRoute:
+		return wrong(gwv1.RouteReasonNoMatchingParent, "%s: a %s cannot have Service %s as parent: name a Gateway with a listener of protocol %s", a.Field, kind, a.Service, strings.TrimSuffix(kind, "Route"))
+	case UDPRoute:
+		return wrong(routeReasonNotEnforced, "%s: no sidecar sees UDP, so that datagrams to Service %s go where the Service sends them: name a Gateway with a listener of protocol UDP", a.Field, a.Service)
+	}
+	return Verdict{}
+}
+
+// passedOver tells of the listeners that a TCPRoute or UDPRoute is attached to and that give it nothing,
+// or is "".
+func (m *Mesh) passedOver(q *incr.Query, k string, a attached) string {
+	if ofTLS(k) || !ofBytes(k) {
+		return ""
+	}
+	var out []string
+	for _, p := range a.Places {
+		if holder := m.earlier(q, k, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain)); holder != "" {
+			kind, name, _ := strings.Cut(holder, "/")
+			out = append(out, fmt.Sprintf("listener %s has %s %s", p.Listener, kind, name))
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return bounded(fmt.Sprintf("The route is accepted, but gets nothing where a listener, which serves one such route, has an older one: %s. Give one of them another listener.", strings.Join(out, "; ")))
+}
+
+// Split is the Split of a Listener's name.
+func (m *Mesh) Split(q *incr.Query, name string) Split {
+	out := Split{Name: name, Telemetry: m.telemetry(q)}
+	if k, l := m.servedAt(q, name); k != "" {
+		out.Backends, out.Unresolved = m.passedTo(q, k, l)
+	}
+	return out
+}
+
+// servedAt is the route that has a Listener of protocol TCP or UDP, or "".
+func (m *Mesh) servedAt(q *incr.Query, name string) (k string, l listener) {
+	gk, _ := parseListener(name)
+	g := m.gateways.Get(q, gk)
+	i := slices.IndexFunc(g.Listeners, func(l listener) bool { return l.resource(gk) == name && l.served() })
+	if i < 0 {
+		return "", l
+	}
+	return m.holder(q, domainKey(takerKey(gk, g.Listeners[i].Name), "*")), g.Listeners[i]
+}
+
+// weightOfAll is what the weights of all endpoints of a Listener of protocol UDP come to, but for
+// rounding. Envoy adds those of a zone up in 32 bits.
+const weightOfAll = 1 << 24
+
+// datagrams are the endpoints that a Listener of protocol UDP sends to: those of all backends of its
+// route in one Cluster, for Envoy knows no weights of Clusters there. Each has its part of its backend's
+// weight. What falls to backends that cannot be resolved or have no endpoint goes to where nobody listens.
+func (m *Mesh) datagrams(q *incr.Query, name string) Endpoints {
+	out := Endpoints{Cluster: name}
+	k, _ := m.servedAt(q, name)
+	if k == "" {
+		return out
+	}
+	weights, all, lost := map[Endpoint]uint64{}, uint64(0), uint64(0)
+	for _, rule := range m.rules.Get(q, k).Rules {
+		for _, b := range rule.Backends {
+			all += uint64(b.Weight)
+		}
+		all, lost = all+uint64(rule.Unresolved), lost+uint64(rule.Unresolved)
+	}
+	for _, rule := range m.rules.Get(q, k).Rules {
+		for _, b := range rule.Backends {
+			endpoints := m.datagramEndpoints(q, b.Cluster)
+			for _, e := range endpoints {
+				weights[e] += max(1, weightOfAll*uint64(b.Weight)/(all*uint64(len(endpoints))))
+			}
+			if len(endpoints) == 0 {
+				lost += uint64(b.Weight)
+			}
+		}
+	}
+	if lost > 0 && len(weights) > 0 {
+		weights[nobody] = max(1, weightOfAll*lost/all)
+	}
+	for e, weight := range weights {
+		e.Weight = uint32(weight)
+		out.Addresses = append(out.Addresses, e)
+	}
+	slices.SortFunc(out.Addresses, byAddress)
+	return out
+}
+
+// nobody is where no datagram is heard: no Gateway can listen there, and the proxy itself does by TCP only.
+var nobody = Endpoint{Address: "127.0.0.1", Port: proxies.AdminPort}
+
+// datagramEndpoints are the addresses of a backend of a UDPRoute, without what only mTLS is about.
+func (m *Mesh) datagramEndpoints(q *incr.Query, cluster string) []Endpoint {
+	at := parseCluster(cluster)
+	svc, port, ok := m.portOver(q, at.service, at.port, corev1.ProtocolUDP)
+	if !ok {
+		return nil
+	}
+	out := slices.Clone(m.addressesOf(q, svc, port.Name).usable())
+	for i := range out {
+		out[i].Identity = ""
+	}
+	return out
+}
