@@ -58,13 +58,13 @@ func (m *Mesh) passedOver(q *incr.Query, k string, a attached) string {
 	for _, p := range a.Places {
 		if holder := m.earlier(q, k, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain)); holder != "" {
 			kind, name, _ := strings.Cut(holder, "/")
-			out = append(out, fmt.Sprintf("listener %s has %s %s", p.Listener, kind, name))
+			out = append(out, fmt.Sprintf("listener %s, which %s %s has", p.Listener, kind, name))
 		}
 	}
 	if len(out) == 0 {
 		return ""
 	}
-	return bounded(fmt.Sprintf("The route is accepted, but gets nothing where a listener, which serves one such route, has an older one: %s. Give one of them another listener.", strings.Join(out, "; ")))
+	return bounded("The route is accepted, but gets nothing of " + strings.Join(out, ", nor of ") + ", because it is older: give one of them a listener of its own.")
 }
 
 // Split is the Split of a Listener's name.
