@@ -30,7 +30,10 @@ var kinds = map[mesh.Kind]struct {
 	}},
 	mesh.KindSecret:   {&tlsv3.Secret{}, buildSecret},
 	mesh.KindListener: {&listenerv3.Listener{}, buildListener},
-	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
+	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+		if strings.HasPrefix(name, mesh.OutboundListener+"/") {
+			return envoy.Split(m.ServiceSplit(q, name, variant))
+		}
 		return envoy.Split(m.Split(q, name))
 	}},
 	mesh.KindRoutes: {&routev3.RouteConfiguration{}, buildRoutes},
@@ -80,7 +83,7 @@ func buildListener(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Mess
 		return envoy.NodeInbound(m.Inbound(q, variant))
 	}
 	if strings.HasPrefix(name, mesh.OutboundListener+"/") {
-		return envoy.ServiceListener(m.ServiceListener(q, name))
+		return envoy.ServiceListener(m.ServiceListener(q, name, variant))
 	}
 	return envoy.Listener(m.Listener(q, name))
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weft-mesh/weft/internal/envoy"
@@ -155,6 +156,47 @@ func TestTCP(t *testing.T) {
 		t.Logf("the connection of the chain that was replaced ended: %v", err)
 	}
 	answers(t, kept, keptReader)
+}
+
+// A sidecar passes what its app sends to a Service's port on as a TCPRoute says. When the route comes and
+// goes, the port goes on without a gap.
+func TestServiceSplit(t *testing.T) {
+	t.Parallel()
+	const name = "outbound/shop/db/5432"
+	p := startPassing(t, map[string]mesh.Endpoint{"one": namer(t, "one"), "two": namer(t, "two")})
+	l := mesh.ServiceListener{Name: name, Service: "shop/db", Addresses: []string{"127.0.0.1"}, Port: freePorts(t, 1)[0], Protocol: mesh.TCP, Cluster: "one"}
+	listener := func() map[string]proto.Message {
+		made := envoy.ServiceListener(l)
+		made.BindToPort = nil // here nothing hands it connections over
+		return map[string]proto.Message{name: made}
+	}
+	split := func(to ...mesh.Backend) map[string]proto.Message {
+		return map[string]proto.Message{name: envoy.Split(mesh.Split{Name: name, Service: l.Service, Port: l.Port, Backends: to})}
+	}
+	commit(p.store, listener())
+	eventually(t, "the port is there", func() bool { c, err := net.Dial("tcp", local(l.Port)); return err == nil && c.Close() == nil })
+	goTo := func(want string) {
+		t.Helper()
+		eventually(t, "connections go to "+want, func() bool {
+			c, _, name := greeted(t, local(l.Port))
+			c.Close()
+			if name == "" {
+				t.Error("a connection was closed")
+			}
+			return name == want
+		})
+	}
+	goTo("one")
+	l.Split = name
+	commit(p.store, listener(), split(mesh.Backend{Cluster: "two", Weight: 1}))
+	goTo("two")
+	commit(p.store, split(mesh.Backend{Cluster: "one", Weight: 1}))
+	goTo("one")
+	commit(p.store, split(mesh.Backend{Cluster: "two", Weight: 1}))
+	goTo("two")
+	l.Split = ""
+	commit(p.store, listener(), map[string]proto.Message{name: (*corev3.TypedExtensionConfig)(nil)})
+	goTo("one")
 }
 
 // hearer answers datagrams with its name, and counts whom it heard.

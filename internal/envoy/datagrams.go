@@ -17,7 +17,7 @@ import (
 )
 
 // The limits of a port of UDP. Anybody can make a session: a datagram from an address of which none
-// came in udpIdle. It holds a socket until none came or went for so long.
+// came in udpIdle. It holds a socket and some 5 kB until none came or went for so long.
 const (
 	datagramLimit = 9216 // bytes; a larger datagram is dropped
 	udpIdle       = 30 * time.Second
@@ -49,6 +49,7 @@ func datagramSocket() *corev3.UdpSocketConfig {
 	return &corev3.UdpSocketConfig{MaxRxDatagramSize: wrapperspb.UInt64(datagramLimit), PreferGro: wrapperspb.Bool(false)}
 }
 
+// allTo is the one way that is not deprecated; Envoy 1.40 warns that it is a work in progress.
 func allTo(cluster string) *udpproxyv3.UdpProxyConfig_Matcher {
 	return &udpproxyv3.UdpProxyConfig_Matcher{Matcher: &xdsmatcherv3.Matcher{
 		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{

@@ -11,12 +11,16 @@ import (
 
 // passOn gives the connections of a chain to its backends.
 func passOn(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
-	return filterNamed(tcpProxyFilter, toBackends(c.Backends, c.Unresolved, l.Telemetry))
+	return filterNamed(tcpProxyFilter, toBackends(c.Backends, c.Unresolved, called{}, l.Telemetry))
 }
 
 // Split does the same for a port of protocol TCP. Connections keep the filter that they began with.
 func Split(s mesh.Split) *corev3.TypedExtensionConfig {
-	return &corev3.TypedExtensionConfig{Name: s.Name, TypedConfig: typed(toBackends(s.Backends, s.Unresolved, s.Telemetry))}
+	to := called{}
+	if s.Service != "" {
+		to = serviceCalled(s.Service, s.Port)
+	}
+	return &corev3.TypedExtensionConfig{Name: s.Name, TypedConfig: typed(toBackends(s.Backends, s.Unresolved, to, s.Telemetry))}
 }
 
 // splitNamed has the filter of a chain come by discovery (ECDS).
@@ -28,17 +32,17 @@ func splitNamed(name string) *listenerv3.Filter {
 }
 
 // toBackends sends connections to backends by weight, and closes the unresolved share.
-func toBackends(backends []mesh.Backend, unresolved uint32, t v1alpha1.Telemetry) *tcpproxyv3.TcpProxy {
+func toBackends(backends []mesh.Backend, unresolved uint32, to called, t v1alpha1.Telemetry) *tcpproxyv3.TcpProxy {
 	if unresolved > 0 {
 		backends = append(backends[:len(backends):len(backends)], mesh.Backend{Cluster: mesh.Blackhole, Weight: unresolved})
 	}
 	switch len(backends) {
 	case 0:
-		return bytesTo(mesh.Blackhole, source, called{}, t)
+		return bytesTo(mesh.Blackhole, source, to, t)
 	case 1:
-		return bytesTo(backends[0].Cluster, source, called{}, t)
+		return bytesTo(backends[0].Cluster, source, to, t)
 	}
-	proxy := bytesTo("", source, called{}, t)
+	proxy := bytesTo("", source, to, t)
 	split := &tcpproxyv3.TcpProxy_WeightedCluster{}
 	for _, b := range backends {
 		split.Clusters = append(split.Clusters, &tcpproxyv3.TcpProxy_WeightedCluster_ClusterWeight{Name: b.Cluster, Weight: b.Weight})

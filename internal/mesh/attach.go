@@ -59,7 +59,7 @@ func (m *Mesh) claim(q *incr.Query, k string) []attached {
 		case "Service":
 			a.Service = parent
 			if a.Refused = notOfServices(r.Kind, a); a.Refused.OK() {
-				a.Ports, a.Refused = m.frontend(q, a)
+				a.Ports, a.Refused = m.frontend(q, r.Kind, a)
 			}
 		default:
 			continue

@@ -40,31 +40,65 @@ func likeTLS[R gwv1.TCPRouteRule | gwv1.UDPRouteRule](rules []R) []gwv1.TLSRoute
 // notOfServices says why a route of a kind cannot have a Service as parent.
 func notOfServices(kind string, a attached) Verdict {
 	switch kind {
-	case TLSRoute, TCPRoute:
-		return wrong(gwv1.RouteReasonNoMatchingParent, "%s: a %s cannot have Service %s as parent: name a Gateway with a listener of protocol %s", a.Field, kind, a.Service, strings.TrimSuffix(kind, "Route"))
+	case TLSRoute:
+		return wrong(gwv1.RouteReasonNoMatchingParent, "%s: a TLSRoute cannot have Service %s as parent: name a Gateway with a listener of protocol TLS", a.Field, a.Service)
 	case UDPRoute:
 		return wrong(routeReasonNotEnforced, "%s: no sidecar sees UDP, so that datagrams to Service %s go where the Service sends them: name a Gateway with a listener of protocol UDP", a.Field, a.Service)
 	}
 	return Verdict{}
 }
 
-// passedOver tells of the listeners that a TCPRoute or UDPRoute is attached to and that give it nothing,
-// or is "".
+// passedOver tells of the listeners and ports that a TCPRoute or UDPRoute is attached to and that give it
+// nothing, or is "".
 func (m *Mesh) passedOver(q *incr.Query, k string, a attached) string {
 	if ofTLS(k) || !ofBytes(k) {
 		return ""
 	}
 	var out []string
-	for _, p := range a.Places {
-		if holder := m.earlier(q, k, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain)); holder != "" {
-			kind, name, _ := strings.Cut(holder, "/")
-			out = append(out, fmt.Sprintf("listener %s, which %s %s has", p.Listener, kind, name))
+	note := func(what, holder string) {
+		if kind, name, has := strings.Cut(holder, "/"); has && holder != k {
+			out = append(out, fmt.Sprintf("%s, which %s %s has", what, kind, name))
 		}
+	}
+	for _, p := range a.Places {
+		note("listener "+p.Listener, m.holder(q, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain)))
+	}
+	for _, port := range a.Ports {
+		note(fmt.Sprintf("port %d", port), m.oldest(q, m.bytesFrontedBy.Get(q, frontendKey(a.Service, port, namespaceOf(k)))))
 	}
 	if len(out) == 0 {
 		return ""
 	}
-	return bounded("The route is accepted, but gets nothing of " + strings.Join(out, ", nor of ") + ", because it is older: give one of them a listener of its own.")
+	return bounded("The route is accepted, but gets nothing of " + strings.Join(out, ", nor of ") + ", because it is older: give one of them another parent.")
+}
+
+// bytesFronting is the TCPRoute by which pods of namespace consumer reach a port of a Service, or "".
+func (m *Mesh) bytesFronting(q *incr.Query, service string, port int32, consumer string) string {
+	return m.oldest(q, nearest(q, m.bytesFrontedBy, service, port, consumer))
+}
+
+// splitWants are what sidecars see of the TCPRoutes of a Service's port.
+func (m *Mesh) splitWants(q *incr.Query, service string, port int32) (out []string) {
+	name := serviceListenerName(service, port)
+	if m.bytesFronting(q, service, port, "") != "" {
+		out = append(out, want(MeshScope, KindExtension, name))
+	}
+	for _, consumer := range consumers(q, m.bytesFrontedBy, service, port) {
+		for _, kind := range []Kind{KindListener, KindExtension} {
+			out = append(out, Want{NamespaceScope(consumer), kind, name, consumer}.Key())
+		}
+	}
+	return out
+}
+
+// ServiceSplit is the Split of a ServiceListener's name, as a namespace's pods meet it.
+func (m *Mesh) ServiceSplit(q *incr.Query, name, consumer string) Split {
+	at := parseServiceListener(name)
+	out := Split{Name: name, Service: at.service, Port: uint32(at.port), Telemetry: m.telemetry(q)}
+	for _, rule := range m.serviceBound.Get(q, m.bytesFronting(q, at.service, at.port, consumer)).Rules {
+		out.Backends, out.Unresolved = append(out.Backends, rule.Backends...), out.Unresolved+rule.Unresolved
+	}
+	return out
 }
 
 // Split is the Split of a Listener's name.

@@ -41,12 +41,14 @@ type Chain struct {
 // TLS says whether a chain is for connections over TLS.
 func (c Chain) TLS() bool { return c.Split == "" && (c.Routes == "" || len(c.Secrets) > 0) }
 
-// Split is where a port of protocol TCP passes its connections. It is a resource of its own, so that a
+// Split is where a port of protocol TCP, or of a Service, passes its connections. It is a resource of its own, so that a
 // change of it leaves alone those that are open: a change of a Chain would close them.
 type Split struct {
 	Name       string // that of its Listener
 	Backends   []Backend
 	Unresolved uint32 // as in a Chain
+	Service    string // its key, and Port: of a ServiceListener's; else empty
+	Port       uint32
 	Telemetry  v1alpha1.Telemetry
 }
 

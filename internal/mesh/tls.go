@@ -39,8 +39,12 @@ func (m *Mesh) names(q *incr.Query, k string) (out []string) {
 
 // holder is the oldest of the routes that claim a domain, or "". Which of two hostnames is meant where
 // one contains the other is told by SNI: only equal ones contend.
-func (m *Mesh) holder(q *incr.Query, domain string) (oldest string) {
-	for _, k := range m.bytesOn.Get(q, domain) {
+func (m *Mesh) holder(q *incr.Query, domain string) string {
+	return m.oldest(q, m.bytesOn.Get(q, domain))
+}
+
+func (m *Mesh) oldest(q *incr.Query, ks []string) (oldest string) {
+	for _, k := range ks {
 		if oldest == "" || m.older(q, k, oldest) {
 			oldest = k
 		}
