@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,12 +17,14 @@ import (
 // learns that the proxy is to get no more.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	arrived, release := make(chan bool, 1), make(chan bool)
+	arrived, released := make(chan bool, 1), make(chan bool)
+	release := sync.OnceFunc(func() { close(released) })
 	endpoints := echoes(t, "a")
 	endpoints["slow"] = serve(t, func(http.ResponseWriter, *http.Request) {
 		arrived <- true
-		<-release
+		<-released
 	})
+	t.Cleanup(release) // before its server waits for it
 	const drain = 2 * time.Second
 	g := world{drain: drain, endpoints: endpoints, hosts: host(t, `
 - backendRefs: [{name: a}]
@@ -50,7 +53,7 @@ func TestDrain(t *testing.T) {
 	if got.Backend != "a" || !response.Close {
 		t.Errorf("while draining: %d, closing %v, want 200 on a connection that ends", response.StatusCode, response.Close)
 	}
-	close(release)
+	release()
 	if got := <-slow; got != 200 {
 		t.Errorf("the request under way got %d", got)
 	}
