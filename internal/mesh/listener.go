@@ -80,7 +80,7 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) li
 		l.Refused = wrong(gwv1.ListenerReasonPortUnavailable, "listener %s: port %d is the proxy's own: choose another than 15000, 15021 and 15090", spec.Name, spec.Port)
 		return l
 	}
-	l.Kinds, l.Broken = l.routeKinds()
+	l.Kinds, l.Broken = routeKinds(spec)
 	if l.ends() {
 		secrets, problem := m.certificates(q, gw, spec)
 		l.Secrets, l.Broken = secrets, first(problem, l.Broken)
@@ -106,10 +106,10 @@ func (l listener) carries() []string {
 }
 
 // routeKinds are the kinds of routes that may attach to a listener.
-func (l listener) routeKinds() ([]gwv1.RouteGroupKind, Verdict) {
-	group := gwv1.Group(gwv1.GroupName)
+func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
+	group, carried := gwv1.Group(gwv1.GroupName), listener{Listener: *l}.carries()
 	var supported []gwv1.RouteGroupKind
-	for _, kind := range l.carries() {
+	for _, kind := range carried {
 		supported = append(supported, gwv1.RouteGroupKind{Group: &group, Kind: gwv1.Kind(kind)})
 	}
 	if l.AllowedRoutes == nil || len(l.AllowedRoutes.Kinds) == 0 {
@@ -120,7 +120,7 @@ func (l listener) routeKinds() ([]gwv1.RouteGroupKind, Verdict) {
 		at := slices.IndexFunc(supported, func(s gwv1.RouteGroupKind) bool { return s.Kind == k.Kind })
 		switch {
 		case at < 0 || k.Group != nil && *k.Group != group:
-			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only %s can", l.Name, i, k.Kind, l.Protocol, strings.Join(l.carries(), " and "))
+			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only %s can", l.Name, i, k.Kind, l.Protocol, strings.Join(carried, " and "))
 		case !slices.Contains(kinds, supported[at]):
 			kinds = append(kinds, supported[at])
 		}
@@ -172,12 +172,13 @@ func (m *Mesh) certificate(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener, i 
 	return "", problem
 }
 
-// shares says whether listeners of two protocols can have one port: clients of HTTPS and TLS name their
-// host by SNI, before anything else.
-func shares(a, b gwv1.ProtocolType) bool {
-	overTLS := []gwv1.ProtocolType{gwv1.HTTPSProtocolType, gwv1.TLSProtocolType}
-	return a == b || slices.Contains(overTLS, a) && slices.Contains(overTLS, b)
+// overTLS says whether a client of a protocol names its host by SNI, before anything else.
+func overTLS(p gwv1.ProtocolType) bool {
+	return p == gwv1.HTTPSProtocolType || p == gwv1.TLSProtocolType
 }
+
+// shares says whether listeners of two protocols can have one port.
+func shares(a, b gwv1.ProtocolType) bool { return a == b || overTLS(a) && overTLS(b) }
 
 // markConflicts finds the listeners that cannot be told apart. None of them wins, as Gateway API
 // asks; the others are served. HTTPS and TLS share a port: the hostname tells them apart. A port of UDP
