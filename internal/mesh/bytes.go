@@ -55,13 +55,13 @@ func (m *Mesh) passedOver(q *incr.Query, k string, a attached) string {
 		return ""
 	}
 	var out []string
-	note := func(what, holder string) {
-		if kind, name, has := strings.Cut(holder, "/"); has && holder != k {
+	note := func(what, incumbent string) {
+		if kind, name, has := strings.Cut(incumbent, "/"); has && incumbent != k {
 			out = append(out, fmt.Sprintf("%s, which %s %s has", what, kind, name))
 		}
 	}
 	for _, p := range a.Places {
-		note("listener "+p.Listener, m.holder(q, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain)))
+		note("listener "+p.Listener, m.incumbent(q, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain)))
 	}
 	for _, port := range a.Ports {
 		note(fmt.Sprintf("port %d", port), m.oldest(q, m.bytesFrontedBy.Get(q, frontendKey(a.Service, port, namespaceOf(k)))))
@@ -118,7 +118,7 @@ func (m *Mesh) servedAt(q *incr.Query, name string) (k string, l listener) {
 	if i < 0 {
 		return "", l
 	}
-	return m.holder(q, domainKey(takerKey(gk, g.Listeners[i].Name), "*")), g.Listeners[i]
+	return m.incumbent(q, domainKey(takerKey(gk, g.Listeners[i].Name), "*")), g.Listeners[i]
 }
 
 // weightOfAll is what the weights of all endpoints of a Listener of protocol UDP come to, but for

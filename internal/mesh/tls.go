@@ -37,9 +37,9 @@ func (m *Mesh) names(q *incr.Query, k string) (out []string) {
 	return slices.Compact(out)
 }
 
-// holder is the oldest of the routes that claim a domain, or "". Which of two hostnames is meant where
+// incumbent is the oldest of the routes that claim a domain, or "". Which of two hostnames is meant where
 // one contains the other is told by SNI: only equal ones contend.
-func (m *Mesh) holder(q *incr.Query, domain string) string {
+func (m *Mesh) incumbent(q *incr.Query, domain string) string {
 	return m.oldest(q, m.bytesOn.Get(q, domain))
 }
 
@@ -52,10 +52,10 @@ func (m *Mesh) oldest(q *incr.Query, ks []string) (oldest string) {
 	return oldest
 }
 
-// earlier is the holder of a domain that a route claims, or "" if it is that route.
+// earlier is the incumbent of a domain that a route claims, or "" if it is that route.
 func (m *Mesh) earlier(q *incr.Query, k, domain string) string {
-	if holder := m.holder(q, domain); holder != k {
-		return holder
+	if incumbent := m.incumbent(q, domain); incumbent != k {
+		return incumbent
 	}
 	return ""
 }
