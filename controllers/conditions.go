@@ -66,16 +66,49 @@ func gatewayStatus(live, wanted gwv1.GatewayStatus, now metav1.Time) gwv1.Gatewa
 		return live
 	}
 	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
-	wanted.Listeners = slices.Clone(wanted.Listeners)
-	for i, l := range wanted.Listeners {
-		at := slices.IndexFunc(live.Listeners, func(was gwv1.ListenerStatus) bool { return was.Name == l.Name })
+	wanted.Listeners = listeners(live.Listeners, wanted.Listeners, now)
+	return wanted
+}
+
+// listenerSetStatus is that of a ListenerSet. Where nobody knows whose it is, only what is no longer so
+// is taken back.
+func listenerSetStatus(live, wanted gwv1.ListenerSetStatus, now metav1.Time) gwv1.ListenerSetStatus {
+	const accepted = string(gwv1.ListenerSetConditionAccepted)
+	orphan := meta.FindStatusCondition(wanted.Conditions, accepted).Reason == string(mesh.ReasonParentNotFound)
+	if newer(live.Conditions, wanted.Conditions) || orphan && !meta.IsStatusConditionTrue(live.Conditions, accepted) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	wanted.Listeners = entriesOf(listeners(listenersOf(live.Listeners), listenersOf(wanted.Listeners), now))
+	return wanted
+}
+
+// listeners is wanted with the times of live.
+func listeners(live, wanted []gwv1.ListenerStatus, now metav1.Time) []gwv1.ListenerStatus {
+	out := slices.Clone(wanted)
+	for i, l := range out {
+		at := slices.IndexFunc(live, func(was gwv1.ListenerStatus) bool { return was.Name == l.Name })
 		var was gwv1.ListenerStatus
 		if at >= 0 {
-			was = live.Listeners[at]
+			was = live[at]
 		}
-		wanted.Listeners[i].Conditions = conditions(was.Conditions, l.Conditions, now)
+		out[i].Conditions = conditions(was.Conditions, l.Conditions, now)
 	}
-	return wanted
+	return out
+}
+
+func listenersOf(entries []gwv1.ListenerEntryStatus) (out []gwv1.ListenerStatus) {
+	for _, e := range entries {
+		out = append(out, gwv1.ListenerStatus(e))
+	}
+	return out
+}
+
+func entriesOf(listeners []gwv1.ListenerStatus) (out []gwv1.ListenerEntryStatus) {
+	for _, l := range listeners {
+		out = append(out, gwv1.ListenerEntryStatus(l))
+	}
+	return out
 }
 
 func meshPolicyStatus(live, wanted v1alpha1.MeshPolicyStatus, now metav1.Time) v1alpha1.MeshPolicyStatus {

@@ -164,3 +164,35 @@ func TestListenersKeepTheirOwnTimes(t *testing.T) {
 		t.Error("what is wanted was altered")
 	}
 }
+
+// TestAListenerSetThatNobodyOwnsIsNotTouched: only what is no longer so is taken back, once.
+func TestAListenerSetThatNobodyOwnsIsNotTouched(t *testing.T) {
+	reason := string(mesh.ReasonParentNotFound)
+	orphan := gwv1.ListenerSetStatus{Conditions: []metav1.Condition{
+		condition("Accepted", "False", reason, 1, metav1.Time{}), condition("Programmed", "False", reason, 1, metav1.Time{}),
+	}}
+	for _, live := range []gwv1.ListenerSetStatus{
+		{},
+		{Conditions: []metav1.Condition{condition("Accepted", "Unknown", "Pending", 0, earlier)}},
+		{Conditions: []metav1.Condition{condition("Accepted", "False", "NoSuchGateway", 1, earlier)}},
+	} {
+		if got := listenerSetStatus(live, orphan, later); !equality.Semantic.DeepEqual(got, live) {
+			t.Errorf("%+v became %+v", live, got)
+		}
+	}
+	accepted := condition("Accepted", "True", "Accepted", 1, earlier)
+	live := gwv1.ListenerSetStatus{
+		Conditions: []metav1.Condition{accepted, condition("Programmed", "False", "ListenersNotValid", 1, earlier)},
+		Listeners:  []gwv1.ListenerEntryStatus{{Name: "web", Conditions: []metav1.Condition{accepted}}},
+	}
+	want := gwv1.ListenerSetStatus{Conditions: []metav1.Condition{
+		condition("Accepted", "False", reason, 1, later), condition("Programmed", "False", reason, 1, earlier),
+	}}
+	if got := listenerSetStatus(live, orphan, later); !equality.Semantic.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	served := gwv1.ListenerSetStatus{Conditions: []metav1.Condition{condition("Accepted", "True", "Accepted", 2, metav1.Time{})}, Listeners: live.Listeners}
+	if got := listenerSetStatus(live, served, later); got.Listeners[0].Conditions[0].LastTransitionTime != earlier || got.Conditions[0].LastTransitionTime != earlier {
+		t.Errorf("what did not change has another time: %+v", got)
+	}
+}

@@ -37,10 +37,12 @@ type Proxies struct {
 	client.Client
 	Events events.EventRecorder
 	Now    func() time.Time
+	// SetPorts are the ports that the ListenerSets of a Gateway ask for; not known: not yet.
+	SetPorts func(gateway string) (ports []gateway.Port, known bool)
 }
 
 // Reconcile makes what one Gateway needs. When that is not known, because its class is missing,
-// its parameters are invalid or there are no roots yet, what is there stays as it is: the
+// its parameters are invalid, its ListenerSets are not read or there are no roots yet, what is there stays as it is: the
 // Gateway's conditions say what is wrong.
 func (p *Proxies) Reconcile(ctx context.Context, at ctrl.Request) (ctrl.Result, error) {
 	g, class := &gwv1.Gateway{}, &gwv1.GatewayClass{}
@@ -126,6 +128,10 @@ func (p *Proxies) prune(ctx context.Context, g *gwv1.Gateway, wanted []*unstruct
 
 // input gathers what the objects of g depend on; not ok when that is not known yet or is invalid.
 func (p *Proxies) input(ctx context.Context, g *gwv1.Gateway, class *gwv1.GatewayClass) (in gateway.Input, ok bool, err error) {
+	ports, known := p.SetPorts(keyOf(g))
+	if !known {
+		return in, false, nil
+	}
 	params, ok, err := p.parameters(ctx, g, class)
 	if !ok || err != nil {
 		return in, false, err
@@ -138,7 +144,7 @@ func (p *Proxies) input(ctx context.Context, g *gwv1.Gateway, class *gwv1.Gatewa
 	if err != nil || len(roots) == 0 {
 		return in, false, err
 	}
-	in = gateway.Input{Gateway: g, Defaults: settings.Spec.Gateways, Parameters: params, Roots: roots}
+	in = gateway.Input{Gateway: g, SetPorts: ports, Defaults: settings.Spec.Gateways, Parameters: params, Roots: roots}
 	limits, problem := gateway.LimitsOf(in)
 	if problem != "" {
 		return in, false, nil

@@ -22,6 +22,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
@@ -31,6 +32,7 @@ type shop struct {
 	client.Client
 	config *rest.Config
 	writes atomic.Int32
+	sets   SetPorts // that of the controller
 }
 
 // counted counts what is written through it.
@@ -53,6 +55,7 @@ var web = metav1.ObjectMeta{Namespace: "shop", Name: "web-weft"}
 
 func newShop(t *testing.T) *shop {
 	s := &shop{T: t, config: apiServer(t)}
+	s.sets.Of = func(string) ([]gateway.Port, bool) { return nil, true }
 	installGatewayAPI(t, s.config)
 	installMesh(t, s.config)
 	s.Client = newClient(t, s.config)
@@ -91,7 +94,7 @@ func (s *shop) operate() (stop func()) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	if err := SetupProxies(mgr); err != nil {
+	if err := SetupProxies(mgr, &s.sets); err != nil {
 		s.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(s.Context())

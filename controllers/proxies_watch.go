@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -31,8 +32,8 @@ const (
 )
 
 // SetupProxies starts Proxies on the leader. The kinds of Gateway API must be there.
-func SetupProxies(mgr ctrl.Manager) error {
-	p := &Proxies{Client: mgr.GetClient(), Events: mgr.GetEventRecorder("weft-proxies"), Now: time.Now}
+func SetupProxies(mgr ctrl.Manager, sets *SetPorts) error {
+	p := &Proxies{Client: mgr.GetClient(), Events: mgr.GetEventRecorder("weft-proxies"), Now: time.Now, SetPorts: sets.Of}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("proxies").
 		WithOptions(retrying()).
@@ -46,6 +47,7 @@ func SetupProxies(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Mesh{}, handler.EnqueueRequestsFromMapFunc(p.all), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(p.ofParameters)).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(p.all), builder.WithPredicates(predicate.NewPredicateFuncs(holdsRoots))).
+		WatchesRawSource(source.Func(sets.start)).
 		Complete(p)
 	if err != nil {
 		return fmt.Errorf("start the controller of proxies: %w", err)

@@ -51,6 +51,7 @@ type Server struct {
 	appeared     map[string]bool // names of the Parts whose controllers are set up
 	identities   *Identities
 	trust        *Trust
+	ports        *SetPorts
 
 	served  atomic.Pointer[Served]
 	changed chan event.GenericEvent // Served, or Facts, or the Status of trust, changed
@@ -101,6 +102,8 @@ func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 		OnDemand:      s.demand,
 	})
 	s.core.OnRescope = s.xds.Rescope
+	s.ports = &SetPorts{Of: s.core.SetPorts}
+	s.core.OnPorts = s.ports.Changed
 	s.feeds, err = newFeeds(mgr.GetCache(), mgr.GetScheme(), kinds(s.core))
 	if err != nil {
 		return nil, err
@@ -280,7 +283,7 @@ func (s *Server) setup(ctx context.Context, part Part) error {
 		}
 		return s.setupCertificates(ctx)
 	case part.Name == GatewayAPI.Name && s.revision == "":
-		return SetupProxies(s.mgr)
+		return SetupProxies(s.mgr, s.ports)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 // about a thousand in a second: what the client allows itself is less.
 const statusWorkers = 8
 
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;httproutes/status;grpcroutes/status;tlsroutes/status;tcproutes/status;udproutes/status;backendtlspolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;listenersets/status;httproutes/status;grpcroutes/status;tlsroutes/status;tcproutes/status;udproutes/status;backendtlspolicies/status,verbs=patch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies/status,verbs=patch
 
 // Statuses writes what the core wants said of each object. Only the leader does.
@@ -92,6 +92,7 @@ func (s *Statuses) write(ctx context.Context, at subject, wanted mesh.Status) (d
 var statusKinds = map[string]statusKind{
 	"GatewayClass":     statusOf(func(c *gwv1.GatewayClass) *gwv1.GatewayClassStatus { return &c.Status }, gatewayClassStatus, oneWriter),
 	"Gateway":          statusOf(func(g *gwv1.Gateway) *gwv1.GatewayStatus { return &g.Status }, gatewayStatus, oneWriter),
+	"ListenerSet":      statusOf(func(s *gwv1.ListenerSet) *gwv1.ListenerSetStatus { return &s.Status }, listenerSetStatus, oneWriter),
 	"HTTPRoute":        statusOf(func(r *gwv1.HTTPRoute) *gwv1.HTTPRouteStatus { return &r.Status }, httpRouteStatus, manyWriters),
 	"GRPCRoute":        statusOf(func(r *gwv1.GRPCRoute) *gwv1.GRPCRouteStatus { return &r.Status }, grpcRouteStatus, manyWriters),
 	"TLSRoute":         statusOf(func(r *gwv1.TLSRoute) *gwv1.TLSRouteStatus { return &r.Status }, tlsRouteStatus, manyWriters),

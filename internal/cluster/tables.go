@@ -33,6 +33,7 @@ type Tables struct {
 	TLSRoutes       *incr.Table[string, *gwv1.TLSRoute]
 	TCPRoutes       *incr.Table[string, *gwv1.TCPRoute]
 	UDPRoutes       *incr.Table[string, *gwv1.UDPRoute]
+	ListenerSets    *incr.Table[string, *gwv1.ListenerSet]
 	ReferenceGrants *incr.Table[string, *gwv1.ReferenceGrant]
 	// BackendTLSPolicies say how a Gateway speaks TLS to a Service.
 	BackendTLSPolicies *incr.Table[string, *gwv1.BackendTLSPolicy]
@@ -129,6 +130,7 @@ func NewTables() *Tables {
 		TLSRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.TLSRoute]),
 		TCPRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.TCPRoute]),
 		UDPRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.UDPRoute]),
+		ListenerSets:       incr.NewTable[string](g, sameSpec[*gwv1.ListenerSet]),
 		ReferenceGrants:    incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
 		BackendTLSPolicies: incr.NewTable[string](g, sameSpec[*gwv1.BackendTLSPolicy]),
 		Services:           incr.NewTable[string](g, sameVersion[*corev1.Service]),

@@ -127,3 +127,43 @@ func BenchmarkFromScratch(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkListenerSetChange: one of a Gateway's ListenerSets has another hostname.
+func BenchmarkListenerSetChange(b *testing.B) {
+	for _, sets := range []int{1000, 10000} {
+		b.Run(fmt.Sprint(sets, "sets"), func(b *testing.B) {
+			c := newCity(0)
+			t := c.Tables()
+			t.Graph.Commit(func() {
+				g := &gwv1.Gateway{ObjectMeta: c.meta("front"), Spec: gwv1.GatewaySpec{GatewayClassName: "weft",
+					Listeners:        []gwv1.Listener{{Name: "http", Port: 80, Protocol: gwv1.HTTPProtocolType}},
+					AllowedListeners: &gwv1.AllowedListeners{Namespaces: &gwv1.ListenerNamespaces{From: new(gwv1.NamespacesFromAll)}}}}
+				t.Gateways.Set("shop/front", g)
+				for i := range sets {
+					t.Services.Set(shopKey(i), c.service(i))
+					t.ListenerSets.Set(shopKey(i), c.listenerSet(i, shopName(i)+".test"))
+					r := c.route(i, "/")
+					r.Spec.ParentRefs = []gwv1.ParentReference{{Kind: new(gwv1.Kind(mesh.ListenerSet)), Name: gwv1.ObjectName(shopName(i))}}
+					r.Spec.Hostnames = nil
+					t.HTTPRoutes.Set(shopKey(i), r)
+				}
+			})
+			c.Commit()
+			n := 0
+			for b.Loop() {
+				n++
+				i := n % sets
+				t.Graph.Commit(func() { t.ListenerSets.Set(shopKey(i), c.listenerSet(i, fmt.Sprintf("%s-%d.test", shopName(i), n))) })
+				c.Commit()
+			}
+			b.ReportMetric(float64(c.bytes), "wire-B/op")
+		})
+	}
+}
+
+func (c *city) listenerSet(i int, host string) *gwv1.ListenerSet {
+	s := &gwv1.ListenerSet{ObjectMeta: c.meta(shopName(i))}
+	s.Spec.ParentRef.Name = "front"
+	s.Spec.Listeners = []gwv1.ListenerEntry{{Name: "web", Port: 80, Protocol: gwv1.HTTPProtocolType, Hostname: new(gwv1.Hostname(host))}}
+	return s
+}

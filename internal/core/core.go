@@ -16,6 +16,7 @@ import (
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/xds"
 )
@@ -37,6 +38,8 @@ type Core struct {
 	OnFacts func()
 	// OnRescope, if set before Run, is called after the scope of a pod became another one.
 	OnRescope func()
+	// OnPorts, if set before Run, is told of each Gateway whose SetPorts became others.
+	OnPorts func(gateway string)
 
 	tables     *cluster.Tables
 	mesh       *mesh.Mesh
@@ -54,6 +57,7 @@ type Core struct {
 	rescoped   bool
 	mu         sync.RWMutex
 	scopes     scopes
+	ports      ports
 }
 
 // Certificates are those wanted for one Gateway.
@@ -85,6 +89,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		store:        store,
 		publish:      func(change xds.Change) { store.Commit(change) },
 		scopes:       scopes{gateways: map[string]struct{}{}, pods: map[string]podsScope{}},
+		ports:        ports{of: map[string][]gateway.Port{}},
 	}
 	c.quarantine = newQuarantine(c.hold, c.release)
 	c.clear()
@@ -139,6 +144,7 @@ func (c *Core) Commit() {
 	if c.settle() && c.OnRescope != nil {
 		c.OnRescope()
 	}
+	c.tellPorts()
 	c.tellIdentities()
 	if recount {
 		c.count()

@@ -42,6 +42,7 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"Gateway":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Gateways, &gwv1.Gateway{}, b) },
 	"HTTPRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.HTTPRoutes, &gwv1.HTTPRoute{}, b) },
 	"GRPCRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.GRPCRoutes, &gwv1.GRPCRoute{}, b) },
+	"ListenerSet":    func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ListenerSets, &gwv1.ListenerSet{}, b) },
 	"TLSRoute":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.TLSRoutes, &gwv1.TLSRoute{}, b) },
 	"TCPRoute":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.TCPRoutes, &gwv1.TCPRoute{}, b) },
 	"UDPRoute":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.UDPRoutes, &gwv1.UDPRoute{}, b) },
@@ -98,6 +99,10 @@ func statusText(status any) string {
 			fmt.Fprintf(&b, "%s%s=%s %s: %s\n", prefix, c.Type, c.Status, c.Reason, c.Message)
 		}
 	}
+	listener := func(l gwv1.ListenerStatus) {
+		fmt.Fprintf(&b, "%s attachedRoutes=%d\n", l.Name, l.AttachedRoutes)
+		conditions(string(l.Name)+" ", l.Conditions)
+	}
 	parents := func(ps []gwv1.RouteParentStatus) {
 		for _, p := range ps {
 			conditions(string(p.ParentRef.Name)+" ", p.Conditions)
@@ -110,10 +115,20 @@ func statusText(status any) string {
 		for _, a := range s.Addresses {
 			fmt.Fprintf(&b, "address %s\n", a.Value)
 		}
+		if n := *s.AttachedListenerSets; n > 0 {
+			fmt.Fprintf(&b, "attachedListenerSets=%d\n", n)
+		}
 		conditions("", s.Conditions)
 		for _, l := range s.Listeners {
-			fmt.Fprintf(&b, "%s attachedRoutes=%d\n", l.Name, l.AttachedRoutes)
-			conditions(string(l.Name)+" ", l.Conditions)
+			listener(l)
+		}
+	case gwv1.ListenerSetStatus:
+		conditions("", s.Conditions)
+		for _, l := range s.Listeners {
+			listener(gwv1.ListenerStatus(l))
+			for _, k := range l.SupportedKinds {
+				fmt.Fprintf(&b, "%s takes %s\n", l.Name, k.Kind)
+			}
 		}
 	case v1alpha1.MeshPolicyStatus:
 		fmt.Fprintf(&b, "proxies %s\n", s.Proxies.Summary)

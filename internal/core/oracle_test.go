@@ -18,11 +18,20 @@ import (
 )
 
 // chance makes random objects of a small world, in which everything refers to anything.
-type chance struct{ *rand.Rand }
+type chance struct {
+	*rand.Rand
+	narrow bool // only the first two of all choices, so that more of it meets
+}
 
-func (h chance) of(xs ...string) string { return xs[h.Intn(len(xs))] }
+func (h chance) of(xs ...string) string {
+	if h.narrow {
+		xs = xs[:min(len(xs), 2)]
+	}
+	return xs[h.Intn(len(xs))]
+}
 
-func (h chance) object() string {
+// object is one of some kind, by its number below.
+func (h chance) object(kind int) string {
 	ns, name := h.of("a", "b"), h.of("x", "u", "z")
 	head := func(api, kind string) string {
 		gone := ""
@@ -31,25 +40,29 @@ func (h chance) object() string {
 		}
 		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), gone)
 	}
-	switch h.Intn(26) {
+	switch kind {
 	case 8:
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
 		return h.policy()
+	case 22, 23, 24:
+		return head("gateway.networking.k8s.io/v1", "ListenerSet") + h.listeners()
+	case 25:
+		return fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, labels: {sets: %q}}", h.of("a", "b"), h.of("open", "shut"))
 	case 0:
-		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: udp, port: %s, protocol: UDP, allowedRoutes: {namespaces: {from: All}}}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
-			h.of("weft", "weft", "other"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("80", "443"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
+		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s, allowedListeners: {namespaces: {from: %s, selector: {matchLabels: {sets: open}}}}, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: udp, port: %s, protocol: UDP, allowedRoutes: {namespaces: {from: All}}}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
+			h.of("weft", "weft", "other"), h.of("All", "Selector", "All", "Same", "None"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("80", "443"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
 	case 1, 2:
-		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
+		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.set()+", "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
 	case 11, 12:
-		return head("gateway.networking.k8s.io/v1", "GRPCRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.service()+"], hostnames: [%q], rules: [{matches: [{method: {type: %s, service: %q}}], backendRefs: [{name: %s, namespace: %s, port: 80}]}]}",
+		return head("gateway.networking.k8s.io/v1", "GRPCRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.set()+", "+h.service()+"], hostnames: [%q], rules: [{matches: [{method: {type: %s, service: %q}}], backendRefs: [{name: %s, namespace: %s, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "w.example", "deep.v.example"), h.of("Exact", "RegularExpression"), h.of("p", "("), h.of("x", "u", "z"), h.of("a", "b"))
 	case 13, 14:
-		return head("gateway.networking.k8s.io/v1", "TLSRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.service()+"], hostnames: [%q, w.example], rules: [{backendRefs: [{name: %s, namespace: %s, port: 80}, {name: x, port: 81, weight: %d}]}]}",
+		return head("gateway.networking.k8s.io/v1", "TLSRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.set()+", "+h.service()+"], hostnames: [%q, w.example], rules: [{backendRefs: [{name: %s, namespace: %s, port: 80}, {name: x, port: 81, weight: %d}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "other"), h.of("x", "u", "z"), h.of("a", "b"), h.Intn(2))
-	case 22, 23, 24:
-		return head("gateway.networking.k8s.io/v1", h.of("TCPRoute", "UDPRoute")) + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.service()+"], rules: [{backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
+	case 26, 27, 28:
+		return head("gateway.networking.k8s.io/v1", h.of("TCPRoute", "UDPRoute")) + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.set()+", "+h.service()+"], rules: [{backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", sectionName: udp", ", sectionName: through"), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
 	case 16, 17:
 		return head("gateway.networking.k8s.io/v1", "BackendTLSPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s%s}, {kind: Service, name: x}], validation: {hostname: %s, %s}}",
@@ -68,7 +81,7 @@ func (h chance) object() string {
 		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {podIPs: [{ip: 10.0.0.%d}]}\n",
 			h.of("x", "u"), h.of("weft-proxy", "other"), h.of("80", "8080"), h.Intn(4))
 	case 6:
-		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: Service}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"), h.of("a", "b"))
+		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: %s}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "ListenerSet"), h.of("a", "b"), h.of("Service", "Secret"))
 	}
 	gone := ""
 	if h.Intn(4) == 0 {
@@ -91,6 +104,19 @@ var authority = sync.OnceValue(func() string {
 // service is a parentRef that names a Service.
 func (h chance) service() string {
 	return fmt.Sprintf("{group: '', kind: Service, name: %s, namespace: %s%s}", h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", port: 80", ", port: 81", ", sectionName: http"))
+}
+
+// set is a parentRef that names a ListenerSet.
+func (h chance) set() string {
+	return fmt.Sprintf("{kind: ListenerSet, name: %s, namespace: %s%s}", h.of("x", "u", "z"), h.of("a", "b"), h.of("", "", ", sectionName: one", ", port: 443"))
+}
+
+// listeners are the spec of a ListenerSet, whose listeners clash with a Gateway's, with other sets' and
+// with each other.
+func (h chance) listeners() string {
+	return fmt.Sprintf("spec: {parentRef: {name: %s, namespace: %s}, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: %s, protocol: HTTPS, hostname: %q, tls: {certificateRefs: [{name: x, namespace: %s}]}, allowedRoutes: {namespaces: {from: All}}}, {name: three, port: 443, protocol: TLS, hostname: %q, tls: {mode: Passthrough}}, {name: four, port: %s, protocol: UDP, allowedRoutes: {namespaces: {from: All}}}]}",
+		h.of("x", "u"), h.of("a", "b"), h.of("80", "8080", "81"), h.of("HTTP", "TCP"), h.of("*.example", "v.example", "w.example", ""), h.of("All", "Same"),
+		h.of("443", "443", "80"), h.of("w.example", "v.example", ""), h.of("a", "b"), h.of("w.example", "*.example", "deep.v.example"), h.of("443", "80"))
 }
 
 // policy is a random MeshPolicy, about a namespace, the mesh or some targets.
@@ -123,6 +149,8 @@ func again(c *Core) *Core {
 		copyTable(c.tables.TLSRoutes, f.tables.TLSRoutes)
 		copyTable(c.tables.TCPRoutes, f.tables.TCPRoutes)
 		copyTable(c.tables.UDPRoutes, f.tables.UDPRoutes)
+		copyTable(c.tables.ListenerSets, f.tables.ListenerSets)
+		copyTable(c.tables.Namespaces, f.tables.Namespaces)
 		copyTable(c.tables.Secrets, f.tables.Secrets)
 		copyTable(c.tables.GoodSecrets, f.tables.GoodSecrets)
 		copyTable(c.tables.ReferenceGrants, f.tables.ReferenceGrants)
@@ -169,17 +197,27 @@ var texts = map[string]string{}
 // TestOracle: after any history of changes, what is published and said is what a Core that
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
+	consult(t, false, func(h chance) string { return h.object(h.Intn(29)) })
+}
+
+// TestOracleOfListenerSets: the same of a world of Gateways, ListenerSets and what these read.
+func TestOracleOfListenerSets(t *testing.T) {
+	kinds := []int{0, 0, 1, 6, 7, 11, 13, 15, 15, 22, 22, 22, 22, 22, 25, 26, 27}
+	consult(t, true, func(h chance) string { return h.object(kinds[h.Intn(len(kinds))]) })
+}
+
+func consult(t *testing.T, narrow bool, object func(chance) string) {
 	seeds := int64(40)
 	if os.Getenv("WEFT_LONG") == "1" {
 		seeds = 1000
 	}
 	for seed := range seeds {
-		h := chance{rand.New(rand.NewSource(seed))}
+		h := chance{rand.New(rand.NewSource(seed)), narrow && seed%2 == 0}
 		w := newWorld(t)
 		w.text = wholeText
 		for step := range 60 {
 			for range 1 + h.Intn(3) {
-				put(t, w.core, []byte(h.object()))
+				put(t, w.core, []byte(object(h)))
 			}
 			demand(w.core, fmt.Sprintf("10.0.0.%d:80", h.Intn(4)), h.Intn(3) > 0)
 			w.commit()

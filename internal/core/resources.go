@@ -48,7 +48,7 @@ func (c *Core) publishResources() {
 		} else {
 			wanted[w.Kind].Remove(variantKey(w))
 		}
-	}, c.mesh.RouteWants, c.mesh.ServiceRouteWants, c.mesh.GatewayWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
+	}, c.mesh.RouteWants, c.mesh.ServiceRouteWants, c.mesh.GatewayWants, c.mesh.SetWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
 	for k, set := range wanted {
 		c.publishKind(k, set)
 	}
@@ -118,6 +118,7 @@ func (c *Core) usable(name string, r rendered, has bool) bool {
 func (c *Core) publishStatuses() {
 	keepStatus(c, "GatewayClass", c.mesh.ClassStatus, c.tables.GatewayClasses)
 	keepStatus(c, "Gateway", c.mesh.GatewayStatus, c.tables.Gateways)
+	keepStatus(c, mesh.ListenerSet, c.mesh.ListenerSetStatus, c.tables.ListenerSets)
 	keepStatus(c, mesh.HTTPRoute, c.mesh.HTTPRouteStatus, c.tables.HTTPRoutes)
 	keepStatus(c, mesh.GRPCRoute, c.mesh.GRPCRouteStatus, c.tables.GRPCRoutes)
 	keepStatus(c, mesh.TLSRoute, c.mesh.TLSRouteStatus, c.tables.TLSRoutes)
@@ -131,6 +132,7 @@ func (c *Core) publishStatuses() {
 			c.Certificates.Forget(k, Certificates{Gateway: k})
 		}
 	}, c.tables.Gateways)
+	c.keepPorts()
 	c.keepScopes()
 }
 

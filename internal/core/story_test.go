@@ -50,6 +50,10 @@ func tell(t *testing.T, path string) {
 		}
 		got.Files = append(got.Files, f, txtar.File{Name: step + ".out", Data: []byte(w.apply(f.Data))})
 	}
+	if at := slices.IndexFunc(story.Files, func(f txtar.File) bool { return f.Name == "demands" }); at >= 0 {
+		w.demand(string(story.Files[at].Data))
+		got.Files = append(got.Files, story.Files[at])
+	}
 	if *update {
 		if err := os.WriteFile(path, txtar.Format(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -58,6 +62,25 @@ func tell(t *testing.T, path string) {
 	}
 	if want, is := txtar.Format(story), txtar.Format(got); !bytes.Equal(want, is) {
 		t.Fatalf("%s tells another story (accept it with -update):\n%s", path, difference(string(want), string(is)))
+	}
+}
+
+// demand looks for what must be so in the end, whatever was accepted with -update: under what a thing is
+// called, how lines of it begin; after "no", how none does.
+func (w *world) demand(text string) {
+	w.t.Helper()
+	var what string
+	for line := range strings.Lines(text) {
+		want, of := strings.CutPrefix(strings.TrimRight(line, "\n"), "  ")
+		if !of {
+			what = want
+			continue
+		}
+		want, not := strings.CutPrefix(want, "no ")
+		has := slices.ContainsFunc(strings.Split(w.seen[what], "\n"), func(l string) bool { return strings.HasPrefix(strings.TrimSpace(l), want) })
+		if has == not || w.seen[what] == "" {
+			w.t.Errorf("%s: no line %q (or one that must not be) in\n%s", what, want, w.seen[what])
+		}
 	}
 }
 
@@ -82,6 +105,7 @@ func (w *world) apply(data []byte) string {
 func (w *world) commit() string {
 	var out []string
 	w.core.publish = func(c xds.Change) { out = append(out, w.resources(c)...) }
+	w.core.OnPorts = func(gateway string) { out = append(out, w.tell("ports of "+gateway, portText(w.core, gateway))...) }
 	w.core.Commit()
 	w.core.Commit() // takes in what the first one learned
 	for _, s := range w.core.Statuses.Take() {
@@ -282,6 +306,15 @@ func certificateText(c Certificates) string {
 	var out []string
 	for _, w := range c.Wanted {
 		out = append(out, fmt.Sprintf("%s/%s by %s %s for %v", w.Namespace, w.Name, w.Issuer.Kind, w.Issuer.Name, w.DNSNames))
+	}
+	return strings.Join(out, "\n")
+}
+
+func portText(c *Core, gateway string) string {
+	var out []string
+	ports, _ := c.SetPorts(gateway)
+	for _, p := range ports {
+		out = append(out, fmt.Sprint(p.Number, " ", p.Protocol))
 	}
 	return strings.Join(out, "\n")
 }

@@ -95,7 +95,13 @@ func TestResources(t *testing.T) {
 		{Name: "ended stock.example.com", Hostname: "stock.example.com", Secrets: []string{"secret/shop/tls"},
 			Backends: []mesh.Backend{{Cluster: "service/shop/stock/81/tcp", Weight: 3}}, Unresolved: 1},
 	}
+	sets := []mesh.Chain{
+		{Name: "cart/edge/web", Hostname: "cart.example.com", Routes: "gateway/shop/web/443/cart/edge/web", Secrets: []string{"secret/cart/tls"}},
+		{Name: "stock/edge/web", Hostname: "stock.example.com", Routes: "gateway/shop/web/443/stock/edge/web", Secrets: []string{"secret/stock/tls"}},
+	}
 	resources := map[string]proto.Message{
+		"listener-sets": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(sets, https...)}),
+		"routes-set":    envoy.RouteConfiguration(sets[0].Routes),
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
 		"listener-https": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),

@@ -1,6 +1,6 @@
 // Package gateway says what a Gateway becomes in a cluster: the objects that run stock Envoy for it.
 //
-//	Gateway + defaults of the Mesh + parameters (ConfigMaps) + roots + bootstrap
+//	Gateway + ports of its ListenerSets + defaults of the Mesh + parameters (ConfigMaps) + roots + bootstrap
 //	        → ServiceAccount, ConfigMap, Deployment, Service, PodDisruptionBudget
 //
 // It is pure: controllers/proxies.go reads the inputs and applies the objects.
@@ -40,6 +40,7 @@ const (
 type Input struct {
 	Gateway    *gwv1.Gateway
 	Defaults   v1alpha1.GatewayDefaults
+	SetPorts   []Port       // of the listeners that ListenerSets add to it
 	Parameters []Parameters // of the GatewayClass, then of the Gateway; later ones win
 	Roots      []byte       // PEM of the authorities that may sign the xDS server's certificate
 	Envoy      Envoy
@@ -143,7 +144,7 @@ func Objects(in Input) (objects []*unstructured.Unstructured, problem string) {
 	}
 	add(patched(serviceAccount(in.Gateway), "serviceAccount", in.Parameters))
 	add(configMap(in), "")
-	if ports := servicePorts(in.Gateway); len(ports) > 0 {
+	if ports := servicePorts(in); len(ports) > 0 {
 		add(patched(service(in.Gateway, ports), "service", in.Parameters))
 	}
 	add(patched(deployment(in), "deployment", in.Parameters))

@@ -43,20 +43,30 @@ var ReservedPorts = []gwv1.PortNumber{AdminPort, ReadyPort, StatsPort}
 // served are the protocols of listeners that Weft serves.
 var served = []gwv1.ProtocolType{gwv1.HTTPProtocolType, gwv1.HTTPSProtocolType, gwv1.TLSProtocolType, gwv1.TCPProtocolType, gwv1.UDPProtocolType}
 
+// Port is one that a listener asks for.
+type Port struct {
+	Number   gwv1.PortNumber
+	Protocol gwv1.ProtocolType
+}
+
 // servicePorts are the distinct ports of the listeners that Weft serves, each named after the
 // protocol of the first listener on it. A port of UDP is another than that of TCP with its number.
-func servicePorts(g *gwv1.Gateway) (ports []corev1.ServicePort) {
+func servicePorts(in Input) (ports []corev1.ServicePort) {
 	type at struct {
 		protocol corev1.Protocol
 		port     int32
 	}
 	seen := map[at]bool{}
-	for _, l := range g.Spec.Listeners {
-		port, protocol := int32(l.Port), corev1.ProtocolTCP
+	var listeners []Port
+	for _, l := range in.Gateway.Spec.Listeners {
+		listeners = append(listeners, Port{l.Port, l.Protocol})
+	}
+	for _, l := range append(listeners, in.SetPorts...) {
+		port, protocol := int32(l.Number), corev1.ProtocolTCP
 		if l.Protocol == gwv1.UDPProtocolType {
 			protocol = corev1.ProtocolUDP
 		}
-		if !slices.Contains(served, l.Protocol) || seen[at{protocol, port}] || slices.Contains(ReservedPorts, l.Port) {
+		if !slices.Contains(served, l.Protocol) || seen[at{protocol, port}] || slices.Contains(ReservedPorts, l.Number) {
 			continue
 		}
 		seen[at{protocol, port}] = true

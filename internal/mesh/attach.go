@@ -17,14 +17,23 @@ import (
 type attached struct {
 	Ref     gwv1.ParentReference
 	Field   string
-	Gateway string // its key
-	Service string // its key; one of the two
+	Gateway string // its key, where Ref names it or a ListenerSet of it
+	Set     string // the key of that
+	Service string // its key; Gateway or this
 	Refused Verdict
 	Places  []place // at a Gateway; none if refused
 	Ports   []int32 // of a Service; none if refused
 }
 
-// place is a domain under which a listener serves a route.
+// parent is how messages call what it attaches to at a Gateway.
+func (a attached) parent() string {
+	if a.Set != "" {
+		return ListenerSet + " " + a.Set
+	}
+	return "Gateway " + a.Gateway
+}
+
+// place is a domain under which a listener, by its ID, serves a route.
 type place struct{ Listener, Routes, Domain string }
 
 // parentOf is the kind and the key of what a parentRef names; "" if it is of another group.
@@ -32,7 +41,7 @@ func parentOf(r route, ref gwv1.ParentReference) (kind, k string) {
 	group, namespace := gwv1.Group(gwv1.GroupName), gwv1.Namespace(r.Namespace)
 	kind, group = string(*cmp.Or(ref.Kind, new(gwv1.Kind("Gateway")))), *cmp.Or(ref.Group, &group)
 	k = key(string(*cmp.Or(ref.Namespace, &namespace)), string(ref.Name))
-	if kind == "Gateway" && group == gwv1.GroupName || kind == "Service" && group == "" {
+	if (kind == "Gateway" || kind == ListenerSet) && group == gwv1.GroupName || kind == "Service" && group == "" {
 		return kind, k
 	}
 	return "", ""
@@ -55,7 +64,14 @@ func (m *Mesh) claim(q *incr.Query, k string) []attached {
 				continue
 			}
 			a.Gateway = parent
-			a.Places, a.Refused = m.places(q, r, g, a)
+			a.Places, a.Refused = m.places(q, r, g.Listeners, a)
+		case ListenerSet:
+			s := m.sets.Get(q, parent)
+			if s.ListenerSet == nil {
+				continue
+			}
+			a.Gateway, a.Set = s.Gateway, parent
+			a.Places, a.Refused = m.setPlaces(q, r, s, a)
 		case "Service":
 			a.Service = parent
 			if a.Refused = notOfServices(r.Kind, a); a.Refused.OK() {
@@ -82,24 +98,24 @@ func (m *Mesh) attach(q *incr.Query, k string) []attached {
 	return out
 }
 
-// places are where the listeners of a Gateway that a parentRef selects serve a route.
-func (m *Mesh) places(q *incr.Query, r route, g gateway, a attached) ([]place, Verdict) {
-	refused := wrong(gwv1.RouteReasonNoMatchingParent, "%s: Gateway %s has no listener that matches sectionName and port", a.Field, a.Gateway)
+// places are where those of some listeners that a parentRef selects serve a route.
+func (m *Mesh) places(q *incr.Query, r route, listeners []listener, a attached) ([]place, Verdict) {
+	refused := wrong(gwv1.RouteReasonNoMatchingParent, "%s: %s has no listener that matches sectionName and port", a.Field, a.parent())
 	var out []place
-	for _, l := range g.Listeners {
+	for _, l := range listeners {
 		if (a.Ref.SectionName != nil && *a.Ref.SectionName != l.Name) || (a.Ref.Port != nil && *a.Ref.Port != l.Port) {
 			continue
 		}
-		if !m.allows(q, g, l, r) {
-			refused = later(refused, wrong(gwv1.RouteReasonNotAllowedByListeners, "%s: the listeners of Gateway %s do not allow %ss of namespace %s: see their allowedRoutes", a.Field, a.Gateway, r.Kind, r.Namespace))
+		if !m.allows(q, l, r) {
+			refused = later(refused, wrong(gwv1.RouteReasonNotAllowedByListeners, "%s: the listeners of %s do not allow %ss of namespace %s: see their allowedRoutes", a.Field, a.parent(), r.Kind, r.Namespace))
 			continue
 		}
 		domains := domains(l.host(), r.Hostnames)
 		if len(domains) == 0 {
-			refused = later(refused, wrong(gwv1.RouteReasonNoMatchingListenerHostname, "spec.hostnames: none is served by a listener of Gateway %s that %s selects", a.Gateway, a.Field))
+			refused = later(refused, wrong(gwv1.RouteReasonNoMatchingListenerHostname, "spec.hostnames: none is served by a listener of %s that %s selects", a.parent(), a.Field))
 		}
 		for _, d := range domains {
-			out = append(out, place{string(l.Name), l.routes(a.Gateway), d})
+			out = append(out, place{l.ID, l.routes(a.Gateway), d})
 		}
 	}
 	if len(out) > 0 {
@@ -118,7 +134,7 @@ func later(a, b Verdict) Verdict {
 }
 
 // allows says whether a listener takes routes of this kind from this namespace.
-func (m *Mesh) allows(q *incr.Query, g gateway, l listener, r route) bool {
+func (m *Mesh) allows(q *incr.Query, l listener, r route) bool {
 	if !slices.ContainsFunc(l.Kinds, func(k gwv1.RouteGroupKind) bool { return string(k.Kind) == r.Kind }) {
 		return false
 	}
@@ -127,13 +143,18 @@ func (m *Mesh) allows(q *incr.Query, g gateway, l listener, r route) bool {
 		from = *cmp.Or(l.AllowedRoutes.Namespaces.From, &from)
 		selector = l.AllowedRoutes.Namespaces.Selector
 	}
+	return m.from(q, from, selector, r.Namespace, l.Owner.Namespace)
+}
+
+// from says whether an object in namespace own takes others from a namespace.
+func (m *Mesh) from(q *incr.Query, from gwv1.FromNamespaces, selector *metav1.LabelSelector, namespace, own string) bool {
 	switch from {
 	case gwv1.NamespacesFromAll:
 		return true
 	case gwv1.NamespacesFromSame:
-		return r.Namespace == g.Namespace
+		return namespace == own
 	case gwv1.NamespacesFromSelector:
-		return m.selected(q, r.Namespace, selector)
+		return m.selected(q, namespace, selector)
 	}
 	return false
 }
@@ -178,16 +199,4 @@ func contains(a, b string) bool {
 	}
 	suffix, wild := strings.CutPrefix(a, "*")
 	return wild && strings.HasSuffix(b, suffix) && len(b) > len(suffix)
-}
-
-// hidden says whether a more specific listener of the same port takes a domain away from l: a
-// request belongs to the most specific listener alone (listener isolation).
-func (g gateway) hidden(l listener, domain string) bool {
-	for _, o := range g.Listeners {
-		if o.Port == l.Port && o.Name != l.Name && o.served() && o.host() != l.host() &&
-			contains(l.host(), o.host()) && contains(o.host(), domain) {
-			return true
-		}
-	}
-	return false
 }

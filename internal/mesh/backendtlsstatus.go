@@ -138,9 +138,8 @@ func (m *Mesh) reads(q *incr.Query, k string, a attached) bool {
 	if !ofTLS(k) {
 		return len(a.Places) > 0
 	}
-	g := m.gateways.Get(q, a.Gateway)
 	return slices.ContainsFunc(a.Places, func(p place) bool {
-		l, ok := g.find(p.Listener)
+		l, ok := m.listenerOf(q, a.Gateway, p.Listener)
 		return ok && l.ends()
 	})
 }

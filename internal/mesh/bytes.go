@@ -61,7 +61,7 @@ func (m *Mesh) passedOver(q *incr.Query, k string, a attached) string {
 		}
 	}
 	for _, p := range a.Places {
-		note("listener "+p.Listener, m.incumbent(q, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain)))
+		note("listener "+p.Listener, m.incumbent(q, domainKey(takerKey(a.Gateway, p.Listener), p.Domain)))
 	}
 	for _, port := range a.Ports {
 		note(fmt.Sprintf("port %d", port), m.oldest(q, m.bytesFrontedBy.Get(q, frontendKey(a.Service, port, namespaceOf(k)))))
@@ -113,12 +113,11 @@ func (m *Mesh) Split(q *incr.Query, name string) Split {
 // servedAt is the route that has a Listener of protocol TCP or UDP, or "".
 func (m *Mesh) servedAt(q *incr.Query, name string) (k string, l listener) {
 	gk, _ := parseListener(name)
-	g := m.gateways.Get(q, gk)
-	i := slices.IndexFunc(g.Listeners, func(l listener) bool { return l.resource(gk) == name && l.served() })
-	if i < 0 {
+	on := m.listenersOn(q, gk, name)
+	if len(on) == 0 {
 		return "", l
 	}
-	return m.incumbent(q, domainKey(takerKey(gk, g.Listeners[i].Name), "*")), g.Listeners[i]
+	return m.incumbent(q, domainKey(takerKey(gk, on[0].ID), "*")), on[0]
 }
 
 // weightOfAll is what the weights of all endpoints of a Listener of protocol UDP come to, but for

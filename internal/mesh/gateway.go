@@ -10,7 +10,7 @@ import (
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// gateway is a Gateway that Weft serves, and what became of its listeners.
+// gateway is a Gateway that Weft serves, and what became of its own listeners.
 type gateway struct {
 	*gwv1.Gateway // nil: not Weft's
 	Problem       Verdict
@@ -25,7 +25,7 @@ func (m *Mesh) gateway(q *incr.Query, k string) gateway {
 	}
 	g := gateway{Gateway: gw, Problem: m.gatewayProblem(q, gw)}
 	for i := range gw.Spec.Listeners {
-		g.Listeners = append(g.Listeners, m.listener(q, gw, &gw.Spec.Listeners[i]))
+		g.Listeners = append(g.Listeners, m.listener(q, owner{"Gateway", gw.Namespace, gw.Name}, &gw.Spec.Listeners[i]))
 	}
 	markConflicts(g.Listeners)
 	return g
@@ -67,15 +67,16 @@ func (m *Mesh) GatewayStatus(q *incr.Query, k string) *gwv1.GatewayStatus {
 	if g.Gateway == nil {
 		return nil
 	}
-	st := &gwv1.GatewayStatus{}
-	usable := false
+	sets := len(m.attachedSets.Get(q, k))
+	st := &gwv1.GatewayStatus{AttachedListenerSets: new(int32(sets))}
+	usable := sets > 0
 	for _, l := range g.Listeners {
 		usable = usable || l.served()
-		st.Listeners = append(st.Listeners, l.status(g.Generation, int32(len(m.takenBy.Get(q, takerKey(k, l.Name)))), m.nack(q, k, l)))
+		st.Listeners = append(st.Listeners, l.status(g.Generation, int32(len(m.takenBy.Get(q, takerKey(k, l.ID)))), m.nack(q, k, l)))
 	}
 	addresses, pending := m.addresses(q, g.Gateway)
 	st.Addresses = addresses
-	accepted := g.accepted()
+	accepted := g.accepted(sets > 0)
 	st.Conditions = append(st.Conditions,
 		accepted,
 		holds(gwv1.GatewayConditionProgrammed, g.Generation, first(g.Problem.as(gwv1.GatewayReasonInvalid), unusable(usable), pending, m.available(q, g.Gateway)), gwv1.GatewayReasonProgrammed, "The proxies serve this Gateway."))
@@ -102,9 +103,9 @@ func unusable(usable bool) Verdict {
 }
 
 // accepted is the Accepted condition: of a Gateway some of whose listeners are not valid it is
-// still True, with the reason ListenersNotValid, as Gateway API asks.
-func (g gateway) accepted() (c metav1.Condition) {
-	served := false
+// still True, with the reason ListenersNotValid, as Gateway API asks. Served says whether one of a
+// ListenerSet is served.
+func (g gateway) accepted(served bool) (c metav1.Condition) {
 	var bad []Verdict
 	for _, l := range g.Listeners {
 		served = served || l.served()

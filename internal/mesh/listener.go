@@ -11,15 +11,21 @@ import (
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// listener is one of a Gateway's listeners, and what is wrong with it.
+// listener is one of a Gateway's listeners, its own or a ListenerSet's, and what is wrong with it.
 type listener struct {
 	gwv1.Listener
+	ID       string                // among all of the Gateway: its name, or namespace/set/name
+	Owner    owner                 // the object that it is written in
 	Kinds    []gwv1.RouteGroupKind // of the routes that may attach
 	Refused  Verdict               // Accepted=False
 	Conflict Verdict               // Conflicted=True
+	Lost     bool                  // the Conflict is with an earlier object's
 	Broken   Verdict               // ResolvedRefs=False
 	Secrets  []string              // names of the certificates
 }
+
+// owner is what a listener is written in.
+type owner struct{ Kind, Namespace, Name string }
 
 // served says whether traffic reaches the listener.
 func (l listener) served() bool {
@@ -27,7 +33,7 @@ func (l listener) served() bool {
 }
 
 // invalid is what keeps a listener from counting as valid.
-func (l listener) invalid() Verdict { return first(l.Refused, l.Conflict, l.Broken) }
+func (l listener) invalid() Verdict { return first(l.Conflict, l.Refused, l.Broken) }
 
 func (l listener) host() string {
 	if l.Hostname == nil {
@@ -64,14 +70,17 @@ func (l listener) ends() bool {
 // one port share one: there the Host header alone tells them apart.
 func (l listener) routes(gateway string) string {
 	if l.https() {
-		return listenerName(gateway, int32(l.Port)) + "/" + string(l.Name)
+		return listenerName(gateway, int32(l.Port)) + "/" + l.ID
 	}
 	return listenerName(gateway, int32(l.Port))
 }
 
 // listener resolves one listener by itself; conflicts with its siblings come later.
-func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) listener {
-	l := listener{Listener: *spec, Kinds: []gwv1.RouteGroupKind{}}
+func (m *Mesh) listener(q *incr.Query, in owner, spec *gwv1.Listener) listener {
+	l := listener{Listener: *spec, ID: string(spec.Name), Owner: in, Kinds: []gwv1.RouteGroupKind{}}
+	if in.Kind == ListenerSet {
+		l.ID = key(key(in.Namespace, in.Name), l.ID)
+	}
 	switch {
 	case len(l.carries()) == 0:
 		l.Refused = wrong(gwv1.ListenerReasonUnsupportedProtocol, "listener %s: protocol %q is not supported: use HTTP, HTTPS, TLS, TCP or UDP", spec.Name, spec.Protocol)
@@ -82,7 +91,7 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, spec *gwv1.Listener) li
 	}
 	l.Kinds, l.Broken = routeKinds(spec)
 	if l.ends() {
-		secrets, problem := m.certificates(q, gw, spec)
+		secrets, problem := m.certificates(q, in, spec)
 		l.Secrets, l.Broken = secrets, first(problem, l.Broken)
 	}
 	return l
@@ -129,14 +138,14 @@ func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
 }
 
 // certificates resolves the certificateRefs of a listener that ends TLS.
-func (m *Mesh) certificates(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener) ([]string, Verdict) {
+func (m *Mesh) certificates(q *incr.Query, in owner, l *gwv1.Listener) ([]string, Verdict) {
 	if l.TLS == nil || (l.TLS.Mode != nil && *l.TLS.Mode != gwv1.TLSModeTerminate) {
 		return nil, wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.mode must be Terminate for protocol %s", l.Name, l.Protocol)
 	}
 	var names []string
 	var problems []Verdict
 	for i, ref := range l.TLS.CertificateRefs {
-		name, problem := m.certificate(q, gw, l, i, ref)
+		name, problem := m.certificate(q, in, l, i, ref)
 		if name != "" {
 			names = append(names, name)
 		}
@@ -148,16 +157,16 @@ func (m *Mesh) certificates(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener) (
 	return names, join(problems)
 }
 
-func (m *Mesh) certificate(q *incr.Query, gw *gwv1.Gateway, l *gwv1.Listener, i int, ref gwv1.SecretObjectReference) (string, Verdict) {
+func (m *Mesh) certificate(q *incr.Query, in owner, l *gwv1.Listener, i int, ref gwv1.SecretObjectReference) (string, Verdict) {
 	if (ref.Group != nil && *ref.Group != "") || (ref.Kind != nil && *ref.Kind != "Secret") {
 		return "", wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.certificateRefs[%d]: only a Secret of the core group can be named", l.Name, i)
 	}
-	namespace := gw.Namespace
+	namespace := in.Namespace
 	if ref.Namespace != nil {
 		namespace = string(*ref.Namespace)
 	}
-	if namespace != gw.Namespace && !m.granted(q, "Gateway", gw.Namespace, "Secret", namespace, string(ref.Name)) {
-		return "", wrong(gwv1.ListenerReasonRefNotPermitted, "listener %s: tls.certificateRefs[%d]: no ReferenceGrant in namespace %s lets Gateways of %s use Secret %s", l.Name, i, namespace, gw.Namespace, ref.Name)
+	if namespace != in.Namespace && !m.granted(q, in.Kind, in.Namespace, "Secret", namespace, string(ref.Name)) {
+		return "", wrong(gwv1.ListenerReasonRefNotPermitted, "listener %s: tls.certificateRefs[%d]: no ReferenceGrant in namespace %s lets %ss of %s use Secret %s", l.Name, i, namespace, in.Kind, in.Namespace, ref.Name)
 	}
 	k := key(namespace, string(ref.Name))
 	pair := m.secrets.Get(q, k)
@@ -201,18 +210,18 @@ func markConflicts(ls []listener) {
 
 // status is a listener's status with n routes attached, and with what a proxy said against it.
 func (l listener) status(generation int64, n int32, nack Verdict) gwv1.ListenerStatus {
-	programmed := first(l.Refused, l.Conflict, nack)
+	programmed := first(l.Conflict, l.Refused, nack)
 	if programmed.OK() && !l.served() {
 		programmed = l.Broken
 	}
-	if !programmed.OK() {
+	if !programmed.OK() && (l.Owner.Kind != ListenerSet || l.Conflict.OK()) {
 		programmed.Reason = string(gwv1.ListenerReasonInvalid)
 	}
 	st := gwv1.ListenerStatus{Name: l.Name, SupportedKinds: l.Kinds, AttachedRoutes: n}
 	conflicted := holds(gwv1.ListenerConditionConflicted, generation, l.Conflict, gwv1.ListenerReasonNoConflicts, "")
 	conflicted.Status = map[bool]metav1.ConditionStatus{true: metav1.ConditionFalse, false: metav1.ConditionTrue}[l.Conflict.OK()]
 	st.Conditions = append(st.Conditions,
-		holds(gwv1.ListenerConditionAccepted, generation, first(l.Refused, l.Conflict), gwv1.ListenerReasonAccepted, ""),
+		holds(gwv1.ListenerConditionAccepted, generation, first(l.Conflict, l.Refused), gwv1.ListenerReasonAccepted, ""),
 		conflicted,
 		holds(gwv1.ListenerConditionProgrammed, generation, programmed, gwv1.ListenerReasonProgrammed, ""),
 		holds(gwv1.ListenerConditionResolvedRefs, generation, l.Broken, gwv1.ListenerReasonResolvedRefs, ""))

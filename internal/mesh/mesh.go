@@ -17,7 +17,8 @@ type Mesh struct {
 	*cluster.Tables
 
 	gateways *incr.Memo[string, gateway] // by Gateway key
-	secrets  *incr.Memo[string, keyPair] // by Secret key
+	listenerSets
+	secrets *incr.Memo[string, keyPair] // by Secret key
 
 	// By routeKey: a route's rules at Gateways and at Services, what it claims of its parents, and
 	// what it gets.
@@ -53,9 +54,9 @@ type Mesh struct {
 	endpoints  *incr.Memo[string, addresses] // by addressesKey
 
 	// Wants are what the proxies of a scope must be able to see, as Want keys: because of a route at a
-	// Gateway or of a Service, a Gateway, a Service, a pod's sidecar, an address that was asked for; and always.
-	RouteWants, ServiceRouteWants, GatewayWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
-	MeshWants                                                                            *incr.Set[string]
+	// Gateway or of a Service, a Gateway, a ListenerSet, a Service, a pod's sidecar, an address that was asked for; and always.
+	RouteWants, ServiceRouteWants, GatewayWants, SetWants, ServiceWants, SidecarWants, DemandWants *incr.View[string, string]
+	MeshWants                                                                                      *incr.Set[string]
 
 	meshes *incr.Memo[string, pki.Settings] // by name
 	trust  *incr.Memo[string, pki.State]    // by key of the ConfigMap
@@ -85,6 +86,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.endpoints = incr.NewMemo(t.Graph, "endpoints", sameAddresses, m.collect)
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
 	m.gateways = incr.NewMemo(t.Graph, "gateway", same[gateway], m.gateway)
+	m.listenerSets = m.newListenerSets()
 	m.rules = incr.NewMemo(t.Graph, "rules", same[resolved], func(q *incr.Query, k string) resolved { return m.resolve(q, k, false) })
 	m.serviceBound = incr.NewMemo(t.Graph, "serviceBound", same[resolved], func(q *incr.Query, k string) resolved { return m.resolve(q, k, true) })
 	m.claims = incr.NewMemo(t.Graph, "claims", same[[]attached], m.claim)
@@ -98,6 +100,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
 	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
+	m.SetWants = incr.NewView(t.ListenerSets, "setWants", m.setWants)
 	m.laySidecars(t)
 	m.meshes = incr.NewMemo(t.Graph, "settings", same[pki.Settings], m.readSettings)
 	m.trust = incr.NewMemo(t.Graph, "trust", same[pki.State], m.readTrust)

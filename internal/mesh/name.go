@@ -108,6 +108,14 @@ func parseListener(name string) (gateway string, port int32) {
 	return parts[1] + "/" + parts[2], int32(p)
 }
 
+// listenerID is the ID of the listener whose RouteConfiguration has a name; "" of one that several share.
+func listenerID(routes string) string {
+	if parts := strings.SplitN(routes, "/", 5); len(parts) == 5 {
+		return parts[4]
+	}
+	return ""
+}
+
 // parseVirtualHost takes the name of a VirtualHost apart.
 func parseVirtualHost(name string) (routes, domain string) {
 	i := strings.LastIndexByte(name, '/')

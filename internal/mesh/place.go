@@ -47,16 +47,15 @@ func ParseWant(key string) Want {
 // want is the key of a Want for an ordinary resource.
 func want(scope string, kind Kind, name string) string { return Want{scope, kind, name, ""}.Key() }
 
-func takerKey(gateway string, listener gwv1.SectionName) string {
-	return gateway + "|" + string(listener)
-}
+// takerKey is a listener, by its ID.
+func takerKey(gateway, listener string) string { return gateway + "|" + listener }
 
 // takers are the listeners that took a route: what their attachedRoutes counts.
 func (m *Mesh) takers(q *incr.Query, k string) []string {
 	var out []string
 	for _, a := range m.attached.Get(q, k) {
 		for _, p := range a.Places {
-			if t := takerKey(a.Gateway, gwv1.SectionName(p.Listener)); !slices.Contains(out, t) {
+			if t := takerKey(a.Gateway, p.Listener); !slices.Contains(out, t) {
 				out = append(out, t)
 			}
 		}
@@ -77,20 +76,12 @@ func (m *Mesh) placements(q *incr.Query, k string) []string {
 		g := m.gateways.Get(q, a.Gateway)
 		for _, p := range a.Places {
 			name := VirtualHost{Routes: p.Routes, Domain: p.Domain}.Name()
-			if l, ok := g.find(p.Listener); ok && l.served() && g.Problem.OK() && !g.hidden(l, p.Domain) && !slices.Contains(out, name) {
+			if l, ok := m.listenerOf(q, a.Gateway, p.Listener); ok && l.served() && g.Problem.OK() && !m.hidden(q, a.Gateway, l, p.Domain) && !slices.Contains(out, name) {
 				out = append(out, name)
 			}
 		}
 	}
 	return out
-}
-
-func (g gateway) find(name string) (listener, bool) {
-	i := slices.IndexFunc(g.Listeners, func(l listener) bool { return string(l.Name) == name })
-	if i < 0 {
-		return listener{}, false
-	}
-	return g.Listeners[i], true
 }
 
 // routeWants are the virtual hosts that hold a route and the clusters that it sends to; none of a
@@ -143,80 +134,67 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 	return out
 }
 
-// misdirected are the domains of other listeners of a TLS listener's port. A request for one of them
-// came over a connection that was opened for another name: it is answered 421 (RFC 9110, 15.5.20),
-// and the client opens a connection for the right one.
-func (g gateway) misdirected(l listener) []string {
-	var out []string
-	for _, o := range g.Listeners {
-		if l.https() && o.Port == l.Port && !o.udp() && o.Name != l.Name && o.served() && o.host() != l.host() {
-			out = append(out, domains(o.host(), nil)[0])
-		}
-	}
-	return out
-}
-
-// gatewayWants are a Gateway's listeners, with a virtual host for each one's own hostname: a
-// listener without routes answers 404 for it rather than leave it to a less specific one.
+// gatewayWants are a Gateway's own listeners, and what its proxies need whatever it serves.
 func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
 	g := m.gateways.Get(q, k)
 	if g.Gateway == nil || !g.Problem.OK() {
 		return nil
 	}
 	scope := ProxyScope(g.Gateway)
-	var out []string
+	out := m.listenerWants(q, k, scope, g.Listeners)
+	out = append(out, want(scope, KindSecret, RootsSecret), Want{scope, KindSecret, IdentitySecret, key(g.Namespace, proxies.Name(g.Gateway))}.Key())
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// listenerWants are what serves some of a Gateway's listeners, with a virtual host for each one's own
+// hostname: a listener without routes answers 404 for it rather than leave it to a less specific one.
+func (m *Mesh) listenerWants(q *incr.Query, gateway, scope string, listeners []listener) (out []string) {
 	add := func(kind Kind, name string) { out = append(out, want(scope, kind, name)) }
-	for _, l := range g.Listeners {
+	for _, l := range listeners {
 		if !l.served() {
 			continue
 		}
-		add(KindListener, l.resource(k))
+		add(KindListener, l.resource(gateway))
 		for _, s := range l.Secrets {
 			add(KindSecret, s)
 		}
 		switch {
 		case l.udp():
-			add(KindCluster, l.resource(k))
-			add(KindEndpoints, l.resource(k))
+			add(KindCluster, l.resource(gateway))
+			add(KindEndpoints, l.resource(gateway))
 			continue
 		case l.tcp():
-			add(KindExtension, l.resource(k))
+			add(KindExtension, l.resource(gateway))
 			add(KindCluster, Blackhole)
 			continue
 		case l.bytes():
 			add(KindCluster, Blackhole)
 			continue
 		}
-		add(KindRoutes, l.routes(k))
-		add(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: domains(l.host(), nil)[0]}.Name())
-		for _, host := range g.misdirected(l) {
-			add(KindVirtualHost, VirtualHost{Routes: l.routes(k), Domain: host}.Name())
+		add(KindRoutes, l.routes(gateway))
+		add(KindVirtualHost, VirtualHost{Routes: l.routes(gateway), Domain: domains(l.host(), nil)[0]}.Name())
+		for _, host := range m.misdirected(q, gateway, l) {
+			add(KindVirtualHost, VirtualHost{Routes: l.routes(gateway), Domain: host}.Name())
 		}
 	}
-	add(KindSecret, RootsSecret)
-	out = append(out, Want{scope, KindSecret, IdentitySecret, key(g.Namespace, proxies.Name(g.Gateway))}.Key())
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
 // Listener is a listener by its name.
 func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 	gk, port := parseListener(name)
-	g := m.gateways.Get(q, gk)
 	out := Listener{Name: name, Port: uint32(port), Telemetry: m.telemetry(q)}
-	for _, l := range g.Listeners {
-		if l.resource(gk) != name || !l.served() {
-			continue
-		}
+	for _, l := range m.listenersOn(q, gk, name) {
 		switch {
 		case l.udp():
 			out.Datagrams = name
 		case l.tcp():
 			out.Chains = []Chain{{Name: string(l.Name), Split: name}}
 		case l.bytes():
-			out.Chains = append(out.Chains, m.passed(q, g, l)...)
+			out.Chains = append(out.Chains, m.passed(q, gk, l)...)
 		case l.https():
-			out.Chains = append(out.Chains, Chain{Name: string(l.Name), Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets})
+			out.Chains = append(out.Chains, Chain{Name: l.ID, Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets})
 		default:
 			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk)}}
 		}
@@ -230,12 +208,8 @@ func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
 	routes, domain := parseVirtualHost(name)
 	gk, port := parseListener(routes)
 	out := VirtualHost{Routes: routes, Domain: domain, Port: uint32(port)}
-	g := m.gateways.Get(q, gk)
-	for _, l := range g.Listeners {
-		if !l.https() || l.routes(gk) != routes {
-			continue
-		}
-		if out.TLS = true; slices.Contains(g.misdirected(l), domain) {
+	if l, ok := m.listenerOf(q, gk, listenerID(routes)); ok && l.https() {
+		if out.TLS = true; m.misdirects(q, gk, l, domain) {
 			out.Rules = []Rule{{Origin: Origin{Kind: HTTPRoute, Name: "misdirected"}, Matches: matches(nil), Fail: 421}}
 			return out
 		}

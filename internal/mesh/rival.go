@@ -78,7 +78,7 @@ func wildcards(domain string) (out []string) {
 func (m *Mesh) contested(q *incr.Query, k string, matters func(taker string) bool) (out []string) {
 	for _, a := range m.claims.Get(q, k) {
 		for _, p := range a.Places {
-			taker := takerKey(a.Gateway, gwv1.SectionName(p.Listener))
+			taker := takerKey(a.Gateway, p.Listener)
 			if !matters(taker) {
 				continue
 			}
@@ -98,7 +98,7 @@ func (m *Mesh) outrank(q *incr.Query, at string) string {
 	k, taker, _ := strings.Cut(at, "@")
 	for _, a := range m.claims.Get(q, k) {
 		for _, p := range a.Places {
-			if takerKey(a.Gateway, gwv1.SectionName(p.Listener)) != taker {
+			if takerKey(a.Gateway, p.Listener) != taker {
 				continue
 			}
 			for _, rival := range m.claimants(q, k, taker, p.Domain) {
@@ -136,7 +136,7 @@ func (m *Mesh) older(q *incr.Query, a, b string) bool {
 // winner is the route that keeps another from a place, or none. TCPRoutes and UDPRoutes keep theirs: of
 // those on a listener, which counts all, the oldest is served.
 func (m *Mesh) winner(q *incr.Query, k string, a *attached, p place) string {
-	taker := takerKey(a.Gateway, gwv1.SectionName(p.Listener))
+	taker := takerKey(a.Gateway, p.Listener)
 	if ofTLS(k) {
 		return m.earlier(q, k, domainKey(taker, p.Domain))
 	}

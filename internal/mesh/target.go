@@ -119,7 +119,7 @@ func (m *Mesh) parts(q *incr.Query, s subject) (there, has bool) {
 		return ok, ok && slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return s.names(p) })
 	case room.Gateway:
 		g := m.gateways.Get(q, k)
-		_, has := g.find(s.Part)
+		_, has := find(g.Listeners, s.Part)
 		return g.Gateway != nil, has
 	case room.HTTPRoute, room.GRPCRoute:
 		r, ok := m.route(q, routeKey(string(s.Kind), k))

@@ -30,7 +30,7 @@ func byteRules(rules []gwv1.TLSRouteRule) (out []ruleSpec) {
 func (m *Mesh) names(q *incr.Query, k string) (out []string) {
 	for _, a := range m.claims.Get(q, k) {
 		for _, p := range a.Places {
-			out = append(out, domainKey(takerKey(a.Gateway, gwv1.SectionName(p.Listener)), p.Domain))
+			out = append(out, domainKey(takerKey(a.Gateway, p.Listener), p.Domain))
 		}
 	}
 	slices.Sort(out)
@@ -63,18 +63,17 @@ func (m *Mesh) earlier(q *incr.Query, k, domain string) string {
 // passed are the chains of a listener of protocol TLS: one for each domain of its TLSRoutes, and one
 // for its own hostname, which a TCPRoute may take, so that no less specific listener gets what no route
 // takes.
-func (m *Mesh) passed(q *incr.Query, g gateway, l listener) []Chain {
-	gk := key(g.Namespace, g.Name)
+func (m *Mesh) passed(q *incr.Query, gk string, l listener) []Chain {
 	chains := map[string]Chain{}
 	chain := func(domain string) Chain {
-		return Chain{Name: string(l.Name) + " " + domain, Hostname: sni(domain), Secrets: l.Secrets}
+		return Chain{Name: l.ID + " " + domain, Hostname: sni(domain), Secrets: l.Secrets}
 	}
 	own := domains(l.host(), nil)[0]
 	chains[own] = chain(own)
-	for _, k := range m.takenBy.Get(q, takerKey(gk, l.Name)) {
+	for _, k := range m.takenBy.Get(q, takerKey(gk, l.ID)) {
 		for _, a := range m.attached.Get(q, k) {
 			for _, p := range a.Places {
-				if a.Gateway != gk || p.Listener != string(l.Name) || g.hidden(l, p.Domain) || m.earlier(q, k, domainKey(takerKey(gk, l.Name), p.Domain)) != "" {
+				if a.Gateway != gk || p.Listener != l.ID || m.hidden(q, gk, l, p.Domain) || m.earlier(q, k, domainKey(takerKey(gk, l.ID), p.Domain)) != "" {
 					continue
 				}
 				c := chain(p.Domain)
