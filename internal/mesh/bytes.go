@@ -101,24 +101,28 @@ func (m *Mesh) ServiceSplit(q *incr.Query, name, consumer string) Split {
 	return out
 }
 
-// Split is the Split of a Listener's name.
+// Split is the one of a Gateway by its name.
 func (m *Mesh) Split(q *incr.Query, name string) Split {
 	out := Split{Name: name, Telemetry: m.telemetry(q)}
-	if k, l := m.servedAt(q, name); k != "" {
+	resource, listener, domain := parseSplit(name)
+	if k, l := m.servedAt(q, resource, listener, domain); k != "" {
 		out.Backends, out.Unresolved = m.passedTo(q, k, l)
 	}
 	return out
 }
 
-// servedAt is the route that has a Listener of protocol TCP or UDP, or "".
-func (m *Mesh) servedAt(q *incr.Query, name string) (k string, l listener) {
-	gk, _ := parseListener(name)
+// servedAt is the route that has a domain of a listener, by its name or, if a Listener has one only, "";
+// or "".
+func (m *Mesh) servedAt(q *incr.Query, resource, name, domain string) (k string, l listener) {
+	gk, _ := parseListener(resource)
 	g := m.gateways.Get(q, gk)
-	i := slices.IndexFunc(g.Listeners, func(l listener) bool { return l.resource(gk) == name && l.served() })
+	i := slices.IndexFunc(g.Listeners, func(l listener) bool {
+		return l.resource(gk) == resource && l.served() && (name == "" || string(l.Name) == name)
+	})
 	if i < 0 {
 		return "", l
 	}
-	return m.incumbent(q, domainKey(takerKey(gk, g.Listeners[i].Name), "*")), g.Listeners[i]
+	return m.incumbent(q, domainKey(takerKey(gk, g.Listeners[i].Name), domain)), g.Listeners[i]
 }
 
 // weightOfAll is what the weights of all endpoints of a Listener of protocol UDP come to, but for
@@ -130,7 +134,7 @@ const weightOfAll = 1 << 24
 // weight. What falls to backends that cannot be resolved or have no endpoint goes to where nobody listens.
 func (m *Mesh) datagrams(q *incr.Query, name string) Endpoints {
 	out := Endpoints{Cluster: name}
-	k, _ := m.servedAt(q, name)
+	k, _ := m.servedAt(q, name, "", "*")
 	if k == "" {
 		return out
 	}
