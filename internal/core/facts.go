@@ -38,8 +38,10 @@ func (c *Core) refused(p xds.Fact, r xds.Refusal, listeners map[string]cluster.Q
 		for _, variant := range []string{"", p.Namespace} {
 			c.quarantine.refused(xds.Resource{Name: r.Name, Variant: xds.Variant(variant)}, r.Version, refusal{proxy, r.Detail})
 		}
-	case typeURL(mesh.KindListener), typeURL(mesh.KindExtension): // of one name
+	case typeURL(mesh.KindListener):
 		listeners[r.Name.Name] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
+	case typeURL(mesh.KindExtension):
+		listeners[mesh.ListenerOf(r.Name.Name)] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
 	}
 }
 

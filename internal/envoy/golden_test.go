@@ -90,10 +90,8 @@ func TestResources(t *testing.T) {
 		{Name: "any", Routes: "gateway/shop/web/443/any", Secrets: []string{"secret/shop/rsa", "secret/shop/ecdsa"}},
 	}
 	through := []mesh.Chain{
-		{Name: "through *.example.com", Hostname: "*.example.com"},
-		{Name: "through cart.example.com", Hostname: "cart.example.com", Backends: []mesh.Backend{{Cluster: "service/shop/cart/443/tls", Weight: 1}}},
-		{Name: "ended stock.example.com", Hostname: "stock.example.com", Secrets: []string{"secret/shop/tls"},
-			Backends: []mesh.Backend{{Cluster: "service/shop/stock/81/tcp", Weight: 3}}, Unresolved: 1},
+		{Name: "through *.example.com", Hostname: "*.example.com", Split: "gateway/shop/web/443/through/*.example.com"},
+		{Name: "ended stock.example.com", Hostname: "stock.example.com", Secrets: []string{"secret/shop/tls"}, Split: "gateway/shop/web/443/ended/stock.example.com"},
 	}
 	sets := []mesh.Chain{
 		{Name: "cart/edge/web", Hostname: "cart.example.com", Routes: "gateway/shop/web/443/cart/edge/web", Secrets: []string{"secret/cart/tls"}},
@@ -113,7 +111,7 @@ func TestResources(t *testing.T) {
 		"cluster-backend-tls-none": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/444/backend-tls", Endpoints: "service/shop/pay/444", Protocol: mesh.HTTP1,
 			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}}}),
 		"cluster-tls":  envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/443/tls", Endpoints: "service/shop/cart/443", Protocol: mesh.TLS}),
-		"listener-tcp": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/9000", Port: 9000, Chains: []mesh.Chain{{Name: "tcp", Split: "gateway/shop/web/9000"}}}),
+		"listener-tcp": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/9000", Port: 9000, Chains: []mesh.Chain{{Name: "tcp", Split: "gateway/shop/web/9000", Raw: true}}}),
 		"listener-udp": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/53/udp", Port: 53, Datagrams: "gateway/shop/web/53/udp"}),
 		"split": envoy.Split(mesh.Split{Name: "gateway/shop/web/9000", Unresolved: 1, Telemetry: everything,
 			Backends: []mesh.Backend{{Cluster: "service/shop/cart/80/tcp", Weight: 3}, {Cluster: "service/shop/stock/443/tcp/backend-tls", Weight: 1}}}),

@@ -63,11 +63,8 @@ func filterChain(l mesh.Listener, c mesh.Chain, inspected bool) *listenerv3.Filt
 }
 
 func serve(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
-	switch {
-	case c.Split != "":
+	if c.Split != "" {
 		return splitNamed(c.Split)
-	case c.Routes == "":
-		return passOn(l, c)
 	}
 	return networkFilter(connectionManager(l, c.Routes))
 }

@@ -9,12 +9,7 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
-// passOn gives the connections of a chain to its backends.
-func passOn(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
-	return filterNamed(tcpProxyFilter, toBackends(c.Backends, c.Unresolved, called{}, l.Telemetry))
-}
-
-// Split does the same for a port of protocol TCP. Connections keep the filter that they began with.
+// Split gives connections to backends. They keep the filter that they began with.
 func Split(s mesh.Split) *corev3.TypedExtensionConfig {
 	to := called{}
 	if s.Service != "" {

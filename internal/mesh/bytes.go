@@ -101,23 +101,29 @@ func (m *Mesh) ServiceSplit(q *incr.Query, name, consumer string) Split {
 	return out
 }
 
-// Split is the Split of a Listener's name.
+// Split is the one of a Gateway by its name.
 func (m *Mesh) Split(q *incr.Query, name string) Split {
 	out := Split{Name: name, Telemetry: m.telemetry(q)}
-	if k, l := m.servedAt(q, name); k != "" {
+	resource, listener, domain := parseSplit(name)
+	if k, l := m.servedAt(q, resource, listener, domain); k != "" {
 		out.Backends, out.Unresolved = m.passedTo(q, k, l)
 	}
 	return out
 }
 
-// servedAt is the route that has a Listener of protocol TCP or UDP, or "".
-func (m *Mesh) servedAt(q *incr.Query, name string) (k string, l listener) {
-	gk, _ := parseListener(name)
-	on := m.listenersOn(q, gk, name)
-	if len(on) == 0 {
+// servedAt is the route that has a domain of a listener, by its ID or, if a Listener has one only, "";
+// or "".
+func (m *Mesh) servedAt(q *incr.Query, resource, id, domain string) (k string, l listener) {
+	gk, _ := parseListener(resource)
+	if id != "" {
+		l, _ = m.listenerOf(q, gk, id)
+	} else if on := m.listenersOn(q, gk, resource); len(on) > 0 {
+		l = on[0]
+	}
+	if l.ID == "" || !l.served() || l.resource(gk) != resource {
 		return "", l
 	}
-	return m.incumbent(q, domainKey(takerKey(gk, on[0].ID), "*")), on[0]
+	return m.incumbent(q, domainKey(takerKey(gk, l.ID), domain)), l
 }
 
 // weightOfAll is what the weights of all endpoints of a Listener of protocol UDP come to, but for
@@ -129,7 +135,7 @@ const weightOfAll = 1 << 24
 // weight. What falls to backends that cannot be resolved or have no endpoint goes to where nobody listens.
 func (m *Mesh) datagrams(q *incr.Query, name string) Endpoints {
 	out := Endpoints{Cluster: name}
-	k, _ := m.servedAt(q, name)
+	k, _ := m.servedAt(q, name, "", "*")
 	if k == "" {
 		return out
 	}

@@ -99,7 +99,7 @@ func TestTCPRouteInsideTLS(t *testing.T) {
 	}
 	chains := func() (out []string) {
 		for _, c := range m.Listener(nil, "gateway/shop/edge/853").Chains {
-			for _, b := range c.Backends {
+			for _, b := range m.Split(nil, c.Split).Backends {
 				out = append(out, c.Hostname+"→"+b.Cluster)
 			}
 		}

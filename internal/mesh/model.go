@@ -29,24 +29,24 @@ type Listener struct {
 type Chain struct {
 	Name     string   // the Gateway listener's name; "http" where several share a plaintext chain
 	Hostname string   // SNI to match: exact, "*.example.com", or "" for any
-	Routes   string   // name of the RouteConfiguration, itself served by RDS; "": bytes go to Backends
+	Routes   string   // name of the RouteConfiguration, itself served by RDS; "": bytes go as Split says
 	Secrets  []string // SDS names of the certificates; none: plaintext, or TLS that is passed through
-	Split    string   // of a port of protocol TCP, in place of Routes: the name of its Split
-	// Backends receive the connections of a route; what falls to Unresolved, a share in weight, is
-	// closed, and so is everything where there is neither.
-	Backends   []Backend
-	Unresolved uint32
+	Split    string   // in place of Routes: the name of its Split
+	Raw      bool     // of a port of protocol TCP, which looks at nothing
 }
 
 // TLS says whether a chain is for connections over TLS.
-func (c Chain) TLS() bool { return c.Split == "" && (c.Routes == "" || len(c.Secrets) > 0) }
+func (c Chain) TLS() bool { return !c.Raw && (c.Routes == "" || len(c.Secrets) > 0) }
 
-// Split is where a port of protocol TCP, or of a Service, passes its connections. It is a resource of its own, so that a
+// Split is where a Chain, or a Service's port, passes connections. It is a resource of its own, so that a
 // change of it leaves alone those that are open: a change of a Chain would close them.
 type Split struct {
-	Name       string // that of its Listener
-	Backends   []Backend
-	Unresolved uint32 // as in a Chain
+	// Name is that of its Listener, for a Chain of TLS with …/<listener>/<domain> after it.
+	Name     string
+	Backends []Backend
+	// Unresolved is a share in weight: what falls to it is closed, and so is everything where there is
+	// neither.
+	Unresolved uint32
 	Service    string // its key, and Port: of a ServiceListener's; else empty
 	Port       uint32
 	Telemetry  v1alpha1.Telemetry

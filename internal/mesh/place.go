@@ -16,7 +16,7 @@ type Kind string
 // The kinds, by what they become in Envoy.
 const (
 	KindListener    Kind = "listener"
-	KindExtension   Kind = "extension" // the filter of a listener of protocol TCP, under its name
+	KindExtension   Kind = "extension" // the filter of what passes bytes on
 	KindRoutes      Kind = "routes"
 	KindVirtualHost Kind = "virtualhost"
 	KindCluster     Kind = "cluster"
@@ -121,6 +121,9 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 				out = append(out, want(scope, KindVirtualHost, name))
 			}
 		}
+		for _, name := range m.splits(q, a) {
+			out = append(out, want(scope, KindExtension, name))
+		}
 		for _, c := range clusters {
 			out = append(out, clusterWants(scope, c)...)
 			if ofTLS(k) {
@@ -169,6 +172,7 @@ func (m *Mesh) listenerWants(q *incr.Query, gateway, scope string, listeners []l
 			add(KindCluster, Blackhole)
 			continue
 		case l.bytes():
+			add(KindExtension, splitName(l.resource(gateway), l.ID, domains(l.host(), nil)[0]))
 			add(KindCluster, Blackhole)
 			continue
 		}
@@ -190,7 +194,7 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 		case l.udp():
 			out.Datagrams = name
 		case l.tcp():
-			out.Chains = []Chain{{Name: string(l.Name), Split: name}}
+			out.Chains = []Chain{{Name: l.ID, Split: name, Raw: true}}
 		case l.bytes():
 			out.Chains = append(out.Chains, m.passed(q, gk, l)...)
 		case l.https():

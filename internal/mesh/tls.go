@@ -66,23 +66,53 @@ func (m *Mesh) earlier(q *incr.Query, k, domain string) string {
 func (m *Mesh) passed(q *incr.Query, gk string, l listener) []Chain {
 	chains := map[string]Chain{}
 	chain := func(domain string) Chain {
-		return Chain{Name: l.ID + " " + domain, Hostname: sni(domain), Secrets: l.Secrets}
+		return Chain{Name: l.ID + " " + domain, Hostname: sni(domain), Secrets: l.Secrets, Split: splitName(l.resource(gk), l.ID, domain)}
 	}
 	own := domains(l.host(), nil)[0]
 	chains[own] = chain(own)
 	for _, k := range m.takenBy.Get(q, takerKey(gk, l.ID)) {
 		for _, a := range m.attached.Get(q, k) {
 			for _, p := range a.Places {
-				if a.Gateway != gk || p.Listener != l.ID || m.hidden(q, gk, l, p.Domain) || m.earlier(q, k, domainKey(takerKey(gk, l.ID), p.Domain)) != "" {
-					continue
+				if a.Gateway == gk && p.Listener == l.ID && !m.hidden(q, gk, l, p.Domain) {
+					chains[p.Domain] = chain(p.Domain)
 				}
-				c := chain(p.Domain)
-				c.Backends, c.Unresolved = m.passedTo(q, k, l)
-				chains[p.Domain] = c
 			}
 		}
 	}
 	return slices.Collect(maps.Values(chains))
+}
+
+// splitName is that of what a listener of protocol TLS passes on of a domain.
+func splitName(resource, listener, domain string) string {
+	return resource + "/" + listener + "/" + domain
+}
+
+// parseSplit takes the name of a Split apart: that of its Listener and, of one of protocol TLS, the
+// ID of the Gateway's listener and the domain.
+func parseSplit(name string) (resource, listener, domain string) {
+	parts := strings.SplitN(name, "/", 5)
+	resource = strings.Join(parts[:4], "/")
+	if len(parts) == 4 {
+		return resource, "", "*"
+	}
+	i := strings.LastIndexByte(parts[4], '/')
+	return resource, parts[4][:i], parts[4][i+1:]
+}
+
+// ListenerOf is the name of the Listener that has a Split.
+func ListenerOf(split string) string {
+	resource, _, _ := parseSplit(split)
+	return resource
+}
+
+// splits are the names of the Splits that a route has at a Gateway, but for those of whole ports.
+func (m *Mesh) splits(q *incr.Query, a attached) (out []string) {
+	for _, p := range a.Places {
+		if l, ok := m.listenerOf(q, a.Gateway, p.Listener); ok && l.bytes() && l.served() && !m.hidden(q, a.Gateway, l, p.Domain) {
+			out = append(out, splitName(l.resource(a.Gateway), p.Listener, p.Domain))
+		}
+	}
+	return out
 }
 
 // passedTo is where a listener passes the connections of a route.
