@@ -40,7 +40,7 @@ var (
 			"gatewayclasses": "GatewayClass", "gateways": "Gateway", "httproutes": "HTTPRoute",
 			"grpcroutes": "GRPCRoute", "referencegrants": "ReferenceGrant",
 		},
-		Optional: map[string]string{"tlsroutes": "TLSRoute", "listenersets": "ListenerSet", "backendtlspolicies": "BackendTLSPolicy"},
+		Optional: map[string]string{"tlsroutes": "TLSRoute", "tcproutes": "TCPRoute", "udproutes": "UDPRoute", "listenersets": "ListenerSet", "backendtlspolicies": "BackendTLSPolicy"},
 		Remedy: "install Gateway API " + consts.BundleVersion + ": kubectl apply --server-side -f " +
 			"https://github.com/kubernetes-sigs/gateway-api/releases/download/" + consts.BundleVersion + "/standard-install.yaml",
 	}

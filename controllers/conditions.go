@@ -142,6 +142,14 @@ func tlsRouteStatus(live, wanted gwv1.TLSRouteStatus, now metav1.Time) gwv1.TLSR
 	return gwv1.TLSRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
 }
 
+func tcpRouteStatus(live, wanted gwv1.TCPRouteStatus, now metav1.Time) gwv1.TCPRouteStatus {
+	return gwv1.TCPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
+}
+
+func udpRouteStatus(live, wanted gwv1.UDPRouteStatus, now metav1.Time) gwv1.UDPRouteStatus {
+	return gwv1.UDPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
+}
+
 // policyStatus is that of a policy of Gateway API, whose ancestors are kept as a route's parents are.
 // They may be none, but not absent.
 func policyStatus(live, wanted gwv1.PolicyStatus, now metav1.Time) gwv1.PolicyStatus {

@@ -24,7 +24,7 @@ import (
 
 // +kubebuilder:rbac:groups="",resources=services;pods;nodes;namespaces;secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;tlsroutes;listenersets;referencegrants;backendtlspolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;tlsroutes;tcproutes;udproutes;listenersets;referencegrants;backendtlspolicies,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
 
@@ -44,6 +44,8 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.HTTPRoutes),
 		feed(in, t.GRPCRoutes),
 		feed(in, t.TLSRoutes),
+		feed(in, t.TCPRoutes),
+		feed(in, t.UDPRoutes),
 		feed(in, t.ListenerSets),
 		feed(in, t.ReferenceGrants),
 		feed(in, t.BackendTLSPolicies),

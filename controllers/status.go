@@ -21,7 +21,7 @@ import (
 // about a thousand in a second: what the client allows itself is less.
 const statusWorkers = 8
 
-// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;listenersets/status;httproutes/status;grpcroutes/status;tlsroutes/status;backendtlspolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;listenersets/status;httproutes/status;grpcroutes/status;tlsroutes/status;tcproutes/status;udproutes/status;backendtlspolicies/status,verbs=patch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies/status,verbs=patch
 
 // Statuses writes what the core wants said of each object. Only the leader does.
@@ -96,6 +96,8 @@ var statusKinds = map[string]statusKind{
 	"HTTPRoute":        statusOf(func(r *gwv1.HTTPRoute) *gwv1.HTTPRouteStatus { return &r.Status }, httpRouteStatus, manyWriters),
 	"GRPCRoute":        statusOf(func(r *gwv1.GRPCRoute) *gwv1.GRPCRouteStatus { return &r.Status }, grpcRouteStatus, manyWriters),
 	"TLSRoute":         statusOf(func(r *gwv1.TLSRoute) *gwv1.TLSRouteStatus { return &r.Status }, tlsRouteStatus, manyWriters),
+	"TCPRoute":         statusOf(func(r *gwv1.TCPRoute) *gwv1.TCPRouteStatus { return &r.Status }, tcpRouteStatus, manyWriters),
+	"UDPRoute":         statusOf(func(r *gwv1.UDPRoute) *gwv1.UDPRouteStatus { return &r.Status }, udpRouteStatus, manyWriters),
 	"BackendTLSPolicy": statusOf(func(p *gwv1.BackendTLSPolicy) *gwv1.PolicyStatus { return &p.Status }, policyStatus, manyWriters),
 	"MeshPolicy":       statusOf(func(p *v1alpha1.MeshPolicy) *v1alpha1.MeshPolicyStatus { return &p.Status }, meshPolicyStatus, oneWriter),
 }

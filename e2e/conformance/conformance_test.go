@@ -1,6 +1,6 @@
 // Package conformance runs the official Gateway API conformance suite, unmodified, against Weft.
 //
-// For Gateways it runs every core test of the profiles GATEWAY-HTTP and GATEWAY-TLS and the extended ones of every
+// For Gateways it runs every core test of their five profiles and the extended ones of every
 // feature that the GatewayClass claims in its status; for the mesh, every test of the suite.
 // WEFT_LONG=1 writes the reports to docs/conformance instead of bin/conformance. Flags of the suite work too: go test ./e2e/conformance -args -run-test=NAME
 package conformance
@@ -32,7 +32,10 @@ func TestGatewayHTTP(t *testing.T) {
 	s := prepare(t)
 	options := defaults(t, s)
 	options.GatewayClassName = stage.GatewayClass
-	options.ConformanceProfiles = []suite.ConformanceProfileName{suite.GatewayHTTPConformanceProfileName, suite.GatewayTLSConformanceProfileName}
+	options.ConformanceProfiles = []suite.ConformanceProfileName{
+		suite.GatewayHTTPConformanceProfileName, suite.GatewayGRPCConformanceProfileName, suite.GatewayTLSConformanceProfileName,
+		suite.GatewayTCPConformanceProfileName, suite.GatewayUDPConformanceProfileName,
+	}
 	if s.Local {
 		options.UsableNetworkAddresses, options.UnusableNetworkAddresses = localAddress, foreignAddress
 	}

@@ -31,6 +31,8 @@ type Tables struct {
 	HTTPRoutes      *incr.Table[string, *gwv1.HTTPRoute]
 	GRPCRoutes      *incr.Table[string, *gwv1.GRPCRoute]
 	TLSRoutes       *incr.Table[string, *gwv1.TLSRoute]
+	TCPRoutes       *incr.Table[string, *gwv1.TCPRoute]
+	UDPRoutes       *incr.Table[string, *gwv1.UDPRoute]
 	ListenerSets    *incr.Table[string, *gwv1.ListenerSet]
 	ReferenceGrants *incr.Table[string, *gwv1.ReferenceGrant]
 	// BackendTLSPolicies say how a Gateway speaks TLS to a Service.
@@ -132,6 +134,8 @@ func NewTables() *Tables {
 		HTTPRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
 		GRPCRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.GRPCRoute]),
 		TLSRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.TLSRoute]),
+		TCPRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.TCPRoute]),
+		UDPRoutes:          incr.NewTable[string](g, sameSpec[*gwv1.UDPRoute]),
 		ListenerSets:       incr.NewTable[string](g, sameSpec[*gwv1.ListenerSet]),
 		ReferenceGrants:    incr.NewTable[string](g, sameSpec[*gwv1.ReferenceGrant]),
 		BackendTLSPolicies: incr.NewTable[string](g, sameSpec[*gwv1.BackendTLSPolicy]),

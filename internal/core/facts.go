@@ -40,6 +40,8 @@ func (c *Core) refused(p xds.Fact, r xds.Refusal, listeners map[string]cluster.Q
 		}
 	case typeURL(mesh.KindListener):
 		listeners[r.Name.Name] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
+	case typeURL(mesh.KindExtension):
+		listeners[mesh.ListenerOf(r.Name.Name)] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -29,7 +30,13 @@ var kinds = map[mesh.Kind]struct {
 	}},
 	mesh.KindSecret:   {&tlsv3.Secret{}, buildSecret},
 	mesh.KindListener: {&listenerv3.Listener{}, buildListener},
-	mesh.KindRoutes:   {&routev3.RouteConfiguration{}, buildRoutes},
+	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+		if strings.HasPrefix(name, mesh.OutboundListener+"/") {
+			return envoy.Split(m.ServiceSplit(q, name, variant))
+		}
+		return envoy.Split(m.Split(q, name))
+	}},
+	mesh.KindRoutes: {&routev3.RouteConfiguration{}, buildRoutes},
 	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
 		return envoy.VirtualHost(m.VirtualHost(q, name))
 	}},
@@ -41,6 +48,8 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Messa
 		return envoy.DirectCluster(m.Direct(q, name))
 	case strings.HasPrefix(name, "service/"):
 		return envoy.Cluster(m.Cluster(q, name, variant))
+	case strings.HasPrefix(name, mesh.GatewayPrefix):
+		return envoy.DatagramCluster(name)
 	}
 	return envoy.FixedCluster(name)
 }
@@ -74,7 +83,7 @@ func buildListener(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Mess
 		return envoy.NodeInbound(m.Inbound(q, variant))
 	}
 	if strings.HasPrefix(name, mesh.OutboundListener+"/") {
-		return envoy.ServiceListener(m.ServiceListener(q, name))
+		return envoy.ServiceListener(m.ServiceListener(q, name, variant))
 	}
 	return envoy.Listener(m.Listener(q, name))
 }

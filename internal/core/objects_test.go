@@ -44,6 +44,8 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"GRPCRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.GRPCRoutes, &gwv1.GRPCRoute{}, b) },
 	"ListenerSet":    func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ListenerSets, &gwv1.ListenerSet{}, b) },
 	"TLSRoute":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.TLSRoutes, &gwv1.TLSRoute{}, b) },
+	"TCPRoute":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.TCPRoutes, &gwv1.TCPRoute{}, b) },
+	"UDPRoute":       func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.UDPRoutes, &gwv1.UDPRoute{}, b) },
 	"ReferenceGrant": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ReferenceGrants, &gwv1.ReferenceGrant{}, b) },
 	"BackendTLSPolicy": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.BackendTLSPolicies, &gwv1.BackendTLSPolicy{}, b)
@@ -143,6 +145,10 @@ func statusText(status any) string {
 	case gwv1.GRPCRouteStatus:
 		parents(s.Parents)
 	case gwv1.TLSRouteStatus:
+		parents(s.Parents)
+	case gwv1.TCPRouteStatus:
+		parents(s.Parents)
+	case gwv1.UDPRouteStatus:
 		parents(s.Parents)
 	}
 	return b.String()

@@ -50,8 +50,8 @@ func (h chance) object(kind int) string {
 	case 25:
 		return fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, labels: {sets: %q}}", h.of("a", "b"), h.of("open", "shut"))
 	case 0:
-		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s%s, allowedListeners: {namespaces: {from: %s, selector: {matchLabels: {sets: open}}}}, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
-			h.of("weft", "weft", "other"), h.gatewayTLS(), h.of("All", "Selector", "All", "Same", "None"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
+		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s%s, allowedListeners: {namespaces: {from: %s, selector: {matchLabels: {sets: open}}}}, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: udp, port: %s, protocol: UDP, allowedRoutes: {namespaces: {from: All}}}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
+			h.of("weft", "weft", "other"), h.gatewayTLS(), h.of("All", "Selector", "All", "Same", "None"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("80", "443"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
 	case 1, 2:
 		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.set()+", "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
@@ -61,6 +61,9 @@ func (h chance) object(kind int) string {
 	case 13, 14:
 		return head("gateway.networking.k8s.io/v1", "TLSRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.set()+", "+h.service()+"], hostnames: [%q, w.example], rules: [{backendRefs: [{name: %s, namespace: %s, port: 80}, {name: x, port: 81, weight: %d}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("*.example", "v.example", "other"), h.of("x", "u", "z"), h.of("a", "b"), h.Intn(2))
+	case 26, 27, 28:
+		return head("gateway.networking.k8s.io/v1", h.of("TCPRoute", "UDPRoute")) + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.set()+", "+h.service()+"], rules: [{backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
+			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", sectionName: udp", ", sectionName: through"), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
 	case 16, 17:
 		return head("gateway.networking.k8s.io/v1", "BackendTLSPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s%s}, {kind: Service, name: x}], validation: {hostname: %s, %s}}",
 			h.of("Service", "Service", "Service", "ServiceAccount"), h.of("x", "u", "z"), h.of("", "", ", sectionName: http", ", sectionName: tcp"), h.of("v.example", "w.example"),
@@ -70,15 +73,15 @@ func (h chance) object(kind int) string {
 	case 15:
 		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + h.of(keyPair(), strings.Replace(keyPair(), "{", "{ca.crt: "+certificate()+", ", 1))
 	case 3, 20, 21:
-		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}}",
-			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"))
+		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}, {name: %s, port: 80, protocol: UDP}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}}",
+			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("http", "udp"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"))
 	case 4:
 		return head("discovery.k8s.io/v1", "EndpointSlice") + fmt.Sprintf("addressType: %s\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.0.0.%d], conditions: {ready: %s}, targetRef: {kind: Pod, name: x, uid: ax}}]", h.of("IPv4", "IPv6"), h.Intn(4), h.of("true", "false"))
 	case 5:
 		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {podIPs: [{ip: 10.0.0.%d}]}\n",
 			h.of("x", "u"), h.of("weft-proxy", "other"), h.of("80", "8080"), h.Intn(4))
 	case 6:
-		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: %s}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute", "ListenerSet", "Gateway", "Gateway"), h.of("a", "b"), h.of("Service", "ConfigMap", "Secret"))
+		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: %s}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "ListenerSet", "Gateway", "Gateway"), h.of("a", "b"), h.of("Service", "ConfigMap", "Secret"))
 	}
 	gone := ""
 	if h.Intn(4) == 0 {
@@ -126,9 +129,9 @@ func (h chance) set() string {
 // listeners are the spec of a ListenerSet, whose listeners clash with a Gateway's, with other sets' and
 // with each other.
 func (h chance) listeners() string {
-	return fmt.Sprintf("spec: {parentRef: {name: %s, namespace: %s}, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: %s, protocol: HTTPS, hostname: %q, tls: {certificateRefs: [{name: x, namespace: %s}]}, allowedRoutes: {namespaces: {from: All}}}, {name: three, port: 443, protocol: TLS, hostname: %q, tls: {mode: Passthrough}}]}",
-		h.of("x", "u"), h.of("a", "b"), h.of("80", "8080", "81"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "v.example", "w.example", ""), h.of("All", "Same"),
-		h.of("443", "443", "80"), h.of("w.example", "v.example", ""), h.of("a", "b"), h.of("w.example", "*.example", "deep.v.example"))
+	return fmt.Sprintf("spec: {parentRef: {name: %s, namespace: %s}, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: %s, protocol: HTTPS, hostname: %q, tls: {certificateRefs: [{name: x, namespace: %s}]}, allowedRoutes: {namespaces: {from: All}}}, {name: three, port: 443, protocol: TLS, hostname: %q, tls: {mode: Passthrough}}, {name: four, port: %s, protocol: UDP, allowedRoutes: {namespaces: {from: All}}}]}",
+		h.of("x", "u"), h.of("a", "b"), h.of("80", "8080", "81"), h.of("HTTP", "TCP"), h.of("*.example", "v.example", "w.example", ""), h.of("All", "Same"),
+		h.of("443", "443", "80"), h.of("w.example", "v.example", ""), h.of("a", "b"), h.of("w.example", "*.example", "deep.v.example"), h.of("443", "80"))
 }
 
 // policy is a random MeshPolicy, about a namespace, the mesh or some targets.
@@ -159,6 +162,8 @@ func again(c *Core) *Core {
 		copyTable(c.tables.HTTPRoutes, f.tables.HTTPRoutes)
 		copyTable(c.tables.GRPCRoutes, f.tables.GRPCRoutes)
 		copyTable(c.tables.TLSRoutes, f.tables.TLSRoutes)
+		copyTable(c.tables.TCPRoutes, f.tables.TCPRoutes)
+		copyTable(c.tables.UDPRoutes, f.tables.UDPRoutes)
 		copyTable(c.tables.ListenerSets, f.tables.ListenerSets)
 		copyTable(c.tables.Namespaces, f.tables.Namespaces)
 		copyTable(c.tables.Secrets, f.tables.Secrets)
@@ -207,12 +212,12 @@ var texts = map[string]string{}
 // TestOracle: after any history of changes, what is published and said is what a Core that
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
-	consult(t, false, func(h chance) string { return h.object(h.Intn(26)) })
+	consult(t, false, func(h chance) string { return h.object(h.Intn(29)) })
 }
 
 // TestOracleOfListenerSets: the same of a world of Gateways, ListenerSets and what these read.
 func TestOracleOfListenerSets(t *testing.T) {
-	kinds := []int{0, 0, 1, 6, 7, 11, 13, 15, 15, 22, 22, 22, 22, 22, 25}
+	kinds := []int{0, 0, 1, 6, 7, 11, 13, 15, 15, 22, 22, 22, 22, 22, 25, 26, 27}
 	consult(t, true, func(h chance) string { return h.object(kinds[h.Intn(len(kinds))]) })
 }
 

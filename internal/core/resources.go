@@ -122,6 +122,8 @@ func (c *Core) publishStatuses() {
 	keepStatus(c, mesh.HTTPRoute, c.mesh.HTTPRouteStatus, c.tables.HTTPRoutes)
 	keepStatus(c, mesh.GRPCRoute, c.mesh.GRPCRouteStatus, c.tables.GRPCRoutes)
 	keepStatus(c, mesh.TLSRoute, c.mesh.TLSRouteStatus, c.tables.TLSRoutes)
+	keepStatus(c, mesh.TCPRoute, c.mesh.TCPRouteStatus, c.tables.TCPRoutes)
+	keepStatus(c, mesh.UDPRoute, c.mesh.UDPRouteStatus, c.tables.UDPRoutes)
 	keepStatus(c, "BackendTLSPolicy", c.mesh.BackendTLSPolicyStatus, c.tables.BackendTLSPolicies)
 	incr.Keep(mesh.Memo(c.mesh, "certificates", c.mesh.Certificates), func(k string, wanted []mesh.Certificate, has bool) {
 		if has {

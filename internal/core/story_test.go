@@ -221,6 +221,14 @@ func told(tree map[string]any) any {
 	switch {
 	case captures || tree["filterChains"] != nil:
 		return map[string]any{"address": tree["address"], "chains": chains(tree)}
+	case tree["typedConfig"] != nil: // a filter of bytes
+		config := tree["typedConfig"].(map[string]any)
+		if split := config["weightedClusters"]; split != nil {
+			return split
+		}
+		return map[string]any{"cluster": config["cluster"]}
+	case tree["udpListenerConfig"] != nil:
+		return map[string]any{"address": tree["address"], "udp": clusterNamed.FindStringSubmatch(fmt.Sprint(tree))[1]}
 	case tree["connectTimeout"] != nil:
 		return clusterText(tree)
 	case tree["tlsCertificate"] != nil:
@@ -268,6 +276,7 @@ func backendText(config map[string]any) any {
 }
 
 var (
+	clusterNamed = regexp.MustCompile(`cluster:([^\]]+)`)
 	addressText  = regexp.MustCompile(`address:[0-9a-f.:]+ portValue:[0-9]+`)
 	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
 	shadowText   = regexp.MustCompile(`name:section valueFormat:(\S+)\] map\[name:policy valueFormat:(\S+)\]`)

@@ -50,11 +50,15 @@ func TestSidecar(t *testing.T) {
 			Peers: mesh.Peers{Identities: []string{cartID, stockID}, All: whole}})
 	}
 	resources := map[string]proto.Message{
-		"sidecar-outbound":            envoy.Outbound(mesh.Outbound{PodRanges: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/24"), netip.MustParsePrefix("fd00:244::/64")}}),
-		"sidecar-outbound-deny":       envoy.Outbound(mesh.Outbound{Egress: mesh.EgressDeny}),
-		"sidecar-service-http":        serviceListener(mesh.HTTP1),
-		"sidecar-service-undeclared":  serviceListener(mesh.Undeclared),
-		"sidecar-service-tcp":         serviceListener(mesh.TCP),
+		"sidecar-outbound":           envoy.Outbound(mesh.Outbound{PodRanges: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/24"), netip.MustParsePrefix("fd00:244::/64")}}),
+		"sidecar-outbound-deny":      envoy.Outbound(mesh.Outbound{Egress: mesh.EgressDeny}),
+		"sidecar-service-http":       serviceListener(mesh.HTTP1),
+		"sidecar-service-undeclared": serviceListener(mesh.Undeclared),
+		"sidecar-service-tcp":        serviceListener(mesh.TCP),
+		"sidecar-service-split": envoy.ServiceListener(mesh.ServiceListener{Name: "outbound/shop/db/5432", Service: "shop/db", Addresses: []string{"10.96.0.8"}, Port: 5432,
+			Protocol: mesh.TCP, Cluster: "service/shop/db/5432/tcp", Split: "outbound/shop/db/5432"}),
+		"sidecar-split": envoy.Split(mesh.Split{Name: "outbound/shop/db/5432", Service: "shop/db", Port: 5432,
+			Backends: []mesh.Backend{{Cluster: "service/shop/db/5432/tcp", Weight: 9}, {Cluster: "service/shop/db-next/5432/tcp", Weight: 1}}}),
 		"sidecar-inbound":             envoy.Inbound(receiving(mesh.MTLSStrict)),
 		"sidecar-inbound-permissive":  envoy.Inbound(receiving(mesh.MTLSPermissive)),
 		"sidecar-inbound-public":      envoy.Inbound(open(receiving(mesh.MTLSStrict))),

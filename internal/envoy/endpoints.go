@@ -6,6 +6,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
 )
@@ -35,6 +36,9 @@ func endpoint(e mesh.Endpoint) *endpointv3.LbEndpoint {
 	}}
 	if e.Identity != "" {
 		lb.Metadata = inMesh
+	}
+	if e.Weight > 0 {
+		lb.LoadBalancingWeight = wrapperspb.UInt32(e.Weight)
 	}
 	return lb
 }

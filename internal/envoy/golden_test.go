@@ -93,10 +93,8 @@ func TestResources(t *testing.T) {
 	asked[0].Clients = &mesh.ClientTLS{Authorities: storedAuthority(t), Required: true}
 	asked[1].Clients = &mesh.ClientTLS{Authorities: storedAuthority(t)}
 	through := []mesh.Chain{
-		{Name: "through *.example.com", Hostname: "*.example.com"},
-		{Name: "through cart.example.com", Hostname: "cart.example.com", Backends: []mesh.Backend{{Cluster: "service/shop/cart/443/tls", Weight: 1}}},
-		{Name: "ended stock.example.com", Hostname: "stock.example.com", Secrets: []string{"secret/shop/tls"},
-			Backends: []mesh.Backend{{Cluster: "service/shop/stock/81/tcp", Weight: 3}}, Unresolved: 1},
+		{Name: "through *.example.com", Hostname: "*.example.com", Split: "gateway/shop/web/443/through/*.example.com"},
+		{Name: "ended stock.example.com", Hostname: "stock.example.com", Secrets: []string{"secret/shop/tls"}, Split: "gateway/shop/web/443/ended/stock.example.com"},
 	}
 	sets := []mesh.Chain{
 		{Name: "cart/edge/web", Hostname: "cart.example.com", Routes: "gateway/shop/web/443/cart/edge/web", Secrets: []string{"secret/cart/tls"}},
@@ -118,7 +116,16 @@ func TestResources(t *testing.T) {
 			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}, Authorities: storedAuthority(t), Certificate: "secret/shop/client"}}),
 		"cluster-backend-tls-none": envoy.Cluster(mesh.Cluster{Name: "service/shop/pay/444/backend-tls", Endpoints: "service/shop/pay/444", Protocol: mesh.HTTP1,
 			TLS: &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")}}}),
-		"cluster-tls":         envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/443/tls", Endpoints: "service/shop/cart/443", Protocol: mesh.TLS}),
+		"cluster-tls":  envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/443/tls", Endpoints: "service/shop/cart/443", Protocol: mesh.TLS}),
+		"listener-tcp": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/9000", Port: 9000, Chains: []mesh.Chain{{Name: "tcp", Split: "gateway/shop/web/9000", Raw: true}}}),
+		"listener-udp": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/53/udp", Port: 53, Datagrams: "gateway/shop/web/53/udp"}),
+		"split": envoy.Split(mesh.Split{Name: "gateway/shop/web/9000", Unresolved: 1, Telemetry: everything,
+			Backends: []mesh.Backend{{Cluster: "service/shop/cart/80/tcp", Weight: 3}, {Cluster: "service/shop/stock/443/tcp/backend-tls", Weight: 1}}}),
+		"split-none":  envoy.Split(mesh.Split{Name: "gateway/shop/web/9000"}),
+		"cluster-udp": envoy.DatagramCluster("gateway/shop/web/53/udp"),
+		"endpoints-udp": envoy.Endpoints(mesh.Endpoints{Cluster: "gateway/shop/web/53/udp", Addresses: []mesh.Endpoint{
+			{Address: "10.0.1.1", Port: 53, Weight: 3}, {Address: "fd00::1", Port: 53, Weight: 1},
+		}}),
 		"routes":              envoy.RouteConfiguration("gateway/shop/web/80"),
 		"cluster-http1":       envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),
 		"cluster-own-retries": envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80/own-retries", Protocol: mesh.HTTP1, OwnRetries: true}),

@@ -19,9 +19,12 @@ const (
 	handshakeTimeout = 10 * time.Second
 )
 
-// Listener is one port with its chains, of which it needs at least one. Only a port that has chains
+// Listener is one port with its chains, of which one of TCP needs at least one. Only a port that has chains
 // for TLS looks for it, for looking delays connections on which the client is silent.
 func Listener(l mesh.Listener) *listenerv3.Listener {
+	if l.Datagrams != "" {
+		return datagramListener(l)
+	}
 	listener := &listenerv3.Listener{
 		Name:                          l.Name,
 		Address:                       anyAddress(l.Port),
@@ -60,8 +63,8 @@ func filterChain(l mesh.Listener, c mesh.Chain, inspected bool) *listenerv3.Filt
 }
 
 func serve(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
-	if c.Routes == "" {
-		return passOn(l, c)
+	if c.Split != "" {
+		return splitNamed(c.Split)
 	}
 	return networkFilter(connectionManager(l, c.Routes))
 }

@@ -43,6 +43,9 @@ func ServiceListener(s mesh.ServiceListener) *listenerv3.Listener {
 		l.AdditionalAddresses = append(l.AdditionalAddresses, &listenerv3.AdditionalAddress{Address: tcp(address, s.Port)})
 	}
 	bytes := toCluster(s.Cluster, source, calledBy(s), s.Telemetry)
+	if s.Split != "" {
+		bytes = splitNamed(s.Split)
+	}
 	switch {
 	case s.Protocol.HTTP():
 		l.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{networkFilter(toServices(s, s.Name))}}}

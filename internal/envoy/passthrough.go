@@ -1,29 +1,47 @@
 package envoy
 
 import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
-// passOn gives the connections of a chain to its backends, by weight, and closes the rest.
-func passOn(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
-	to := c.Backends
-	if c.Unresolved > 0 {
-		to = append(to[:len(to):len(to)], mesh.Backend{Cluster: mesh.Blackhole, Weight: c.Unresolved})
+// Split gives connections to backends. They keep the filter that they began with.
+func Split(s mesh.Split) *corev3.TypedExtensionConfig {
+	to := called{}
+	if s.Service != "" {
+		to = serviceCalled(s.Service, s.Port)
 	}
-	switch len(to) {
+	return &corev3.TypedExtensionConfig{Name: s.Name, TypedConfig: typed(toBackends(s.Backends, s.Unresolved, to, s.Telemetry))}
+}
+
+// splitNamed has the filter of a chain come by discovery (ECDS).
+func splitNamed(name string) *listenerv3.Filter {
+	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+		ConfigSource: adsUntilAnswered(),
+		TypeUrls:     []string{typed(&tcpproxyv3.TcpProxy{}).TypeUrl},
+	}}}
+}
+
+// toBackends sends connections to backends by weight, and closes the unresolved share.
+func toBackends(backends []mesh.Backend, unresolved uint32, to called, t v1alpha1.Telemetry) *tcpproxyv3.TcpProxy {
+	if unresolved > 0 {
+		backends = append(backends[:len(backends):len(backends)], mesh.Backend{Cluster: mesh.Blackhole, Weight: unresolved})
+	}
+	switch len(backends) {
 	case 0:
-		return toCluster(mesh.Blackhole, source, called{}, l.Telemetry)
+		return bytesTo(mesh.Blackhole, source, to, t)
 	case 1:
-		return toCluster(to[0].Cluster, source, called{}, l.Telemetry)
+		return bytesTo(backends[0].Cluster, source, to, t)
 	}
-	proxy := bytesTo("", source, called{}, l.Telemetry)
+	proxy := bytesTo("", source, to, t)
 	split := &tcpproxyv3.TcpProxy_WeightedCluster{}
-	for _, b := range to {
+	for _, b := range backends {
 		split.Clusters = append(split.Clusters, &tcpproxyv3.TcpProxy_WeightedCluster_ClusterWeight{Name: b.Cluster, Weight: b.Weight})
 	}
 	proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: split}
-	return filterNamed(tcpProxyFilter, proxy)
+	return proxy
 }

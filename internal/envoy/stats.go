@@ -27,6 +27,8 @@ var ofProxy = []string{
 var ofGateway = []string{
 	`cluster\..+\.(upstream_rq_([1-5]xx|time|active|timeout|retry|retry_overflow|pending_overflow)|upstream_cx_(active|connect_fail)|membership_(total|healthy))`,
 	`http\..+\.(downstream_rq_([1-5]xx|time|active|total)|downstream_cx_(active|total)|no_route)`,
+	`udp\..+\.downstream_sess_(total|active|no_route|[rt]x_(bytes|errors))`,
+	`cluster\.gateway/.+/udp\.upstream_cx_overflow`,
 	`listener\..+\.(downstream_cx_active|downstream_cx_overflow|downstream_global_cx_overflow|ssl\.(handshake|connection_error|fail_.*))`,
 	`sds\..+\.(update_success|update_rejected|key_rotation_failed)`,
 }

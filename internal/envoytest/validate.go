@@ -24,9 +24,9 @@ import (
 )
 
 // Validate asks the real Envoy whether it would take these resources: listeners, clusters,
-// route configurations, virtual hosts, load assignments, secrets, or a whole bootstrap.
-// What a proxy gets by discovery is put where Envoy looks at it: routes into a listener of
-// their own, load assignments into a static cluster.
+// route configurations, virtual hosts, network filters, load assignments, secrets, or a whole
+// bootstrap. What a proxy gets by discovery is put where Envoy looks at it: routes and filters
+// into a listener of their own, load assignments into a static cluster.
 func Validate(t testing.TB, resources ...proto.Message) {
 	t.Helper()
 	b := &bootstrap.Bootstrap{}
@@ -90,6 +90,10 @@ func place(s *bootstrap.Bootstrap_StaticResources, m proto.Message) error {
 		s.Listeners = append(s.Listeners, r)
 	case *cluster.Cluster:
 		s.Clusters = append(s.Clusters, r)
+	case *core.TypedExtensionConfig:
+		l := serving(len(s.Listeners), &route.RouteConfiguration{})
+		l.FilterChains[0].Filters = []*listener.Filter{{Name: r.Name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: r.TypedConfig}}}
+		s.Listeners = append(s.Listeners, l)
 	case *tls.Secret:
 		s.Secrets = append(s.Secrets, r)
 	case *endpoint.ClusterLoadAssignment:

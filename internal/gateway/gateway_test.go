@@ -171,7 +171,7 @@ func kinds(objects []*unstructured.Unstructured) (all []string) {
 
 func TestNoServiceWithoutPorts(t *testing.T) {
 	g := sample.DeepCopy()
-	g.Spec.Listeners = []gwv1.Listener{{Name: "ready", Port: ReadyPort, Protocol: gwv1.HTTPProtocolType}, {Name: "udp", Port: 53, Protocol: gwv1.UDPProtocolType}}
+	g.Spec.Listeners = []gwv1.Listener{{Name: "ready", Port: ReadyPort, Protocol: gwv1.HTTPProtocolType}, {Name: "other", Port: 53, Protocol: "SCTP"}}
 	objects, problem := Objects(Input{Gateway: g, Envoy: sampleEnvoy})
 	if problem != "" || slices.Contains(kinds(objects), "Service") {
 		t.Errorf("made %v, %q", kinds(objects), problem)

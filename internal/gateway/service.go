@@ -46,7 +46,7 @@ func service(g *gwv1.Gateway, ports []corev1.ServicePort) *corev1.Service {
 var ReservedPorts = []gwv1.PortNumber{AdminPort, ReadyPort, StatsPort}
 
 // served are the protocols of listeners that Weft serves.
-var served = []gwv1.ProtocolType{gwv1.HTTPProtocolType, gwv1.HTTPSProtocolType, gwv1.TLSProtocolType}
+var served = []gwv1.ProtocolType{gwv1.HTTPProtocolType, gwv1.HTTPSProtocolType, gwv1.TLSProtocolType, gwv1.TCPProtocolType, gwv1.UDPProtocolType}
 
 // Port is one that a listener asks for.
 type Port struct {
@@ -55,22 +55,29 @@ type Port struct {
 }
 
 // servicePorts are the distinct ports of the listeners that Weft serves, each named after the
-// protocol of the first listener on it.
+// protocol of the first listener on it. A port of UDP is another than that of TCP with its number.
 func servicePorts(in Input) (ports []corev1.ServicePort) {
-	seen := map[int32]bool{}
+	type at struct {
+		protocol corev1.Protocol
+		port     int32
+	}
+	seen := map[at]bool{}
 	var listeners []Port
 	for _, l := range in.Gateway.Spec.Listeners {
 		listeners = append(listeners, Port{l.Port, l.Protocol})
 	}
 	for _, l := range append(listeners, in.SetPorts...) {
-		port := int32(l.Number)
-		if !slices.Contains(served, l.Protocol) || seen[port] || slices.Contains(ReservedPorts, l.Number) {
+		port, protocol := int32(l.Number), corev1.ProtocolTCP
+		if l.Protocol == gwv1.UDPProtocolType {
+			protocol = corev1.ProtocolUDP
+		}
+		if !slices.Contains(served, l.Protocol) || seen[at{protocol, port}] || slices.Contains(ReservedPorts, l.Number) {
 			continue
 		}
-		seen[port] = true
+		seen[at{protocol, port}] = true
 		ports = append(ports, corev1.ServicePort{
 			Name:       fmt.Sprintf("%s-%d", strings.ToLower(string(l.Protocol)), port),
-			Protocol:   corev1.ProtocolTCP,
+			Protocol:   protocol,
 			Port:       port,
 			TargetPort: intstr.FromInt32(port),
 		})

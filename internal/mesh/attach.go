@@ -74,11 +74,9 @@ func (m *Mesh) claim(q *incr.Query, k string) []attached {
 			a.Places, a.Refused = m.setPlaces(q, r, s, a)
 		case "Service":
 			a.Service = parent
-			if r.Kind == TLSRoute {
-				a.Refused = wrong(gwv1.RouteReasonNoMatchingParent, "%s: a TLSRoute cannot have Service %s as parent: name a Gateway with a listener of protocol TLS", a.Field, parent)
-				break
+			if a.Refused = notOfServices(r.Kind, a); a.Refused.OK() {
+				a.Ports, a.Refused = m.frontend(q, r.Kind, a)
 			}
-			a.Ports, a.Refused = m.frontend(q, a)
 		default:
 			continue
 		}

@@ -26,18 +26,30 @@ func (m *Mesh) backend(q *incr.Query, r referrer, ref gwv1.BackendObjectReferenc
 		return "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port is missing: name a port of Service %s/%s", field, namespace, ref.Name)
 	}
 	k, port := key(namespace, string(ref.Name)), int32(*ref.Port)
-	if r.Kind == TLSRoute {
-		_, bad := m.backendPort(q, k, port, field)
-		return clusterAt{service: k, port: port, protocol: TCP}.name(), bad
+	if r.bytes != nil {
+		return m.bytePort(q, r, k, port, field)
 	}
 	return m.servicePort(q, r, k, port, field)
+}
+
+// bytePort checks that a Service has the port and that bytes can be passed to it, and tells its cluster.
+func (m *Mesh) bytePort(q *incr.Query, r referrer, k string, port int32, field string) (string, Verdict) {
+	at, over := clusterAt{service: k, port: port, protocol: TCP}, corev1.ProtocolTCP
+	if r.Kind == UDPRoute {
+		at.protocol, over = UDP, corev1.ProtocolUDP
+	}
+	p, bad := m.backendPort(q, k, port, over, field)
+	if bad.OK() && transport(p) != over {
+		bad = wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port: port %d of Service %s has protocol %s: name one of protocol %s, which is what a %s passes on", field, port, k, transport(p), over, r.Kind)
+	}
+	return at.name(), bad
 }
 
 // servicePort checks that a Service has the port and that a proxy may send requests to it, and tells
 // its cluster. What speaks TLS by itself is spoken to by Gateways alone, where a BackendTLSPolicy says
 // how.
 func (m *Mesh) servicePort(q *incr.Query, r referrer, k string, port int32, field string) (string, Verdict) {
-	p, bad := m.backendPort(q, k, port, field)
+	p, bad := m.backendPort(q, k, port, corev1.ProtocolTCP, field)
 	if !bad.OK() {
 		return "", bad
 	}
@@ -61,8 +73,9 @@ func unspeakable(p corev1.ServicePort, service, field string) Verdict {
 	return wrong(reason, "%s.port: port %d of Service %s has appProtocol %q, which only a Gateway speaks, and only by a BackendTLSPolicy: add one, or a port that speaks HTTP", field, p.Port, service, *p.AppProtocol)
 }
 
-// backendPort checks that a Service has the port and that a proxy may connect to it.
-func (m *Mesh) backendPort(q *incr.Query, k string, port int32, field string) (none corev1.ServicePort, bad Verdict) {
+// backendPort checks that a Service has the port and that a proxy may connect to it. It is the one of
+// protocol over or, where there is none, of another.
+func (m *Mesh) backendPort(q *incr.Query, k string, port int32, over corev1.Protocol, field string) (none corev1.ServicePort, bad Verdict) {
 	svc, ok := m.Services.Get(q, k)
 	if !ok {
 		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist", field, k)
@@ -70,7 +83,10 @@ func (m *Mesh) backendPort(q *incr.Query, k string, port int32, field string) (n
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
 		return none, wrong(gwv1.RouteReasonInvalidKind, "%s: Service %s is of type ExternalName, which a route may not name (CVE-2021-25740): name a Service with endpoints", field, k)
 	}
-	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
+	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port && transport(p) == over })
+	if i < 0 {
+		i = slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
+	}
 	if i < 0 {
 		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d", field, k, port)
 	}
@@ -135,13 +151,18 @@ func peersOf(endpoints []Endpoint) Peers {
 	return out
 }
 
-// portOf is a port of a Service.
+// portOf is a port of a Service, of protocol TCP.
 func (m *Mesh) portOf(q *incr.Query, service string, port int32) (*corev1.Service, corev1.ServicePort, bool) {
+	return m.portOver(q, service, port, corev1.ProtocolTCP)
+}
+
+// portOver is a port of a Service, of some protocol.
+func (m *Mesh) portOver(q *incr.Query, service string, port int32, over corev1.Protocol) (*corev1.Service, corev1.ServicePort, bool) {
 	svc, ok := m.Services.Get(q, service)
 	if !ok {
 		return nil, corev1.ServicePort{}, false
 	}
-	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port && overTCP(p) })
+	i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port && transport(p) == over })
 	if i < 0 {
 		return nil, corev1.ServicePort{}, false
 	}

@@ -71,4 +71,8 @@ func TestPassedThrough(t *testing.T) {
 			t.Errorf("%s: to %+v, want %s", ends, to, want)
 		}
 	}
+	raw := listener{Listener: gwv1.Listener{Protocol: gwv1.TCPProtocolType}}
+	if to, _ := w.passedTo(nil, "TLSRoute/shop/pay", raw); len(to) != 1 || to[0].Cluster != "service/shop/pay/80/tcp/backend-tls" {
+		t.Errorf("of a port of TCP, to %+v", to)
+	}
 }

@@ -105,7 +105,7 @@ func (m *Mesh) meshed(q *incr.Query, service string, has func(port int32) bool) 
 
 // destinations are the Services to which the Gateways of a route send what they read of it.
 func (m *Mesh) destinations(q *incr.Query, k string) (out []string) {
-	if !slices.ContainsFunc(m.attached.Get(q, k), func(a attached) bool { return len(a.Places) > 0 }) {
+	if ofUDP(k) || !slices.ContainsFunc(m.attached.Get(q, k), func(a attached) bool { return len(a.Places) > 0 }) {
 		return nil
 	}
 	for _, c := range m.rules.Get(q, k).clusters() {

@@ -25,6 +25,8 @@ var SupportedFeatures = []features.FeatureName{
 	features.SupportGatewayPort8080,
 	features.SupportGatewayHTTPListenerIsolation,
 	features.SupportGatewayStaticAddresses,
+	features.SupportGRPCRoute,
+	features.SupportGRPCRouteNamedRouteRule,
 	features.SupportHTTPRoute,
 	features.SupportHTTPRouteBackendProtocolH2C,
 	features.SupportHTTPRouteBackendProtocolWebSocket,
@@ -51,9 +53,11 @@ var SupportedFeatures = []features.FeatureName{
 	features.SupportHTTPRoute308RedirectStatusCode,
 	features.SupportListenerSet,
 	features.SupportReferenceGrant,
+	features.SupportTCPRoute,
 	features.SupportTLSRoute,
 	features.SupportTLSRouteModeMixed,
 	features.SupportTLSRouteModeTerminate,
+	features.SupportUDPRoute,
 }
 
 // experimentalFeatures are those by fields that only the CRDs of the experimental channel have.

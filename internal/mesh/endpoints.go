@@ -80,10 +80,12 @@ func (m *Mesh) collect(q *incr.Query, k string) (out addresses) {
 }
 
 func ordered(es []Endpoint) []Endpoint {
-	slices.SortFunc(es, func(a, b Endpoint) int {
-		return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port))
-	})
+	slices.SortFunc(es, byAddress)
 	return slices.Compact(es)
+}
+
+func byAddress(a, b Endpoint) int {
+	return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port))
 }
 
 // fromSlice reads one slice. A pod that is being deleted counts as terminating from the moment

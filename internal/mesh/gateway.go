@@ -177,7 +177,7 @@ func (m *Mesh) available(q *incr.Query, gw *gwv1.Gateway) Verdict {
 
 // nack is what a proxy said when it refused the port of a listener.
 func (m *Mesh) nack(q *incr.Query, gateway string, l listener) Verdict {
-	bad, is := m.Refusals.Get(q, listenerName(gateway, int32(l.Port)))
+	bad, is := m.Refusals.Get(q, l.resource(gateway))
 	if !is {
 		return Verdict{}
 	}

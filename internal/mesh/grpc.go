@@ -24,8 +24,11 @@ func (r route) rules() []ruleSpec {
 		}
 		return out
 	}
-	if r.tls != nil {
-		return tlsRules(r.tls)
+	if r.bytes != nil {
+		return byteRules(r.bytes)
+	}
+	if r.grpc == nil {
+		return nil
 	}
 	for i, spec := range r.grpc.Rules {
 		out = append(out, grpcRule(spec, ruleField(i)))

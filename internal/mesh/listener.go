@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -49,6 +50,18 @@ func (l listener) https() bool { return l.Protocol == gwv1.HTTPSProtocolType }
 // bytes says whether the listener passes on what TLSRoutes take.
 func (l listener) bytes() bool { return l.Protocol == gwv1.TLSProtocolType }
 
+// tcp and udp say that the listener passes on all that it gets.
+func (l listener) tcp() bool { return l.Protocol == gwv1.TCPProtocolType }
+func (l listener) udp() bool { return l.Protocol == gwv1.UDPProtocolType }
+
+// resource is the name of the Listener that the listener is part of.
+func (l listener) resource(gateway string) string {
+	if l.udp() {
+		return listenerName(gateway, int32(l.Port)) + overUDPEnd
+	}
+	return listenerName(gateway, int32(l.Port))
+}
+
 // ends says whether the listener ends TLS.
 func (l listener) ends() bool {
 	passes := l.TLS != nil && l.TLS.Mode != nil && *l.TLS.Mode == gwv1.TLSModePassthrough
@@ -71,8 +84,8 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, in owner, spec *gwv1.Li
 		l.ID = key(key(in.Namespace, in.Name), l.ID)
 	}
 	switch {
-	case spec.Protocol != gwv1.HTTPProtocolType && !l.https() && !l.bytes():
-		l.Refused = wrong(gwv1.ListenerReasonUnsupportedProtocol, "listener %s: protocol %q is not supported: use HTTP, HTTPS or TLS", spec.Name, spec.Protocol)
+	case len(l.carries()) == 0:
+		l.Refused = wrong(gwv1.ListenerReasonUnsupportedProtocol, "listener %s: protocol %q is not supported: use HTTP, HTTPS, TLS, TCP or UDP", spec.Name, spec.Protocol)
 		return l
 	case slices.Contains(proxies.ReservedPorts, spec.Port):
 		l.Refused = wrong(gwv1.ListenerReasonPortUnavailable, "listener %s: port %d is the proxy's own: choose another than 15000, 15021 and 15090", spec.Name, spec.Port)
@@ -90,12 +103,29 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, in owner, spec *gwv1.Li
 	return l
 }
 
+// carries are the kinds of routes that the listener's protocol is for; none if it is not served.
+func (l listener) carries() []string {
+	switch {
+	case l.Protocol == gwv1.HTTPProtocolType || l.https():
+		return []string{HTTPRoute, GRPCRoute}
+	case l.bytes() && l.ends():
+		return []string{TLSRoute, TCPRoute}
+	case l.bytes():
+		return []string{TLSRoute}
+	case l.tcp():
+		return []string{TCPRoute}
+	case l.udp():
+		return []string{UDPRoute}
+	}
+	return nil
+}
+
 // routeKinds are the kinds of routes that may attach to a listener.
 func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
-	group := gwv1.Group(gwv1.GroupName)
-	supported, named := []gwv1.RouteGroupKind{{Group: &group, Kind: HTTPRoute}, {Group: &group, Kind: GRPCRoute}}, "HTTPRoute and GRPCRoute"
-	if l.Protocol == gwv1.TLSProtocolType {
-		supported, named = []gwv1.RouteGroupKind{{Group: &group, Kind: TLSRoute}}, TLSRoute
+	group, carried := gwv1.Group(gwv1.GroupName), listener{Listener: *l}.carries()
+	var supported []gwv1.RouteGroupKind
+	for _, kind := range carried {
+		supported = append(supported, gwv1.RouteGroupKind{Group: &group, Kind: gwv1.Kind(kind)})
 	}
 	if l.AllowedRoutes == nil || len(l.AllowedRoutes.Kinds) == 0 {
 		return supported, Verdict{}
@@ -105,7 +135,7 @@ func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
 		at := slices.IndexFunc(supported, func(s gwv1.RouteGroupKind) bool { return s.Kind == k.Kind })
 		switch {
 		case at < 0 || k.Group != nil && *k.Group != group:
-			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only %s can", l.Name, i, k.Kind, l.Protocol, named)
+			problem = wrong(gwv1.ListenerReasonInvalidRouteKinds, "listener %s: allowedRoutes.kinds[%d]: %s routes cannot attach to a listener of protocol %s: only %s can", l.Name, i, k.Kind, l.Protocol, strings.Join(carried, " and "))
 		case !slices.Contains(kinds, supported[at]):
 			kinds = append(kinds, supported[at])
 		}
@@ -164,16 +194,20 @@ func overTLS(p gwv1.ProtocolType) bool {
 	return p == gwv1.HTTPSProtocolType || p == gwv1.TLSProtocolType
 }
 
+// shares says whether listeners of two protocols can have one port.
+func shares(a, b gwv1.ProtocolType) bool { return a == b || overTLS(a) && overTLS(b) }
+
 // markConflicts finds the listeners that cannot be told apart. None of them wins, as Gateway API
-// asks; the others are served. HTTPS and TLS share a port: the hostname tells them apart.
+// asks; the others are served. HTTPS and TLS share a port: the hostname tells them apart. A port of UDP
+// is another than that of TCP with its number.
 func markConflicts(ls []listener) {
 	for i := range ls {
 		for j := range ls {
-			if i == j || ls[i].Port != ls[j].Port || !ls[i].Refused.OK() || !ls[j].Refused.OK() {
+			if i == j || ls[i].Port != ls[j].Port || ls[i].udp() != ls[j].udp() || !ls[i].Refused.OK() || !ls[j].Refused.OK() {
 				continue
 			}
 			switch {
-			case overTLS(ls[i].Protocol) != overTLS(ls[j].Protocol):
+			case !shares(ls[i].Protocol, ls[j].Protocol):
 				ls[i].Conflict = wrong(gwv1.ListenerReasonProtocolConflict, "listener %s: port %d is also listener %s's, with protocol %s: use another port", ls[i].Name, ls[i].Port, ls[j].Name, ls[j].Protocol)
 			case ls[i].host() == ls[j].host():
 				ls[i].Conflict = first(ls[i].Conflict, wrong(gwv1.ListenerReasonHostnameConflict, "listener %s: port %d and hostname %q are also listener %s's: change one of them", ls[i].Name, ls[i].Port, ls[i].host(), ls[j].Name))

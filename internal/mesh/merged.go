@@ -12,9 +12,6 @@ import (
 // What a Gateway serves is its own listeners and those of its ListenerSets. Who asks for one of them, or
 // for those of a hostname, does not read the others.
 
-// resource is the name of the Listener that the listener is part of.
-func (l listener) resource(gateway string) string { return listenerName(gateway, int32(l.Port)) }
-
 func find(listeners []listener, id string) (listener, bool) {
 	i := slices.IndexFunc(listeners, func(l listener) bool { return l.ID == id })
 	if i < 0 {

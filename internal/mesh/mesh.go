@@ -28,10 +28,12 @@ type Mesh struct {
 	attached     *incr.Memo[string, []attached]
 
 	// takenBy are the routes that a listener took, by takerKey; placedOn those of a virtual host, by
-	// its name; frontedBy those of a Service's port, by frontendKey.
+	// its name; frontedBy those of a Service's port, by frontendKey; bytesFrontedBy its TCPRoutes.
 	takenBy   *incr.View[string, string]
 	placedOn  *incr.View[string, string]
 	frontedBy *incr.View[string, string]
+
+	bytesFrontedBy *incr.View[string, string]
 	rivalry
 
 	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
@@ -92,7 +94,8 @@ func New(t *cluster.Tables) *Mesh {
 	m.rivalry = m.newRivalry()
 	m.takenBy = incr.NewView(m.routes(), "takenBy", m.takers)
 	m.placedOn = incr.NewView(m.routes(), "placedOn", m.placements)
-	m.frontedBy = incr.NewView(m.routes(), "frontedBy", m.frontends)
+	m.frontedBy = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "frontedBy", m.frontends)
+	m.bytesFrontedBy = incr.NewView(m.ofKind(TCPRoute), "bytesFrontedBy", m.frontends)
 	m.sentBy = incr.NewView(m.routes(), "sentBy", m.destinations)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
 	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)

@@ -21,6 +21,7 @@ type Listener struct {
 	Name      string // the resource's name: gateway/<namespace>/<gateway>/<port>
 	Port      uint32
 	Chains    []Chain // ordered by Hostname; one with an empty Hostname is the default
+	Datagrams string  // of a port of UDP, which has no Chains: the name of the Cluster that it sends to
 	Telemetry v1alpha1.Telemetry
 }
 
@@ -28,13 +29,11 @@ type Listener struct {
 type Chain struct {
 	Name     string   // the Gateway listener's name; "http" where several share a plaintext chain
 	Hostname string   // SNI to match: exact, "*.example.com", or "" for any
-	Routes   string   // name of the RouteConfiguration, itself served by RDS; "": bytes go to Backends
+	Routes   string   // name of the RouteConfiguration, itself served by RDS; "": bytes go as Split says
 	Secrets  []string // SDS names of the certificates; none: plaintext, or TLS that is passed through
 	Clients  *ClientTLS
-	// Backends receive the connections of a TLSRoute; what falls to Unresolved, a share in weight, is
-	// closed, and so is everything where there is neither.
-	Backends   []Backend
-	Unresolved uint32
+	Split    string // in place of Routes: the name of its Split
+	Raw      bool   // of a port of protocol TCP, which looks at nothing
 }
 
 // ClientTLS is how the clients of a Chain that ends TLS prove who they are; nil: they are not asked.
@@ -44,7 +43,21 @@ type ClientTLS struct {
 }
 
 // TLS says whether a chain is for connections over TLS.
-func (c Chain) TLS() bool { return c.Routes == "" || len(c.Secrets) > 0 }
+func (c Chain) TLS() bool { return !c.Raw && (c.Routes == "" || len(c.Secrets) > 0) }
+
+// Split is where a Chain, or a Service's port, passes connections. It is a resource of its own, so that a
+// change of it leaves alone those that are open: a change of a Chain would close them.
+type Split struct {
+	// Name is that of its Listener, for a Chain of TLS with …/<listener>/<domain> after it.
+	Name     string
+	Backends []Backend
+	// Unresolved is a share in weight: what falls to it is closed, and so is everything where there is
+	// neither.
+	Unresolved uint32
+	Service    string // its key, and Port: of a ServiceListener's; else empty
+	Port       uint32
+	Telemetry  v1alpha1.Telemetry
+}
 
 // VirtualHost is one domain of one RouteConfiguration, a resource of its own (VHDS).
 type VirtualHost struct {
@@ -159,6 +172,7 @@ type Endpoint struct {
 	Zone    string // topology.kubernetes.io/zone of its node; empty when unknown
 	// Identity is the SPIFFE ID that it must prove by mTLS; empty: it is outside the mesh.
 	Identity string
+	Weight   uint32 // its share among those of its Cluster; 0 in all of them: all have the same
 }
 
 // Secret is a certificate and its private key, in PEM.

@@ -16,8 +16,11 @@ const ControllerName gwv1.GatewayController = "mesh.weft.dev/gateway-controller"
 // ProxyScope is the scope of a Gateway's proxies: their ServiceAccount, which their token names.
 func ProxyScope(gw *gwv1.Gateway) string { return gw.Namespace + "/" + proxies.Name(gw) }
 
+// GatewayPrefix begins the names of what the proxies of one Gateway alone have.
+const GatewayPrefix = "gateway/"
+
 func listenerName(gateway string, port int32) string {
-	return fmt.Sprintf("gateway/%s/%d", gateway, port)
+	return fmt.Sprintf("%s%s/%d", GatewayPrefix, gateway, port)
 }
 
 func clusterName(namespace, service string, port int32) string {
@@ -28,12 +31,14 @@ func secretName(key string) string { return "secret/" + key }
 
 // What ends the names of the clusters of one Service port: whose requests are retried as their rule
 // says, if at all; that are spoken to by HTTP/2 whatever the port declares; by TCP; by the TLS of clients;
-// after any of the last three, by the TLS of a BackendTLSPolicy.
+// by UDP, of which a Gateway has no cluster for each Service; after any but UDP, by the TLS of a
+// BackendTLSPolicy.
 const (
 	ownRetries = "/own-retries"
 	overHTTP2  = "/h2"
 	overTCPEnd = "/tcp"
 	overTLSEnd = "/tls" // of clients, unwrapped: the endpoint's own sidecar ends it
+	overUDPEnd = "/udp"
 	backendTLS = "/backend-tls"
 )
 
@@ -50,7 +55,7 @@ func OverHTTP2(cluster string) string {
 type clusterAt struct {
 	service    string
 	port       int32
-	protocol   Protocol // HTTP2, TCP or TLS; empty: what the port declares
+	protocol   Protocol // HTTP2, TCP, TLS or UDP; empty: what the port declares
 	backendTLS bool     // by a Gateway, as a BackendTLSPolicy says
 	ownRetries bool
 }
@@ -58,7 +63,7 @@ type clusterAt struct {
 func parseCluster(name string) (at clusterAt) {
 	name, at.ownRetries = strings.CutSuffix(name, ownRetries)
 	name, at.backendTLS = strings.CutSuffix(name, backendTLS)
-	for end, protocol := range map[string]Protocol{overHTTP2: HTTP2, overTCPEnd: TCP, overTLSEnd: TLS} {
+	for end, protocol := range map[string]Protocol{overHTTP2: HTTP2, overTCPEnd: TCP, overTLSEnd: TLS, overUDPEnd: UDP} {
 		if rest, is := strings.CutSuffix(name, end); is {
 			name, at.protocol = rest, protocol
 		}
@@ -84,6 +89,8 @@ func (at clusterAt) name() string {
 		name += overTCPEnd
 	case TLS:
 		name += overTLSEnd
+	case UDP:
+		name += overUDPEnd
 	}
 	if at.backendTLS {
 		name += backendTLS

@@ -20,6 +20,7 @@ type ServiceListener struct {
 	Protocol  Protocol
 	Service   string // its key
 	Cluster   string // where what is not HTTP goes
+	Split     string // the name of its Split, if a TCPRoute says where
 	Telemetry v1alpha1.Telemetry
 }
 
@@ -36,8 +37,9 @@ func parseServiceListener(name string) clusterAt {
 	return parseCluster("service" + strings.TrimPrefix(name, OutboundListener))
 }
 
-// ServiceListener is the listener of a Service port by its name.
-func (m *Mesh) ServiceListener(q *incr.Query, name string) ServiceListener {
+// ServiceListener is the listener of a Service port by its name, as a namespace's pods meet it; "" are those
+// of every namespace without TCPRoutes of its own.
+func (m *Mesh) ServiceListener(q *incr.Query, name, consumer string) ServiceListener {
 	at := parseServiceListener(name)
 	out := ServiceListener{Name: name, Port: uint32(at.port), Service: at.service, Telemetry: m.telemetry(q)}
 	svc, port, ok := m.portOf(q, at.service, at.port)
@@ -46,6 +48,9 @@ func (m *Mesh) ServiceListener(q *incr.Query, name string) ServiceListener {
 	}
 	at.protocol = TCP
 	out.Addresses, out.Protocol, out.Cluster = clusterIPs(svc), declared(port), at.name()
+	if m.bytesFronting(q, at.service, at.port, consumer) != "" {
+		out.Split = name
+	}
 	return out
 }
 
@@ -86,20 +91,21 @@ func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
 		if routable(port) {
 			add(KindCluster, at.name())
 			add(KindRoutes, name)
-			for _, consumer := range m.consumers(q, k, port.Port) {
+			for _, consumer := range consumers(q, m.frontedBy, k, port.Port) {
 				out = append(out, Want{NamespaceScope(consumer), KindRoutes, name, consumer}.Key())
 			}
 		}
 		if protocol == Undeclared {
 			add(KindRoutes, name+overHTTP2)
 			add(KindCluster, OverHTTP2(at.name()))
-			for _, consumer := range m.consumers(q, k, port.Port) {
+			for _, consumer := range consumers(q, m.frontedBy, k, port.Port) {
 				out = append(out, Want{NamespaceScope(consumer), KindRoutes, name + overHTTP2, consumer}.Key())
 			}
 		}
 		if !protocol.HTTP() {
 			at.protocol = TCP
 			add(KindCluster, at.name())
+			out = append(out, m.splitWants(q, k, port.Port)...)
 		}
 	}
 	slices.Sort(out)

@@ -16,6 +16,7 @@ type Kind string
 // The kinds, by what they become in Envoy.
 const (
 	KindListener    Kind = "listener"
+	KindExtension   Kind = "extension" // the filter of what passes bytes on
 	KindRoutes      Kind = "routes"
 	KindVirtualHost Kind = "virtualhost"
 	KindCluster     Kind = "cluster"
@@ -62,11 +63,10 @@ func (m *Mesh) takers(q *incr.Query, k string) []string {
 	return out
 }
 
-// placements are the virtual hosts that hold a route, by name; none of a TLSRoute, which becomes
-// chains of listeners.
+// placements are the virtual hosts that hold a route, by name; none of one that passes bytes on.
 func (m *Mesh) placements(q *incr.Query, k string) []string {
 	var out []string
-	if ofTLS(k) {
+	if ofBytes(k) {
 		return nil
 	}
 	for _, a := range m.attached.Get(q, k) {
@@ -84,9 +84,13 @@ func (m *Mesh) placements(q *incr.Query, k string) []string {
 	return out
 }
 
-// routeWants are the virtual hosts that hold a route and the clusters that it sends to.
+// routeWants are the virtual hosts that hold a route and the clusters that it sends to; none of a
+// UDPRoute, whose listeners have a cluster each.
 func (m *Mesh) routeWants(q *incr.Query, k string) []string {
 	var out []string
+	if ofUDP(k) {
+		return nil
+	}
 	given := m.attached.Get(q, k)
 	if slices.ContainsFunc(given, func(a attached) bool { return len(a.Places) > 0 }) {
 		out = m.gatewayRouteWants(q, k, given)
@@ -123,10 +127,15 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 				out = append(out, want(scope, KindVirtualHost, name))
 			}
 		}
+		for _, name := range m.splits(q, a) {
+			out = append(out, want(scope, KindExtension, name))
+		}
 		for _, c := range clusters {
 			out = append(out, clusterWants(scope, c, g.Certificate)...)
 			if ofTLS(k) {
 				out = append(out, clusterWants(scope, m.unwrapped(q, c), g.Certificate)...)
+			}
+			if ofBytes(k) {
 				out = append(out, clusterWants(scope, m.wrapped(q, c), g.Certificate)...)
 			}
 		}
@@ -159,7 +168,17 @@ func (m *Mesh) listenerWants(q *incr.Query, gateway, scope string, listeners []l
 		for _, s := range l.Secrets {
 			add(KindSecret, s)
 		}
-		if l.bytes() {
+		switch {
+		case l.udp():
+			add(KindCluster, l.resource(gateway))
+			add(KindEndpoints, l.resource(gateway))
+			continue
+		case l.tcp():
+			add(KindExtension, l.resource(gateway))
+			add(KindCluster, Blackhole)
+			continue
+		case l.bytes():
+			add(KindExtension, splitName(l.resource(gateway), l.ID, domains(l.host(), nil)[0]))
 			add(KindCluster, Blackhole)
 			continue
 		}
@@ -178,6 +197,10 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 	out := Listener{Name: name, Port: uint32(port), Telemetry: m.telemetry(q)}
 	for _, l := range m.listenersOn(q, gk, name) {
 		switch {
+		case l.udp():
+			out.Datagrams = name
+		case l.tcp():
+			out.Chains = []Chain{{Name: l.ID, Split: name, Raw: true}}
 		case l.bytes():
 			out.Chains = append(out.Chains, m.passed(q, gk, l)...)
 		case l.https():
@@ -233,6 +256,9 @@ func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
 
 // Endpoints are the addresses of a cluster by its name.
 func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
+	if strings.HasPrefix(name, GatewayPrefix) {
+		return m.datagrams(q, name)
+	}
 	at := parseCluster(name)
 	out := Endpoints{Cluster: name}
 	if svc, port, ok := m.portOf(q, at.service, at.port); ok {

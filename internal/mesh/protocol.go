@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ const (
 	HTTP2      Protocol = "http2" // cleartext, prior knowledge (h2c)
 	TCP        Protocol = "tcp"
 	TLS        Protocol = "tls" // the app's own
+	UDP        Protocol = "udp"
 	Undeclared Protocol = ""
 )
 
@@ -42,4 +44,7 @@ func declared(p corev1.ServicePort) Protocol {
 }
 
 // overTCP says whether a Service port carries TCP, the one that the mesh takes part in.
-func overTCP(p corev1.ServicePort) bool { return p.Protocol == "" || p.Protocol == corev1.ProtocolTCP }
+func overTCP(p corev1.ServicePort) bool { return transport(p) == corev1.ProtocolTCP }
+
+// transport is what carries what a Service port speaks.
+func transport(p corev1.ServicePort) corev1.Protocol { return cmp.Or(p.Protocol, corev1.ProtocolTCP) }

@@ -23,7 +23,7 @@ type rivalry struct {
 	born           *incr.Memo[string, int64]  // by routeKey: seconds since 1970
 	outranked      *incr.Memo[string, string] // by routeKey@takerKey: the routeKey of the winner
 	callers        *incr.View[string, string] // GRPCRoutes by frontendKey
-	tlsOn          *incr.View[string, string] // TLSRoutes by domainKey
+	bytesOn        *incr.View[string, string] // routes that pass bytes on by domainKey
 }
 
 func (m *Mesh) newRivalry() rivalry {
@@ -48,7 +48,7 @@ func (m *Mesh) newRivalry() rivalry {
 	r.callers = incr.NewView(m.ofKind(GRPCRoute), "callers", func(q *incr.Query, k string) []string {
 		return m.frontendKeys(q, k, m.claims.Get(q, k))
 	})
-	r.tlsOn = incr.NewView(m.ofKind(TLSRoute), "tlsOn", m.names)
+	r.bytesOn = incr.NewView(m.byteRoutes(), "bytesOn", m.names)
 	return r
 }
 
@@ -133,13 +133,14 @@ func (m *Mesh) older(q *incr.Query, a, b string) bool {
 	return cmp.Or(cmp.Compare(m.born.Get(q, a), m.born.Get(q, b)), cmp.Compare(named(a), named(b)), cmp.Compare(a, b)) < 0
 }
 
-// winner is the route that keeps another from a place, or none.
+// winner is the route that keeps another from a place, or none. TCPRoutes and UDPRoutes keep theirs: of
+// those on a listener, which counts all, the oldest is served.
 func (m *Mesh) winner(q *incr.Query, k string, a *attached, p place) string {
 	taker := takerKey(a.Gateway, p.Listener)
 	if ofTLS(k) {
 		return m.earlier(q, k, domainKey(taker, p.Domain))
 	}
-	if !m.mixed.Get(q, taker) {
+	if ofBytes(k) || !m.mixed.Get(q, taker) {
 		return ""
 	}
 	return m.outranked.Get(q, k+"@"+taker)
@@ -156,7 +157,7 @@ func (m *Mesh) yieldPlaces(q *incr.Query, k string, a *attached) {
 	switch {
 	case len(a.Places) > 0:
 	case ofTLS(k):
-		a.Refused = wrong(routeReasonConflicted, "%s: TLSRoute %s is older and has the hostnames of this route on the same listener of Gateway %s, where a hostname has one TLSRoute: change the hostnames of one of them", a.Field, name, a.Gateway)
+		a.Refused = wrong(routeReasonConflicted, "%s: %s %s is older and has the hostnames of this route on the same listener of Gateway %s, where a hostname has one route: change the hostnames of one of them", a.Field, kind, name, a.Gateway)
 	default:
 		a.Refused = wrong(routeReasonConflicted, "%s: %s %s is older and has a hostname of this route on the same listener of Gateway %s, where a hostname has routes of one kind only: change the hostnames or the listener of one of them", a.Field, kind, name, a.Gateway)
 	}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,8 @@ const (
 	HTTPRoute = "HTTPRoute"
 	GRPCRoute = "GRPCRoute"
 	TLSRoute  = "TLSRoute"
+	TCPRoute  = "TCPRoute"
+	UDPRoute  = "UDPRoute"
 )
 
 // route is a route of any kind.
@@ -24,7 +27,7 @@ type route struct {
 	Hostnames []gwv1.Hostname
 	http      *gwv1.HTTPRouteSpec // one of the three
 	grpc      *gwv1.GRPCRouteSpec
-	tls       *gwv1.TLSRouteSpec
+	bytes     []gwv1.TLSRouteRule // of a TLSRoute, and of a TCPRoute or UDPRoute, which have the same fields
 }
 
 // routeKey is a route's key among those of all kinds: "kind/namespace/name".
@@ -43,7 +46,15 @@ func (m *Mesh) route(q *incr.Query, k string) (route, bool) {
 		}
 	case TLSRoute:
 		if r, ok := m.TLSRoutes.Get(q, name); ok {
-			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, nil, nil, &r.Spec}, true
+			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, r.Spec.Hostnames, nil, nil, r.Spec.Rules}, true
+		}
+	case TCPRoute:
+		if r, ok := m.TCPRoutes.Get(q, name); ok {
+			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, nil, nil, nil, likeTLS(r.Spec.Rules)}, true
+		}
+	case UDPRoute:
+		if r, ok := m.UDPRoutes.Get(q, name); ok {
+			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, nil, nil, nil, likeTLS(r.Spec.Rules)}, true
 		}
 	}
 	return route{}, false
@@ -51,7 +62,7 @@ func (m *Mesh) route(q *incr.Query, k string) (route, bool) {
 
 // routes is the source of all routes' keys.
 func (m *Mesh) routes() incr.Live[string] {
-	return incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute), m.ofKind(TLSRoute))
+	return incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute), m.byteRoutes())
 }
 
 func (m *Mesh) ofKind(kind string) incr.Live[string] {
@@ -61,6 +72,10 @@ func (m *Mesh) ofKind(kind string) incr.Live[string] {
 		table = m.GRPCRoutes
 	case TLSRoute:
 		table = m.TLSRoutes
+	case TCPRoute:
+		table = m.TCPRoutes
+	case UDPRoute:
+		table = m.UDPRoutes
 	}
 	return incr.Named(table, func(k string) string { return routeKey(kind, k) })
 }
@@ -90,6 +105,22 @@ func (m *Mesh) TLSRouteStatus(q *incr.Query, k string) *gwv1.TLSRouteStatus {
 	return nil
 }
 
+// TCPRouteStatus is the same of a TCPRoute.
+func (m *Mesh) TCPRouteStatus(q *incr.Query, k string) *gwv1.TCPRouteStatus {
+	if parents, ok := m.parentStatuses(q, routeKey(TCPRoute, k)); ok {
+		return &gwv1.TCPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
+	}
+	return nil
+}
+
+// UDPRouteStatus is the same of a UDPRoute.
+func (m *Mesh) UDPRouteStatus(q *incr.Query, k string) *gwv1.UDPRouteStatus {
+	if parents, ok := m.parentStatuses(q, routeKey(UDPRoute, k)); ok {
+		return &gwv1.UDPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
+	}
+	return nil
+}
+
 func (m *Mesh) parentStatuses(q *incr.Query, k string) (out []gwv1.RouteParentStatus, exists bool) {
 	r, ok := m.route(q, k)
 	if !ok {
@@ -103,17 +134,17 @@ func (m *Mesh) parentStatuses(q *incr.Query, k string) (out []gwv1.RouteParentSt
 		}
 		out = append(out, gwv1.RouteParentStatus{
 			ParentRef: a.Ref, ControllerName: ControllerName,
-			Conditions: routeConditions(r.Generation, first(a.Refused, quarantined), rules.Get(q, k)),
+			Conditions: routeConditions(r.Generation, first(a.Refused, quarantined), rules.Get(q, k), cmp.Or(m.passedOver(q, k, a), "The route is served.")),
 		})
 	}
 	return out, true
 }
 
-func routeConditions(generation int64, refused Verdict, rules resolved) (out []metav1.Condition) {
+func routeConditions(generation int64, refused Verdict, rules resolved, accepted string) (out []metav1.Condition) {
 	if refused.OK() && !rules.Kept {
 		refused = rules.Dropped
 	}
-	out = append(out, holds(gwv1.RouteConditionAccepted, generation, refused, gwv1.RouteReasonAccepted, "The route is served."))
+	out = append(out, holds(gwv1.RouteConditionAccepted, generation, refused, gwv1.RouteReasonAccepted, accepted))
 	if rules.Kept && !rules.Dropped.OK() {
 		partly := holds(gwv1.RouteConditionPartiallyInvalid, generation, Verdict{}, gwv1.RouteReasonUnsupportedValue, "Dropped Rule: "+rules.Dropped.Message)
 		partly.Reason = rules.Dropped.Reason

@@ -12,7 +12,7 @@ import (
 )
 
 // frontend are the ports of a Service that a parentRef selects and on which a route can act.
-func (m *Mesh) frontend(q *incr.Query, a attached) ([]int32, Verdict) {
+func (m *Mesh) frontend(q *incr.Query, kind string, a attached) ([]int32, Verdict) {
 	const refused = gwv1.RouteReasonNoMatchingParent
 	svc, ok := m.Services.Get(q, a.Service)
 	switch {
@@ -29,8 +29,8 @@ func (m *Mesh) frontend(q *incr.Query, a attached) ([]int32, Verdict) {
 		if (a.Ref.SectionName != nil && string(*a.Ref.SectionName) != p.Name) || (a.Ref.Port != nil && *a.Ref.Port != p.Port) {
 			continue
 		}
-		if !routable(p) {
-			verdict = wrong(gwv1.RouteReasonUnsupportedProtocol, "%s: port %d of Service %s carries no HTTP that a proxy could read: see its protocol, appProtocol and name", a.Field, p.Port, a.Service)
+		if bad := unreadableBy(kind, p, a); !bad.OK() {
+			verdict = bad
 			continue
 		}
 		out = append(out, p.Port)
@@ -39,6 +39,17 @@ func (m *Mesh) frontend(q *incr.Query, a attached) ([]int32, Verdict) {
 		return out, Verdict{}
 	}
 	return nil, verdict
+}
+
+// unreadableBy says why a route of a kind cannot act on a Service's port.
+func unreadableBy(kind string, p corev1.ServicePort, a attached) Verdict {
+	switch {
+	case kind == TCPRoute && (!overTCP(p) || declared(p).HTTP()):
+		return wrong(gwv1.RouteReasonUnsupportedProtocol, "%s: port %d of Service %s carries HTTP, or no TCP: see its protocol, appProtocol and name", a.Field, p.Port, a.Service)
+	case kind != TCPRoute && !routable(p):
+		return wrong(gwv1.RouteReasonUnsupportedProtocol, "%s: port %d of Service %s carries no HTTP that a proxy could read: see its protocol, appProtocol and name", a.Field, p.Port, a.Service)
+	}
+	return Verdict{}
 }
 
 // portKey is a port of a Service.
@@ -76,11 +87,15 @@ func (m *Mesh) frontendKeys(q *incr.Query, k string, given []attached) []string 
 // serviceRoutes are the routes, by routeKey, by which pods of namespace consumer reach a port of a
 // Service: those of their own namespace, or where it has none, those of the Service's.
 func (m *Mesh) serviceRoutes(q *incr.Query, service string, port int32, consumer string) []string {
-	if own := m.frontedBy.Get(q, frontendKey(service, port, consumer)); len(own) > 0 {
+	return nearest(q, m.frontedBy, service, port, consumer)
+}
+
+func nearest(q *incr.Query, routes *incr.View[string, string], service string, port int32, consumer string) []string {
+	if own := routes.Get(q, frontendKey(service, port, consumer)); len(own) > 0 {
 		return own
 	}
 	producer, _, _ := strings.Cut(service, "/")
-	return m.frontedBy.Get(q, frontendKey(service, port, producer))
+	return routes.Get(q, frontendKey(service, port, producer))
 }
 
 // serviceRules are the rules of the routes whose parent is a port of a Service, as pods of namespace
@@ -117,12 +132,12 @@ func RoutesScope(consumer string) string {
 	return NamespaceScope(consumer)
 }
 
-// consumers are the namespaces with routes of their own for a port of another namespace's Service,
-// in order.
-func (m *Mesh) consumers(q *incr.Query, service string, port int32) []string {
+// consumers are the namespaces with routes of their own, of some kinds, for a port of another namespace's
+// Service, in order.
+func consumers(q *incr.Query, routes *incr.View[string, string], service string, port int32) []string {
 	producer, _, _ := strings.Cut(service, "/")
 	var out []string
-	for _, k := range m.frontedBy.Get(q, portKey(service, port)) {
+	for _, k := range routes.Get(q, portKey(service, port)) {
 		if ns := namespaceOf(k); ns != producer {
 			out = append(out, ns)
 		}

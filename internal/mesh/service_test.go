@@ -109,7 +109,7 @@ func TestProducersAndConsumers(t *testing.T) {
 	w.http("buy/consumer", parent("shop/cart", 80), httpTo("shop/cart"))
 	check("and a consumer's", 80, map[string]string{"shop": "service/shop/next/80", "buy": "service/shop/cart/80", "sell": "service/shop/next/80"})
 	check("and a consumer's", 81, map[string]string{"buy": "service/shop/next/80"})
-	if got := [][]string{w.consumers(nil, "shop/cart", 80), w.consumers(nil, "shop/cart", 81)}; fmt.Sprint(got) != "[[buy] []]" {
+	if got := [][]string{consumers(nil, w.frontedBy, "shop/cart", 80), consumers(nil, w.frontedBy, "shop/cart", 81)}; fmt.Sprint(got) != "[[buy] []]" {
 		t.Errorf("consumers %v", got)
 	}
 	w.grpc("buy/calls", parent("shop/cart", 80), grpcTo("buy/mine"))
@@ -120,7 +120,7 @@ func TestProducersAndConsumers(t *testing.T) {
 	check("which a proxy refused", 80, map[string]string{"buy": "service/shop/cart/80"})
 	w.Graph.Commit(func() { w.HTTPRoutes.Delete("buy/consumer") })
 	check("and the producer's is left", 80, map[string]string{"buy": "service/shop/next/80"})
-	if got := w.consumers(nil, "shop/cart", 80); len(got) > 0 {
+	if got := consumers(nil, w.frontedBy, "shop/cart", 80); len(got) > 0 {
 		t.Errorf("consumers %v", got)
 	}
 	w.http("shop/producer", parent("shop/cart", 0), gwv1.HTTPRouteRule{SessionPersistence: &gwv1.SessionPersistence{}})

@@ -142,11 +142,14 @@ func (p *proxy) unroute(refused []*item) {
 	}
 }
 
-// refuse notes a refusal. If something else is in that place by now, that is told.
+// refuse notes a refusal. If something else is in that place by now, that is told; so is that nothing
+// is, for the proxy may have an older version.
 func (p *proxy) refuse(n id, version, detail string) {
 	delete(p.alone, n)
-	if p.read.version(p.store, n) != version {
-		p.retell(n, p.inFlight(n.kind))
+	if now := p.read.version(p.store, n); now != version {
+		if p.retell(n, p.inFlight(n.kind)) && now == "" {
+			p.suspect(n)
+		}
 		return
 	}
 	if p.refused == nil {

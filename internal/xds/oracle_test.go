@@ -49,7 +49,7 @@ type history struct {
 }
 
 var (
-	modelNames    = map[string][]string{ClusterType: {"a", "b", "c"}, EndpointType: {"a", "b", "c"}, SecretType: {"s", "t"}, ListenerType: {"l", "m"}, RouteType: {"r", "q"}, VirtualHostType: {"r/x", "r/y", "q/x"}}
+	modelNames    = map[string][]string{ClusterType: {"a", "b", "c"}, EndpointType: {"a", "b", "c"}, SecretType: {"s", "t"}, ListenerType: {"l", "m"}, ExtensionType: {"l", "m"}, RouteType: {"r", "q"}, VirtualHostType: {"r/x", "r/y", "q/x"}}
 	modelScopes   = []string{"web", "api", "shop", "all"} // proxies are of the first two
 	modelBases    = map[string]string{"web": "shop", "api": "all", "shop": "all"}
 	modelVariants = []Variant{"", "v"}

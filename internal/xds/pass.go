@@ -118,8 +118,9 @@ func (s *pass) tell(k kind, later bool) {
 	s.queue(&d)
 }
 
-// withdraw queues the removals, in reverse order. Clusters, endpoints and secrets are
-// kept until the proxy has answered all that may have stopped others referring to them.
+// withdraw queues the removals, in reverse order. Clusters, endpoints, secrets and
+// extensions, without which a listener closes connections, are kept until the proxy has
+// answered all that may have stopped others referring to them.
 // On a new stream that is: until it has answered the first clusters, since by then it has
 // asked for its listeners and routes too.
 func (s *pass) withdraw(later bool) {
@@ -141,7 +142,7 @@ func (s *pass) withdraw(later bool) {
 
 // waits reports whether a removal has to wait, and settles for which answers.
 func (s *pass) waits(k kind, c *change, later bool) bool {
-	if k.refers() {
+	if k.refers() && k != extensions {
 		return false
 	}
 	if c.after == 0 && !later {

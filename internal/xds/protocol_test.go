@@ -87,6 +87,24 @@ func TestRemovalsInReverse(t *testing.T) {
 	f.quiet()
 }
 
+// A listener closes connections when an extension of its is gone, so that one goes after the listener has
+// gone on without it, and before the clusters that it named.
+func TestExtensionOutlivesItsListener(t *testing.T) {
+	s := shop()
+	commit(s, put(ExtensionType, "l", "1"), see("web", ExtensionType, "l"))
+	f := listen(t, s).open("web-0")
+	f.boot()
+	f.subscribe(ExtensionType, "l")
+	f.want("TypedExtensionConfig +l@1")
+	commit(s, drop(ExtensionType, "l"), drop(ClusterType, "a"), put(ListenerType, "l", "2"))
+	listener := f.unanswered("Listener +l@2")
+	f.quiet()
+	f.ack(listener)
+	f.want("TypedExtensionConfig -l")
+	f.want("Cluster -a")
+	f.quiet()
+}
+
 // A cluster that comes back while its removal is held is not touched at all.
 func TestRemovalTakenBack(t *testing.T) {
 	s := shop()

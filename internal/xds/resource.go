@@ -19,6 +19,7 @@ const (
 	EndpointType    = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	SecretType      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	ListenerType    = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	ExtensionType   = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 	RouteType       = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	VirtualHostType = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 )
@@ -32,12 +33,13 @@ const (
 	endpoints
 	secrets
 	listeners
+	extensions
 	routes
 	virtualHosts
 	kinds
 )
 
-var typeURLs = [kinds]string{ClusterType, EndpointType, SecretType, ListenerType, RouteType, VirtualHostType}
+var typeURLs = [kinds]string{ClusterType, EndpointType, SecretType, ListenerType, ExtensionType, RouteType, VirtualHostType}
 
 // refers reports whether resources of this kind refer to clusters, endpoints or secrets.
 func (k kind) refers() bool { return k >= listeners }
