@@ -21,8 +21,8 @@ import (
 
 var update = flag.Bool("update", false, "write what the stories in testdata print")
 
-// TestStories reads each testdata/*.txtar: a Gateway, and where there are such, a Mesh and ConfigMaps
-// of parameters. The one called plain shows everything that it becomes; the others show what differs
+// TestStories reads each testdata/*.txtar: a Gateway, and where there are such, a Mesh, ports of
+// ListenerSets and ConfigMaps of parameters. The one called plain shows everything that it becomes; the others show what differs
 // from that, or the problem.
 func TestStories(t *testing.T) {
 	plain := lines(t, load(t, "testdata/plain.txtar"))
@@ -86,6 +86,7 @@ func lines(t *testing.T, story *txtar.Archive) (out []string) {
 	var settings v1alpha1.Mesh
 	read(t, story, "mesh.yaml", &settings)
 	in.Defaults = settings.Spec.Gateways
+	read(t, story, "ports.yaml", &in.SetPorts)
 	for _, name := range []string{"class.yaml", "parameters.yaml"} {
 		var cm corev1.ConfigMap
 		if !read(t, story, name, &cm) {

@@ -34,10 +34,11 @@ func (s listenerSet) attached() bool { return slices.ContainsFunc(s.Listeners, l
 type listenerSets struct {
 	alone *incr.Memo[string, listenerSet] // whatever other objects say
 	sets  *incr.Memo[string, listenerSet] // beside the earlier ones
-	// claimedBy are the sets with listeners of one port and family, and of one hostname of these, by claimKey.
-	claimedBy *incr.View[string, string]
+	// claimedBy are the sets with listeners of one port and family, by claimKey, or of one hostname of
+	// these, by hostKey; familiesOn the claimKeys of a port.
+	claimedBy, familiesOn *incr.View[string, string]
 	// servedBy are the sets that have a served listener of one port and hostname, by hostKey; hostsOn
-	// the hostKeys of a port, by listenerName; hostsBelow those that the wildcard of a hostKey contains.
+	// the hostKeys of a port; hostsBelow those that the wildcard of a hostKey contains.
 	servedBy, hostsOn, hostsBelow *incr.View[string, string]
 	// opens are the sets that have a served listener of one port and protocol, by openKey; portsOf the
 	// openKeys of a Gateway, attachedSets its sets, by its key.
@@ -47,6 +48,12 @@ type listenerSets struct {
 func (m *Mesh) newListenerSets() (s listenerSets) {
 	s.alone = incr.NewMemo(m.Graph, "listenerSetAlone", same[listenerSet], m.listenersAlone)
 	s.claimedBy = incr.NewView(m.ListenerSets, "claimedBy", func(q *incr.Query, k string) []string { return claimKeys(s.alone.Get(q, k)) })
+	s.familiesOn = incr.NewView[string](s.claimedBy, "familiesOn", func(_ *incr.Query, k string) []string {
+		if port, _ := parseHostKey(k); !strings.Contains(port, "|") {
+			return []string{port}
+		}
+		return nil // of one hostname
+	})
 	s.sets = incr.NewMemo(m.Graph, "listenerSet", same[listenerSet], m.listenerSet)
 	s.servedBy = incr.NewView(m.ListenerSets, "servedBy", func(q *incr.Query, k string) []string { return servedHosts(s.sets.Get(q, k)) })
 	s.hostsOn = incr.NewView[string](s.servedBy, "hostsOn", func(_ *incr.Query, k string) []string {
@@ -76,15 +83,13 @@ func family(p gwv1.ProtocolType) gwv1.ProtocolType {
 	return p
 }
 
-// families are those of the protocols that Weft serves.
-var families = []gwv1.ProtocolType{gwv1.HTTPProtocolType, gwv1.TLSProtocolType, gwv1.TCPProtocolType, gwv1.UDPProtocolType}
-
-// claimKey is a port of a Gateway, for listeners of one family.
-func claimKey(gateway string, port gwv1.PortNumber, of gwv1.ProtocolType) string {
-	return listenerName(gateway, int32(port)) + "|" + string(of)
+// claimKey is a port of a Gateway for the listeners of l's family.
+func (l listener) claimKey(gateway string) string {
+	return hostKey(l.resource(gateway), string(family(l.Protocol)))
 }
 
-// hostKey is a hostname on a port of a Gateway, or on what a claimKey is.
+// hostKey is a hostname on a port, or on what a claimKey is. A port is called by the name of what listens
+// there.
 func hostKey(port, host string) string { return port + "|" + host }
 
 func parseHostKey(k string) (port, host string) {
@@ -104,21 +109,21 @@ func above(k string) (out []string) {
 	return out
 }
 
-// openKey is a port of a Gateway on which a protocol is served.
-func openKey(gateway string, p proxies.Port) string {
-	return hostKey(listenerName(gateway, int32(p.Number)), string(p.Protocol))
+// openKey is a port on which l's protocol is served.
+func (l listener) openKey(gateway string) string {
+	return hostKey(l.resource(gateway), string(l.Protocol))
 }
 
 func parseOpenKey(k string) (gateway string, p proxies.Port) {
-	name, protocol := parseHostKey(k)
-	gateway, number := parseListener(name)
+	port, protocol := parseHostKey(k)
+	gateway, number := parseListener(port)
 	return gateway, proxies.Port{Number: number, Protocol: gwv1.ProtocolType(protocol)}
 }
 
 func openPorts(s listenerSet) (out []string) {
 	for _, l := range s.Listeners {
 		if l.served() {
-			out = append(out, openKey(s.Gateway, proxies.Port{Number: l.Port, Protocol: l.Protocol}))
+			out = append(out, l.openKey(s.Gateway))
 		}
 	}
 	slices.Sort(out)
@@ -128,8 +133,8 @@ func openPorts(s listenerSet) (out []string) {
 func claimKeys(s listenerSet) (out []string) {
 	for _, l := range s.Listeners {
 		if l.Refused.OK() {
-			port := claimKey(s.Gateway, l.Port, family(l.Protocol))
-			out = append(out, port, hostKey(port, l.host()))
+			claim := l.claimKey(s.Gateway)
+			out = append(out, claim, hostKey(claim, l.host()))
 		}
 	}
 	slices.Sort(out)
@@ -215,24 +220,24 @@ func (m *Mesh) listenerSet(q *incr.Query, k string) listenerSet {
 
 // lost says to which earlier listener of the Gateway one of a ListenerSet loses, if it does.
 func (m *Mesh) lost(q *incr.Query, s listenerSet, l listener) Verdict {
-	own := family(l.Protocol)
+	port, own := l.resource(s.Gateway), l.claimKey(s.Gateway)
 	var rivals []listener
 	for _, o := range m.gateways.Get(q, s.Gateway).Listeners {
-		if o.Refused.OK() && o.Port == l.Port && o.udp() == l.udp() {
+		if o.Refused.OK() && o.resource(s.Gateway) == port {
 			rivals = append(rivals, o)
 		}
 	}
-	for _, of := range families {
-		if of != own && (of == gwv1.UDPProtocolType) == l.udp() {
-			rivals = append(rivals, m.holder(q, s, claimKey(s.Gateway, l.Port, of))...)
+	for _, claim := range m.familiesOn.Get(q, port) {
+		if claim != own {
+			rivals = append(rivals, m.holder(q, s, claim)...)
 		}
 	}
 	for _, o := range rivals {
-		if family(o.Protocol) != own {
+		if o.claimKey(s.Gateway) != own {
 			return wrong(gwv1.ListenerReasonProtocolConflict, "listener %s: port %d is also that of %s, which comes first, with protocol %s: use another port", l.Name, l.Port, o.seenFrom(l), o.Protocol)
 		}
 	}
-	for _, o := range append(rivals, m.holder(q, s, hostKey(claimKey(s.Gateway, l.Port, own), l.host()))...) {
+	for _, o := range append(rivals, m.holder(q, s, hostKey(own, l.host()))...) {
 		if o.host() == l.host() {
 			return wrong(gwv1.ListenerReasonHostnameConflict, "listener %s: port %d and hostname %q are also those of %s, which comes first: change one of them", l.Name, l.Port, l.host(), o.seenFrom(l))
 		}
@@ -261,8 +266,8 @@ func (m *Mesh) holder(q *incr.Query, s listenerSet, claim string) []listener {
 	slices.SortFunc(earlier, precedes)
 	for _, o := range earlier {
 		for _, l := range m.sets.Get(q, key(o.Namespace, o.Name)).Listeners {
-			port := claimKey(s.Gateway, l.Port, family(l.Protocol))
-			if l.Refused.OK() && !l.Lost && (port == claim || hostKey(port, l.host()) == claim) {
+			own := l.claimKey(s.Gateway)
+			if l.Refused.OK() && !l.Lost && (own == claim || hostKey(own, l.host()) == claim) {
 				return []listener{l}
 			}
 		}

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
 )
@@ -33,12 +31,11 @@ func (m *Mesh) listenerOf(q *incr.Query, gateway, id string) (listener, bool) {
 	return l, ok && s.Gateway == gateway
 }
 
-// listenersOn are those served on a port, by its Listener's name. Of plaintext ones, which share all, it
-// is one.
-func (m *Mesh) listenersOn(q *incr.Query, gateway, name string) (out []listener) {
+// listenersOn are those served on a port of a Gateway. Of plaintext ones, which share all, it is one.
+func (m *Mesh) listenersOn(q *incr.Query, gateway, port string) (out []listener) {
 	add := func(of []listener) (plain bool) {
 		for _, l := range of {
-			if l.resource(gateway) == name && l.served() {
+			if l.resource(gateway) == port && l.served() {
 				out, plain = append(out, l), plain || !overTLS(l.Protocol)
 			}
 		}
@@ -48,7 +45,7 @@ func (m *Mesh) listenersOn(q *incr.Query, gateway, name string) (out []listener)
 		return out[:1]
 	}
 	seen := map[string]bool{}
-	for _, host := range m.hostsOn.Get(q, name) {
+	for _, host := range m.hostsOn.Get(q, port) {
 		for _, k := range m.servedBy.Get(q, host) {
 			if !seen[k] && add(m.sets.Get(q, k).Listeners) {
 				return out[:1]
@@ -59,19 +56,19 @@ func (m *Mesh) listenersOn(q *incr.Query, gateway, name string) (out []listener)
 	return out
 }
 
-// serves says whether a listener of a Gateway's port of TCP has a hostname.
-func (m *Mesh) serves(q *incr.Query, gateway string, port gwv1.PortNumber, host string) bool {
+// serves says whether a listener of a Gateway's port has a hostname.
+func (m *Mesh) serves(q *incr.Query, gateway, port, host string) bool {
 	own := slices.ContainsFunc(m.gateways.Get(q, gateway).Listeners, func(l listener) bool {
-		return l.Port == port && !l.udp() && l.served() && l.host() == host
+		return l.resource(gateway) == port && l.served() && l.host() == host
 	})
-	return own || len(m.servedBy.Get(q, hostKey(listenerName(gateway, int32(port)), host))) > 0
+	return own || len(m.servedBy.Get(q, hostKey(port, host))) > 0
 }
 
 // hidden says whether a more specific listener of the same port takes a domain away from l: a
 // request belongs to the most specific listener alone (listener isolation).
 func (m *Mesh) hidden(q *incr.Query, gateway string, l listener, domain string) bool {
 	return slices.ContainsFunc(append(wildcards(domain), domain), func(host string) bool {
-		return host != l.host() && contains(l.host(), host) && m.serves(q, gateway, l.Port, host)
+		return host != l.host() && contains(l.host(), host) && m.serves(q, gateway, l.resource(gateway), host)
 	})
 }
 
@@ -83,18 +80,17 @@ func (m *Mesh) misdirected(q *incr.Query, gateway string, l listener) (out []str
 	if !l.https() {
 		return nil
 	}
-	own := l.Owner.Kind != ListenerSet
+	port, own := l.resource(gateway), l.Owner.Kind != ListenerSet
 	for _, o := range m.gateways.Get(q, gateway).Listeners {
-		if o.Port == l.Port && !o.udp() && o.served() && o.host() != l.host() && (own || contains(l.host(), o.host())) {
+		if o.resource(gateway) == port && o.served() && o.host() != l.host() && (own || contains(l.host(), o.host())) {
 			out = append(out, domains(o.host(), nil)[0])
 		}
 	}
-	port := listenerName(gateway, int32(l.Port))
 	for _, k := range m.hostsBelow.Get(q, hostKey(port, cmp.Or(l.host(), "*"))) {
 		_, host := parseHostKey(k)
 		out = append(out, host)
 	}
-	sets := slices.ContainsFunc(m.SetPorts(q, gateway), func(p proxies.Port) bool { return p.Number == l.Port && p.Protocol != gwv1.UDPProtocolType })
+	sets := slices.ContainsFunc(m.portsOf.Get(q, gateway), func(k string) bool { return strings.HasPrefix(k, hostKey(port, "")) })
 	if sets && l.host() != "" {
 		out = append(out, "*")
 	}
@@ -106,10 +102,11 @@ func (m *Mesh) misdirects(q *incr.Query, gateway string, l listener, domain stri
 	if !contains(l.host(), domain) {
 		return true
 	}
-	return domain != "*" && domain != l.host() && m.serves(q, gateway, l.Port, domain)
+	return domain != "*" && domain != l.host() && m.serves(q, gateway, l.resource(gateway), domain)
 }
 
-// SetPorts are the ports of the Service of a Gateway that its ListenerSets ask for, in order.
+// SetPorts are the ports of the Service of a Gateway that its ListenerSets ask for, each with every
+// protocol that is served on it, in order.
 func (m *Mesh) SetPorts(q *incr.Query, gateway string) (out []proxies.Port) {
 	for _, k := range m.portsOf.Get(q, gateway) {
 		_, p := parseOpenKey(k)
@@ -118,6 +115,5 @@ func (m *Mesh) SetPorts(q *incr.Query, gateway string) (out []proxies.Port) {
 	slices.SortFunc(out, func(a, b proxies.Port) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
 	})
-	udp := func(p proxies.Port) bool { return p.Protocol == gwv1.UDPProtocolType }
-	return slices.CompactFunc(out, func(a, b proxies.Port) bool { return a.Number == b.Number && udp(a) == udp(b) })
+	return out
 }
