@@ -136,8 +136,13 @@ func TestTCP(t *testing.T) {
 		}
 	}
 	p.split(0, mesh.Backend{Cluster: "one", Weight: 1})
-	eventually(t, "all go to one", func() bool { _, _, name := greeted(t, p.tcp); return name == "one" })
-	kept, keptReader, _ := greeted(t, p.tcp)
+	var kept net.Conn
+	var keptReader *bufio.Reader
+	eventually(t, "one goes to one", func() bool {
+		c, r, name := greeted(t, p.tcp)
+		kept, keptReader = c, r
+		return name == "one"
+	})
 
 	p.inlined("one")
 	eventually(t, "the other port is there", func() bool { c, err := net.Dial("tcp", local(p.inline)); return err == nil && c.Close() == nil })
