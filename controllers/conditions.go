@@ -130,24 +130,9 @@ func meshPolicyStatus(live, wanted v1alpha1.MeshPolicyStatus, now metav1.Time) v
 	return wanted
 }
 
-func httpRouteStatus(live, wanted gwv1.HTTPRouteStatus, now metav1.Time) gwv1.HTTPRouteStatus {
-	return gwv1.HTTPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
-}
-
-func grpcRouteStatus(live, wanted gwv1.GRPCRouteStatus, now metav1.Time) gwv1.GRPCRouteStatus {
-	return gwv1.GRPCRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
-}
-
-func tlsRouteStatus(live, wanted gwv1.TLSRouteStatus, now metav1.Time) gwv1.TLSRouteStatus {
-	return gwv1.TLSRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
-}
-
-func tcpRouteStatus(live, wanted gwv1.TCPRouteStatus, now metav1.Time) gwv1.TCPRouteStatus {
-	return gwv1.TCPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
-}
-
-func udpRouteStatus(live, wanted gwv1.UDPRouteStatus, now metav1.Time) gwv1.UDPRouteStatus {
-	return gwv1.UDPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents(live.Parents, wanted.Parents, now)}}
+func routeStatus[S mesh.AnyRouteStatus](live, wanted S, now metav1.Time) S {
+	all := parents(gwv1.HTTPRouteStatus(live).Parents, gwv1.HTTPRouteStatus(wanted).Parents, now)
+	return S(gwv1.HTTPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: all}})
 }
 
 // policyStatus is that of a policy of Gateway API, whose ancestors are kept as a route's parents are.

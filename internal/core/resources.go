@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/xds"
@@ -119,11 +121,11 @@ func (c *Core) publishStatuses() {
 	keepStatus(c, "GatewayClass", c.mesh.ClassStatus, c.tables.GatewayClasses)
 	keepStatus(c, "Gateway", c.mesh.GatewayStatus, c.tables.Gateways)
 	keepStatus(c, mesh.ListenerSet, c.mesh.ListenerSetStatus, c.tables.ListenerSets)
-	keepStatus(c, mesh.HTTPRoute, c.mesh.HTTPRouteStatus, c.tables.HTTPRoutes)
-	keepStatus(c, mesh.GRPCRoute, c.mesh.GRPCRouteStatus, c.tables.GRPCRoutes)
-	keepStatus(c, mesh.TLSRoute, c.mesh.TLSRouteStatus, c.tables.TLSRoutes)
-	keepStatus(c, mesh.TCPRoute, c.mesh.TCPRouteStatus, c.tables.TCPRoutes)
-	keepStatus(c, mesh.UDPRoute, c.mesh.UDPRouteStatus, c.tables.UDPRoutes)
+	keepStatus(c, mesh.HTTPRoute, mesh.RouteStatus[gwv1.HTTPRouteStatus](c.mesh, mesh.HTTPRoute), c.tables.HTTPRoutes)
+	keepStatus(c, mesh.GRPCRoute, mesh.RouteStatus[gwv1.GRPCRouteStatus](c.mesh, mesh.GRPCRoute), c.tables.GRPCRoutes)
+	keepStatus(c, mesh.TLSRoute, mesh.RouteStatus[gwv1.TLSRouteStatus](c.mesh, mesh.TLSRoute), c.tables.TLSRoutes)
+	keepStatus(c, mesh.TCPRoute, mesh.RouteStatus[gwv1.TCPRouteStatus](c.mesh, mesh.TCPRoute), c.tables.TCPRoutes)
+	keepStatus(c, mesh.UDPRoute, mesh.RouteStatus[gwv1.UDPRouteStatus](c.mesh, mesh.UDPRoute), c.tables.UDPRoutes)
 	keepStatus(c, "BackendTLSPolicy", c.mesh.BackendTLSPolicyStatus, c.tables.BackendTLSPolicies)
 	incr.Keep(mesh.Memo(c.mesh, "certificates", c.mesh.Certificates), func(k string, wanted []mesh.Certificate, has bool) {
 		if has {

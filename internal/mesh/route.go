@@ -80,45 +80,22 @@ func (m *Mesh) ofKind(kind string) incr.Live[string] {
 	return incr.Named(table, func(k string) string { return routeKey(kind, k) })
 }
 
-// HTTPRouteStatus is the status of an HTTPRoute: one entry for each of its parentRefs that names a
-// Gateway of ours or a Service, the reference echoed as it was written; nil when the route is gone.
-func (m *Mesh) HTTPRouteStatus(q *incr.Query, k string) *gwv1.HTTPRouteStatus {
-	if parents, ok := m.parentStatuses(q, routeKey(HTTPRoute, k)); ok {
-		return &gwv1.HTTPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
-	}
-	return nil
+// AnyRouteStatus is the status of one kind of route: all are the same but by name.
+type AnyRouteStatus interface {
+	gwv1.HTTPRouteStatus | gwv1.GRPCRouteStatus | gwv1.TLSRouteStatus | gwv1.TCPRouteStatus | gwv1.UDPRouteStatus
 }
 
-// GRPCRouteStatus is the same of a GRPCRoute.
-func (m *Mesh) GRPCRouteStatus(q *incr.Query, k string) *gwv1.GRPCRouteStatus {
-	if parents, ok := m.parentStatuses(q, routeKey(GRPCRoute, k)); ok {
-		return &gwv1.GRPCRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
+// RouteStatus gives the status of a route of a kind, whose type S is, by its key: one entry for each of its
+// parentRefs that names a Gateway of ours, a ListenerSet of one or a Service, the reference echoed as it was
+// written; nil when the route is gone.
+func RouteStatus[S AnyRouteStatus](m *Mesh, kind string) func(q *incr.Query, k string) *S {
+	return func(q *incr.Query, k string) *S {
+		parents, ok := m.parentStatuses(q, routeKey(kind, k))
+		if !ok {
+			return nil
+		}
+		return new(S(gwv1.HTTPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}))
 	}
-	return nil
-}
-
-// TLSRouteStatus is the same of a TLSRoute.
-func (m *Mesh) TLSRouteStatus(q *incr.Query, k string) *gwv1.TLSRouteStatus {
-	if parents, ok := m.parentStatuses(q, routeKey(TLSRoute, k)); ok {
-		return &gwv1.TLSRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
-	}
-	return nil
-}
-
-// TCPRouteStatus is the same of a TCPRoute.
-func (m *Mesh) TCPRouteStatus(q *incr.Query, k string) *gwv1.TCPRouteStatus {
-	if parents, ok := m.parentStatuses(q, routeKey(TCPRoute, k)); ok {
-		return &gwv1.TCPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
-	}
-	return nil
-}
-
-// UDPRouteStatus is the same of a UDPRoute.
-func (m *Mesh) UDPRouteStatus(q *incr.Query, k string) *gwv1.UDPRouteStatus {
-	if parents, ok := m.parentStatuses(q, routeKey(UDPRoute, k)); ok {
-		return &gwv1.UDPRouteStatus{RouteStatus: gwv1.RouteStatus{Parents: parents}}
-	}
-	return nil
 }
 
 func (m *Mesh) parentStatuses(q *incr.Query, k string) (out []gwv1.RouteParentStatus, exists bool) {
