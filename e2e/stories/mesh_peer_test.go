@@ -2,6 +2,7 @@ package stories
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,10 +73,7 @@ func TestAnIssuerThatNeverAnswers(t *testing.T) {
 	}
 	c.Start(load.Target{Address: "polite:80", Host: "polite"}, 300)
 	c.Step("an issuer that does not exist")
-	restore := func(ctx context.Context) error {
-		_, err := s.Kubectl(ctx, "patch", "mesh", mesh.GetName(), "--type=merge", "-p", `{"spec":{"identity":{"issuerRef":null}}}`)
-		return err
-	}
+	restore := func(ctx context.Context) error { return ownAuthority(ctx, s, mesh.GetName()) }
 	t.Cleanup(func() {
 		if err := restore(context.Background()); err != nil {
 			t.Error(err)
@@ -107,4 +105,71 @@ func TestAnIssuerThatNeverAnswers(t *testing.T) {
 	if revision1 := strings.HasSuffix(before.issuer, "-1"); revision1 && !slices.Equal(before.trusted, after.trusted) {
 		t.Errorf("the root changed: before %s, after %s", before, after)
 	}
+}
+
+// ownAuthority has the mesh's certificates come from Weft's own authority.
+func ownAuthority(ctx context.Context, s *stage.Scene, mesh string) error {
+	_, err := s.Kubectl(ctx, "patch", "mesh", mesh, "--type=merge", "-p", `{"spec":{"identity":{"issuerRef":null}}}`)
+	return err
+}
+
+// TestAnotherIssuer has the mesh's certificates come from a user's own authority, by a ClusterIssuer, and
+// back again, while requests pass. None fails, and nothing is restarted.
+func TestAnotherIssuer(t *testing.T) {
+	s := stage.NewMeshed(t, "issuer")
+	meshShop(t, s, "polite", "drain", "", "IPv4")
+	caller(t, s, "caller", false)
+	s.Rollout("polite")
+	c := s.Caller("caller")
+	c.Answered(call.Request{Protocol: call.HTTP, Address: "polite:80"}, nil)
+	before, alive := steady(t, s, 2*time.Minute), lives(s, "polite", "caller")
+	_, mesh, err := theRoots(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := manifest(t, "mesh/own-issuer.yaml", "$NAME", s.Namespace)
+	s.Apply(issuer)
+	t.Cleanup(func() {
+		if err := errors.Join(ownAuthority(context.Background(), s, mesh.GetName()), s.Stage.Remove(context.Background(), "", issuer)); err != nil {
+			t.Error(err)
+		}
+	})
+	c.Start(load.Target{Address: "polite:80", Host: "polite"}, 300)
+	c.Step("an issuer of one's own")
+	if _, err := s.Kubectl(t.Context(), "patch", "mesh", mesh.GetName(), "--type=merge", "-p",
+		fmt.Sprintf(`{"spec":{"identity":{"issuerRef":{"kind":"ClusterIssuer","name":%q}}}}`, s.Namespace)); err != nil {
+		t.Fatal(err)
+	}
+	own := changed(t, s, before)
+	if own.issuer != "ClusterIssuer/"+s.Namespace {
+		t.Errorf("certificates come from %s", own.issuer)
+	}
+	c.Hold(600)
+	c.Step("Weft's own again")
+	if err := ownAuthority(t.Context(), s, mesh.GetName()); err != nil {
+		t.Fatal(err)
+	}
+	changed(t, s, own)
+	c.Hold(600)
+	results := c.Stop()
+	t.Logf("300 requests per second from pod to pod\n%s", load.Print(load.Table(results, nil)))
+	for _, r := range load.Failures(results, nil) {
+		t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
+	}
+	if now := lives(s, "polite", "caller"); now != alive {
+		t.Errorf("the pods were %s, and are %s", alive, now)
+	}
+}
+
+// changed waits until other roots than before are trusted, and nothing changes any more.
+func changed(t *testing.T, s *stage.Scene, before roots) (now roots) {
+	t.Helper()
+	s.Until(3*time.Minute, "the roots are others", func(ctx context.Context) (err error) {
+		now, _, err = theRoots(ctx, s)
+		if err == nil && (now.phase != "Steady" || slices.Equal(now.trusted, before.trusted)) {
+			err = fmt.Errorf("%s", now)
+		}
+		return err
+	})
+	return now
 }
