@@ -57,6 +57,7 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 	default:
 		setResponse(r, c.rule)
 		addCORS(r, c.rule.Filters)
+		addSession(r, v, c)
 		forward(r, c)
 	}
 	return r

@@ -18,11 +18,15 @@ type resolved struct {
 	Kept    bool    // at least one rule was kept
 }
 
-// clusters are the names of the clusters that any rule sends to, each once.
+// clusters are the names of the clusters of Service ports that any rule sends to, each once.
 func (r resolved) clusters() []string {
 	var out []string
 	for _, rule := range r.Rules {
-		for _, b := range rule.Backends {
+		backends := rule.sessionBackends()
+		if len(backends) == 0 {
+			backends = rule.Backends
+		}
+		for _, b := range backends {
 			out = append(out, b.Cluster)
 		}
 		for _, m := range rule.Mirrors {
@@ -78,6 +82,10 @@ func (m *Mesh) resolve(q *incr.Query, k string, open bool) resolved {
 		rule.Origin = Origin{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Created: r.CreationTimestamp.Time, Index: i}
 		if spec.Name != nil {
 			rule.RuleName = string(*spec.Name)
+		}
+		if bad := m.keepSessions(q, referrer{r, open}, spec, &rule, field); !bad.OK() {
+			dropped = append(dropped, bad)
+			continue
 		}
 		out.Rules, refs = append(out.Rules, rule), append(refs, bad)
 	}
@@ -142,6 +150,8 @@ func (m *Mesh) addBackend(q *incr.Query, r referrer, rule *Rule, ref gwv1.HTTPBa
 		bad = extension(r, ref.Filters, field)
 	}
 	switch {
+	case weight == 0 && bad.OK():
+		rule.idle = append(rule.idle, Backend{Cluster: rule.Cluster(name), Filters: ref.Filters})
 	case weight == 0:
 	case bad.OK():
 		rule.Backends = append(rule.Backends, Backend{Cluster: rule.Cluster(name), Weight: weight, Filters: ref.Filters})
