@@ -63,6 +63,7 @@ type Answer struct {
 type Outcome struct {
 	Failed string        `json:"failed,omitempty"` // empty: there was an answer
 	Status int           `json:"status,omitempty"` // of HTTP
+	Header http.Header   `json:"header,omitempty"` // of HTTP answers by the application
 	Took   time.Duration `json:"took"`
 	Answer Answer        `json:"answer"`
 	Serial string        `json:"serial,omitempty"` // hexadecimal, of the certificate that the server showed

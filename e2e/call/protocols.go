@@ -34,7 +34,7 @@ func (r Request) http(ctx context.Context) (Outcome, error) {
 		return Outcome{Status: response.StatusCode}, err
 	}
 	out, err := decode(body)
-	out.Status = response.StatusCode
+	out.Status, out.Header = response.StatusCode, response.Header
 	return out, err
 }
 

@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type application struct {
 	ports    []*port
 	health   *health.Server
 	draining atomic.Bool
+	failed   atomic.Int64
 }
 
 // newApplication has all ports closed.
@@ -92,6 +94,8 @@ func (a *application) handler() http.Handler {
 		}
 	})
 	mux.HandleFunc("/private", a.private)
+	mux.HandleFunc("/failing", a.fail)
+	mux.HandleFunc("/failed", a.failures)
 	mux.HandleFunc("GET /via/{next}", a.via)
 	mux.Handle("/socket", websocket.Handler(a.socket))
 	mux.HandleFunc("/", a.echo)
@@ -106,6 +110,21 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr),
 		Said: string(said), Path: r.URL.RequestURI(), Headers: r.Header})
+}
+
+// fail takes as long as an application that is overloaded, and fails.
+func (a *application) fail(w http.ResponseWriter, _ *http.Request) {
+	a.failed.Add(1)
+	time.Sleep(failing)
+	http.Error(w, "failed", http.StatusServiceUnavailable)
+}
+
+const failing = 300 * time.Millisecond
+
+// failures says how often fail was asked.
+func (a *application) failures(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Said: strconv.FormatInt(a.failed.Load(), 10)}) // the client has gone
 }
 
 // private is for callers with a good token, which the application checks itself.
