@@ -17,6 +17,8 @@ import (
 	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/gateway-api/pkg/consts"
 
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/internal/cluster"
 )
 
@@ -33,7 +35,7 @@ type Part struct {
 var gatewayVersion = schema.GroupVersion(gwv1.GroupVersion)
 
 // GatewayAPI and CertManager are the parts that Weft needs; ExperimentalGatewayAPI are the kinds that only
-// the experimental channel has.
+// the experimental channel has, and SMI is read where it is.
 var (
 	GatewayAPI = Part{
 		Name:    "Gateway API",
@@ -50,6 +52,11 @@ var (
 		Name:     "Gateway API, experimental kinds",
 		Version:  schema.GroupVersion(gwx.GroupVersion),
 		Optional: map[string]string{"xbackendtrafficpolicies": "XBackendTrafficPolicy", "xmeshes": "XMesh"},
+	}
+	// SMI is nothing that Weft needs: each kind is read where it is served.
+	SMI = []Part{
+		{Name: "SMI", Version: split.GroupVersion, Optional: map[string]string{"trafficsplits": "TrafficSplit"}},
+		{Name: "SMI", Version: specs.GroupVersion, Optional: map[string]string{"httproutegroups": "HTTPRouteGroup"}},
 	}
 	CertManager = Part{
 		Name:      "cert-manager",
@@ -137,7 +144,7 @@ func (a Availability) readCRDs(ctx context.Context, served Served) (settled bool
 	settled = true
 	for _, crd := range crds.Items {
 		plural, group, _ := strings.Cut(crd.Name, ".")
-		for _, p := range []Part{GatewayAPI, ExperimentalGatewayAPI, CertManager} {
+		for _, p := range append([]Part{GatewayAPI, ExperimentalGatewayAPI, CertManager}, SMI...) {
 			if kind := cmp.Or(p.Resources[plural], p.Optional[plural]); kind != "" && group == p.Version.Group {
 				bundle := cluster.Bundle{
 					Version: cmp.Or(crd.Annotations[consts.BundleVersionAnnotation], crd.Labels["app.kubernetes.io/version"]),

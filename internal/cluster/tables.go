@@ -18,6 +18,8 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/pki"
@@ -50,6 +52,9 @@ type Tables struct {
 	// XBackendTrafficPolicies and XMeshes are of the experimental channel.
 	XBackendTrafficPolicies *incr.Table[string, *gwx.XBackendTrafficPolicy]
 	XMeshes                 *incr.Table[string, *gwx.XMesh]
+	// TrafficSplits and HTTPRouteGroups are SMI's.
+	TrafficSplits   *incr.Table[string, *split.TrafficSplit]
+	HTTPRouteGroups *incr.Table[string, *specs.HTTPRouteGroup]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
@@ -159,6 +164,8 @@ func NewTables() *Tables {
 		Meshes:             incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
 		Leaves:             incr.NewTable[string](g, sameLeaf),
 		MeshPolicies:       incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
+		TrafficSplits:      incr.NewTable[string](g, sameSpec[*split.TrafficSplit]),
+		HTTPRouteGroups:    incr.NewTable[string](g, sameSpec[*specs.HTTPRouteGroup]),
 		Holdings:           incr.NewTable[string](g, Holding.Same),
 		Bundles:            incr.NewTable[string](g, func(a, b Bundle) bool { return a == b }),
 		Refusals:           incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),

@@ -45,6 +45,10 @@ func (h chance) object(kind int) string {
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
 		return h.policy()
+	case 29:
+		return head("split.smi-spec.io/v1alpha4", "TrafficSplit") + h.split()
+	case 30:
+		return head("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup") + h.matches()
 	case 22, 23, 24:
 		return head("gateway.networking.k8s.io/v1", "ListenerSet") + h.listeners()
 	case 25:
@@ -68,7 +72,7 @@ func (h chance) object(kind int) string {
 		return head("gateway.networking.k8s.io/v1", "BackendTLSPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s%s}, {kind: Service, name: x}], validation: {hostname: %s, %s}}",
 			h.of("Service", "Service", "Service", "ServiceAccount"), h.of("x", "u", "z"), h.of("", "", ", sectionName: http", ", sectionName: tcp"), h.of("v.example", "w.example"),
 			h.of("caCertificateRefs: [{kind: ConfigMap, name: x}]", "caCertificateRefs: [{kind: ConfigMap, name: u}]", "caCertificateRefs: [{kind: ConfigMap, name: u}, {kind: Secret, name: x}]", "wellKnownCACertificates: System"))
-	case 29, 30:
+	case 31, 32:
 		return head("gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s}, {kind: Service, name: x}]%s%s}",
 			h.of("Service", "Service", "ServiceImport"), h.of("x", "u", "z"), h.of("", ", retryConstraint: {budget: {percent: 5}}", ", retryConstraint: {}"), h.of("", ", sessionPersistence: {}", ", sessionPersistence: {sessionName: s}"))
 	case 18, 19:
@@ -181,6 +185,8 @@ func again(c *Core) *Core {
 		copyTable(c.tables.Nodes, f.tables.Nodes)
 		copyTable(c.tables.Demands, f.tables.Demands)
 		copyTable(c.tables.MeshPolicies, f.tables.MeshPolicies)
+		copyTable(c.tables.TrafficSplits, f.tables.TrafficSplits)
+		copyTable(c.tables.HTTPRouteGroups, f.tables.HTTPRouteGroups)
 		copyTable(c.tables.Quarantines, f.tables.Quarantines)
 	})
 	return f
@@ -216,7 +222,7 @@ var texts = map[string]string{}
 // TestOracle: after any history of changes, what is published and said is what a Core that
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
-	consult(t, false, func(h chance) string { return h.object(h.Intn(31)) })
+	consult(t, false, func(h chance) string { return h.object(h.Intn(33)) })
 }
 
 // TestOracleOfListenerSets: the same of a world of Gateways, ListenerSets and what these read.

@@ -48,7 +48,7 @@ func (m *Mesh) ServiceListener(q *incr.Query, name, consumer string) ServiceList
 	}
 	at.protocol = TCP
 	out.Addresses, out.Protocol, out.Cluster = clusterIPs(svc), declared(port), at.name()
-	if m.bytesFronting(q, at.service, at.port, consumer) != "" {
+	if m.bytesFronting(q, at.service, at.port, consumer) != "" || len(m.divisionOf(q, at.service, at.port).Bytes) > 0 {
 		out.Split = name
 	}
 	return out
@@ -163,10 +163,16 @@ func (m *Mesh) spokenOverHTTP2(q *incr.Query, r Rule) []Backend {
 func (m *Mesh) undeclaredOverHTTP2(q *incr.Query, backends []Backend) []Backend {
 	out := slices.Clone(backends)
 	for i, b := range out {
-		at := parseCluster(b.Cluster)
-		if _, port, ok := m.portOf(q, at.service, at.port); ok && declared(port) == Undeclared {
-			out[i].Cluster = OverHTTP2(b.Cluster)
-		}
+		out[i].Cluster = m.asCalled(q, b.Cluster)
 	}
 	return out
+}
+
+// asCalled is the cluster by which callers that speak HTTP/2 reach what another one leads to.
+func (m *Mesh) asCalled(q *incr.Query, cluster string) string {
+	at := parseCluster(cluster)
+	if _, port, ok := m.portOf(q, at.service, at.port); ok && declared(port) == Undeclared {
+		return OverHTTP2(cluster)
+	}
+	return cluster
 }
