@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 )
@@ -127,6 +128,14 @@ func meshPolicyStatus(live, wanted v1alpha1.MeshPolicyStatus, now metav1.Time) v
 		}
 		wanted.Ancestors[i].Conditions = conditions(was.Conditions, a.Conditions, now)
 	}
+	return wanted
+}
+
+func trafficTargetStatus(live, wanted access.TrafficTargetStatus, now metav1.Time) access.TrafficTargetStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
 	return wanted
 }
 

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -23,6 +24,7 @@ const statusWorkers = 8
 
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;listenersets/status;httproutes/status;grpcroutes/status;tlsroutes/status;tcproutes/status;udproutes/status;backendtlspolicies/status,verbs=patch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=access.smi-spec.io,resources=traffictargets/status,verbs=patch
 
 // Statuses writes what the core wants said of each object. Only the leader does.
 type Statuses struct {
@@ -99,6 +101,7 @@ var statusKinds = map[string]statusKind{
 	"TCPRoute":         statusOf(func(r *gwv1.TCPRoute) *gwv1.TCPRouteStatus { return &r.Status }, routeStatus, manyWriters),
 	"UDPRoute":         statusOf(func(r *gwv1.UDPRoute) *gwv1.UDPRouteStatus { return &r.Status }, routeStatus, manyWriters),
 	"BackendTLSPolicy": statusOf(func(p *gwv1.BackendTLSPolicy) *gwv1.PolicyStatus { return &p.Status }, policyStatus, manyWriters),
+	"TrafficTarget":    statusOf(func(t *access.TrafficTarget) *access.TrafficTargetStatus { return &t.Status }, trafficTargetStatus, oneWriter),
 	"MeshPolicy":       statusOf(func(p *v1alpha1.MeshPolicy) *v1alpha1.MeshPolicyStatus { return &p.Status }, meshPolicyStatus, oneWriter),
 }
 
