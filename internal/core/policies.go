@@ -37,6 +37,8 @@ func (c *Core) publishPolicies() {
 		c.policies.exists(mesh.TargetKey(k), generation, has)
 	}, c.tables.TrafficTargets)
 	incr.Keep(mesh.Memo(c.mesh, "targetCarriers", c.mesh.TargetCarriers), c.policies.reaches, c.mesh.TargetReaches)
+	keepStatus(c, mesh.SMITCPRoute, c.mesh.SMITCPRouteStatus, c.tables.SMITCPRoutes)
+	keepStatus(c, mesh.SMIUDPRoute, c.mesh.SMIUDPRouteStatus, c.tables.SMIUDPRoutes)
 	keepStatus(c, "TrafficTarget", c.mesh.TrafficTargetStatus, c.tables.TrafficTargets)
 }
 

@@ -36,6 +36,7 @@ type Access struct {
 // which scopes it reaches, by pairs.
 type accesses struct {
 	targetsOf     *incr.Index[string, string]
+	namedBy       *incr.Index[string, string] // by kind and key of what they name
 	targets       *incr.Memo[string, smi.Target]
 	TargetReaches *incr.View[string, string]
 }
@@ -48,6 +49,7 @@ func (m *Mesh) layAccess() accesses {
 			}
 			return nil
 		}),
+		namedBy:       incr.NewIndex(m.TrafficTargets, func(_ string, t *access.TrafficTarget) []string { return namedIn(t) }),
 		targets:       incr.NewMemo(m.Graph, "trafficTarget", same[smi.Target], m.target),
 		TargetReaches: incr.NewView[string](m.PodsIn, "targetReaches", m.targetReaches),
 	}
