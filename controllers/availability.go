@@ -17,6 +17,7 @@ import (
 	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/gateway-api/pkg/consts"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
 	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
 	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/internal/cluster"
@@ -56,7 +57,8 @@ var (
 	// SMI is nothing that Weft needs: each kind is read where it is served.
 	SMI = []Part{
 		{Name: "SMI", Version: split.GroupVersion, Optional: map[string]string{"trafficsplits": "TrafficSplit"}},
-		{Name: "SMI", Version: specs.GroupVersion, Optional: map[string]string{"httproutegroups": "HTTPRouteGroup"}},
+		{Name: "SMI", Version: specs.GroupVersion, Optional: map[string]string{"httproutegroups": "HTTPRouteGroup", "tcproutes": "TCPRoute", "udproutes": "UDPRoute"}},
+		{Name: "SMI", Version: access.GroupVersion, Optional: map[string]string{"traffictargets": "TrafficTarget"}},
 	}
 	CertManager = Part{
 		Name:      "cert-manager",

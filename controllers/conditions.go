@@ -10,6 +10,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
 	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
 	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -138,6 +139,14 @@ func meshPolicyStatus(live, wanted v1alpha1.MeshPolicyStatus, now metav1.Time) v
 		}
 		wanted.Ancestors[i].Conditions = conditions(was.Conditions, a.Conditions, now)
 	}
+	return wanted
+}
+
+func trafficTargetStatus(live, wanted access.TrafficTargetStatus, now metav1.Time) access.TrafficTargetStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
 	return wanted
 }
 

@@ -32,6 +32,8 @@ import (
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
 // +kubebuilder:rbac:groups=split.smi-spec.io,resources=trafficsplits,verbs=get;list;watch
 // +kubebuilder:rbac:groups=specs.smi-spec.io,resources=httproutegroups,verbs=get;list;watch
+// +kubebuilder:rbac:groups=specs.smi-spec.io,resources=tcproutes;udproutes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=access.smi-spec.io,resources=traffictargets,verbs=get;list;watch
 
 // kinds are those that the core reads. A new one is one line, and a table in internal/cluster.
 func kinds(c *core.Core) []kind {
@@ -62,6 +64,9 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.MeshPolicies),
 		feed(in, t.TrafficSplits),
 		feed(in, t.HTTPRouteGroups),
+		feed(in, t.TrafficTargets),
+		feed(in, t.SMITCPRoutes),
+		feed(in, t.SMIUDPRoutes),
 	}
 }
 

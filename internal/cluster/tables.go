@@ -18,6 +18,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
 	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
 	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -55,6 +56,10 @@ type Tables struct {
 	// TrafficSplits and HTTPRouteGroups are SMI's.
 	TrafficSplits   *incr.Table[string, *split.TrafficSplit]
 	HTTPRouteGroups *incr.Table[string, *specs.HTTPRouteGroup]
+	// So are TrafficTargets, and TCPRoutes and UDPRoutes of that group.
+	TrafficTargets *incr.Table[string, *access.TrafficTarget]
+	SMITCPRoutes   *incr.Table[string, *specs.TCPRoute]
+	SMIUDPRoutes   *incr.Table[string, *specs.UDPRoute]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
@@ -166,6 +171,9 @@ func NewTables() *Tables {
 		MeshPolicies:       incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
 		TrafficSplits:      incr.NewTable[string](g, sameSpec[*split.TrafficSplit]),
 		HTTPRouteGroups:    incr.NewTable[string](g, sameSpec[*specs.HTTPRouteGroup]),
+		TrafficTargets:     incr.NewTable[string](g, sameSpec[*access.TrafficTarget]),
+		SMITCPRoutes:       incr.NewTable[string](g, sameSpec[*specs.TCPRoute]),
+		SMIUDPRoutes:       incr.NewTable[string](g, sameSpec[*specs.UDPRoute]),
 		Holdings:           incr.NewTable[string](g, Holding.Same),
 		Bundles:            incr.NewTable[string](g, func(a, b Bundle) bool { return a == b }),
 		Refusals:           incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),

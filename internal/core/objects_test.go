@@ -15,6 +15,7 @@ import (
 	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/yaml"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
 	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
 	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -33,6 +34,9 @@ func put(t *testing.T, c *Core, data []byte) {
 			t.Fatalf("%v in\n%s", err, doc)
 		}
 		take, ok := takers[kind.Kind]
+		if kind.APIVersion == "specs.smi-spec.io/v1alpha4" {
+			take, ok = specTakers[kind.Kind]
+		}
 		if !ok {
 			t.Fatalf("no table for kind %q", kind.Kind)
 		}
@@ -74,10 +78,19 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"TrafficSplit": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.TrafficSplits, &split.TrafficSplit{}, b)
 	},
+	"TrafficTarget": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.TrafficTargets, &access.TrafficTarget{}, b)
+	},
+	"ConfigMap": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ConfigMaps, &corev1.ConfigMap{}, b) },
+}
+
+// specTakers take the kinds by which SMI describes traffic; Gateway API has two of the same names.
+var specTakers = map[string]func(*testing.T, *Core, []byte){
 	"HTTPRouteGroup": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.HTTPRouteGroups, &specs.HTTPRouteGroup{}, b)
 	},
-	"ConfigMap": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ConfigMaps, &corev1.ConfigMap{}, b) },
+	"TCPRoute": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.SMITCPRoutes, &specs.TCPRoute{}, b) },
+	"UDPRoute": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.SMIUDPRoutes, &specs.UDPRoute{}, b) },
 }
 
 // versions gives every object that is put a resourceVersion and, where none is written, a
@@ -154,6 +167,8 @@ func statusText(status any) string {
 		for _, a := range s.Ancestors {
 			conditions(ancestorText(a.AncestorRef)+" ", a.Conditions)
 		}
+	case access.TrafficTargetStatus:
+		conditions("", s.Conditions)
 	case split.TrafficSplitStatus:
 		conditions("", s.Conditions)
 		for _, p := range s.Ports {

@@ -186,6 +186,9 @@ func again(c *Core) *Core {
 		copyTable(c.tables.Demands, f.tables.Demands)
 		copyTable(c.tables.MeshPolicies, f.tables.MeshPolicies)
 		copyTable(c.tables.TrafficSplits, f.tables.TrafficSplits)
+		copyTable(c.tables.TrafficTargets, f.tables.TrafficTargets)
+		copyTable(c.tables.SMITCPRoutes, f.tables.SMITCPRoutes)
+		copyTable(c.tables.SMIUDPRoutes, f.tables.SMIUDPRoutes)
 		copyTable(c.tables.HTTPRouteGroups, f.tables.HTTPRouteGroups)
 		copyTable(c.tables.Quarantines, f.tables.Quarantines)
 	})
@@ -223,6 +226,37 @@ var texts = map[string]string{}
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
 	consult(t, false, func(h chance) string { return h.object(h.Intn(33)) })
+}
+
+// target is a TrafficTarget, or something that one may name.
+func (h chance) target() string {
+	meta := func(kind, names string) string {
+		gone := ""
+		if h.Intn(5) == 0 {
+			gone = `, annotations: {delete: ""}`
+		}
+		return fmt.Sprintf("kind: %s\nmetadata: {name: %s, namespace: %s%s}\n", kind, names, h.of("a", "b"), gone)
+	}
+	switch h.Intn(4) {
+	case 0:
+		return "apiVersion: specs.smi-spec.io/v1alpha4\n" + meta("HTTPRouteGroup", h.of("x", "u")) + fmt.Sprintf("spec: {matches: [{name: one, methods: [%s], pathRegex: %q}, {name: two, headers: {x-a: %q}}]}",
+			h.of("GET", "'*'"), h.of("/a", "/(", ""), h.of(".*", "("))
+	case 1:
+		return "apiVersion: specs.smi-spec.io/v1alpha4\n" + meta(h.of("TCPRoute", "UDPRoute"), h.of("x", "u")) + fmt.Sprintf("spec: {matches: {ports: [%s]}}", h.of("", "80", "80, 8080"))
+	}
+	return "apiVersion: access.smi-spec.io/v1alpha3\n" + meta("TrafficTarget", h.of("x", "u", "z")) + fmt.Sprintf("spec: {destination: {kind: %s, name: %s, namespace: %s}, sources: [{kind: ServiceAccount, name: %s, namespace: %s}], rules: [{kind: %s, name: %s%s}, {kind: HTTPRouteGroup, name: u}]}",
+		h.of("ServiceAccount", "ServiceAccount", "Group"), h.of("x", "u"), h.of("a", "b", "''"), h.of("x", "u", "X"), h.of("a", "b"), h.of("HTTPRouteGroup", "TCPRoute", "UDPRoute"), h.of("x", "u"), h.of("", ", matches: [one]", ", matches: [three]"))
+}
+
+// TestOracleOfTargets: the same of a world of pods, Services, policies, and TrafficTargets with what they name.
+func TestOracleOfTargets(t *testing.T) {
+	kinds := []int{3, 5, 5, 9}
+	consult(t, true, func(h chance) string {
+		if h.Intn(3) > 0 {
+			return h.target()
+		}
+		return h.object(kinds[h.Intn(len(kinds))])
+	})
 }
 
 // TestOracleOfListenerSets: the same of a world of Gateways, ListenerSets and what these read.

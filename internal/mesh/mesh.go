@@ -78,6 +78,8 @@ type Mesh struct {
 	sentBy            *incr.View[string, string]
 	authorities       *incr.Memo[string, authorities]
 
+	accesses
+
 	// policiesOn are the MeshPolicies that are about a subject, by the subject's group.
 	policiesOn *incr.Index[string, string]
 }
@@ -132,6 +134,7 @@ func (m *Mesh) laySidecars(t *cluster.Tables) {
 	m.Reaches = incr.NewView[string](m.PodsIn, "reaches", m.reaches)
 	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
 	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
+	m.accesses = m.layAccess()
 	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
 	m.MeshWants = incr.NewSet[string](t.Graph)
 	for _, w := range meshWants() {

@@ -16,7 +16,7 @@ type Kind string
 // The kinds, by what they become in Envoy.
 const (
 	KindListener    Kind = "listener"
-	KindExtension   Kind = "extension" // the filter of what passes bytes on
+	KindExtension   Kind = "extension" // a filter: of what passes bytes on, or of who may reach an app
 	KindRoutes      Kind = "routes"
 	KindVirtualHost Kind = "virtualhost"
 	KindCluster     Kind = "cluster"

@@ -77,7 +77,7 @@ func (m *Mesh) groupUsers(q *incr.Query, k string) (out []specs.User) {
 			out = append(out, specs.User{Kind: TrafficSplit, Name: s.Name})
 		}
 	}
-	return out
+	return append(out, m.namedByTargets(q, HTTPRouteGroup, k)...)
 }
 
 // splitGroups are the keys of the HTTPRouteGroups that a TrafficSplit names.
