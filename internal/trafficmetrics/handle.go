@@ -66,7 +66,7 @@ func (s *Server) answer(ctx context.Context, r *http.Request) (any, metrics.Prob
 	if r.Method != http.MethodGet {
 		return nil, metrics.Problem{Code: http.StatusMethodNotAllowed, Message: r.Method + ": TrafficMetrics can only be read"}
 	}
-	if about, is := discovery(r.URL.Path); is {
+	if about, is := description(r.URL.Path); is {
 		return about, s.may(ctx, authorizer.AttributesRecord{User: who.User, Verb: "get", Path: r.URL.Path})
 	}
 	path, ours := strings.CutPrefix(r.URL.Path, "/apis/"+metrics.Group+"/")
@@ -84,9 +84,9 @@ func (s *Server) answer(ctx context.Context, r *http.Request) (any, metrics.Prob
 	return s.measure(ctx, request)
 }
 
-// discovery is what the API server asks to know what is served; none of it depends on Prometheus, as
+// description is what the API server asks to know what is served; none of it depends on Prometheus, as
 // the deletion of namespaces needs it.
-func discovery(path string) (any, bool) {
+func description(path string) (any, bool) {
 	group := "/apis/" + metrics.Group
 	switch path = strings.TrimSuffix(path, "/"); path {
 	case "/apis":

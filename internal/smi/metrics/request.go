@@ -67,6 +67,9 @@ func Parse(path string, parameters url.Values) (Request, Problem) {
 
 // place reads the parts of a path after the version.
 func place(parts []string) (r Request, known bool) {
+	if slices.Contains(parts, "") {
+		return r, false
+	}
 	if n := len(parts); (n == 3 || n == 5) && parts[n-1] == "edges" {
 		r.Edges, parts = true, parts[:n-1]
 	}
@@ -79,7 +82,7 @@ func place(parts []string) (r Request, known bool) {
 	r.Kind, known = kindOf(parts[0])
 	inNamespace := r.Namespace != ""
 	switch {
-	case len(parts) > 2, slices.Contains(parts, ""), inNamespace && !r.Kind.Namespaced:
+	case len(parts) > 2, inNamespace && !r.Kind.Namespaced:
 		known = false
 	case r.Name != "" && inNamespace != r.Kind.Namespaced, r.Edges && r.Name == "":
 		known = false
