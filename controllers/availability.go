@@ -16,6 +16,8 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/consts"
 
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/internal/cluster"
 )
 
@@ -31,7 +33,7 @@ type Part struct {
 // gatewayVersion is the version of the Gateway API's kinds that Weft reads.
 var gatewayVersion = schema.GroupVersion(gwv1.GroupVersion)
 
-// GatewayAPI and CertManager are the parts that Weft needs.
+// GatewayAPI and CertManager are the parts that Weft needs; SMI is read where it is.
 var (
 	GatewayAPI = Part{
 		Name:    "Gateway API",
@@ -43,6 +45,11 @@ var (
 		Optional: map[string]string{"tlsroutes": "TLSRoute", "tcproutes": "TCPRoute", "udproutes": "UDPRoute", "listenersets": "ListenerSet", "backendtlspolicies": "BackendTLSPolicy"},
 		Remedy: "install Gateway API " + consts.BundleVersion + ": kubectl apply --server-side -f " +
 			"https://github.com/kubernetes-sigs/gateway-api/releases/download/" + consts.BundleVersion + "/standard-install.yaml",
+	}
+	// SMI is nothing that Weft needs: each kind is read where it is served.
+	SMI = []Part{
+		{Name: "SMI", Version: split.GroupVersion, Optional: map[string]string{"trafficsplits": "TrafficSplit"}},
+		{Name: "SMI", Version: specs.GroupVersion, Optional: map[string]string{"httproutegroups": "HTTPRouteGroup"}},
 	}
 	CertManager = Part{
 		Name:      "cert-manager",
@@ -130,7 +137,7 @@ func (a Availability) readCRDs(ctx context.Context, served Served) (settled bool
 	settled = true
 	for _, crd := range crds.Items {
 		plural, group, _ := strings.Cut(crd.Name, ".")
-		for _, p := range []Part{GatewayAPI, CertManager} {
+		for _, p := range append([]Part{GatewayAPI, CertManager}, SMI...) {
 			if kind := cmp.Or(p.Resources[plural], p.Optional[plural]); kind != "" && group == p.Version.Group {
 				bundle := cluster.Bundle{
 					Version: cmp.Or(crd.Annotations[consts.BundleVersionAnnotation], crd.Labels["app.kubernetes.io/version"]),

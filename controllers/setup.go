@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/smi"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/core"
 	"github.com/weft-mesh/weft/webhooks"
@@ -27,6 +28,8 @@ import (
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;tlsroutes;tcproutes;udproutes;listenersets;referencegrants;backendtlspolicies,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=split.smi-spec.io,resources=trafficsplits,verbs=get;list;watch
+// +kubebuilder:rbac:groups=specs.smi-spec.io,resources=httproutegroups,verbs=get;list;watch
 
 // kinds are those that the core reads. A new one is one line, and a table in internal/cluster.
 func kinds(c *core.Core) []kind {
@@ -53,13 +56,15 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.Deployments),
 		feed(in, t.Meshes),
 		feed(in, t.MeshPolicies),
+		feed(in, t.TrafficSplits),
+		feed(in, t.HTTPRouteGroups),
 	}
 }
 
 // Scheme holds every kind that Weft reads or writes.
 func Scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, cmv1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, cmv1.AddToScheme, v1alpha1.AddToScheme, smi.AddToScheme} {
 		if err := add(s); err != nil {
 			return nil, fmt.Errorf("register kinds: %w", err)
 		}

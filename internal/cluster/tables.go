@@ -17,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/pki"
@@ -46,6 +48,9 @@ type Tables struct {
 	ConfigMaps         *incr.Table[string, *corev1.ConfigMap]
 	Certificates       *incr.Table[string, *certv1.Certificate]
 	MeshPolicies       *incr.Table[string, *v1alpha1.MeshPolicy]
+	// TrafficSplits and HTTPRouteGroups are SMI's.
+	TrafficSplits   *incr.Table[string, *split.TrafficSplit]
+	HTTPRouteGroups *incr.Table[string, *specs.HTTPRouteGroup]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
@@ -151,6 +156,8 @@ func NewTables() *Tables {
 		Meshes:             incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
 		Leaves:             incr.NewTable[string](g, sameLeaf),
 		MeshPolicies:       incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
+		TrafficSplits:      incr.NewTable[string](g, sameSpec[*split.TrafficSplit]),
+		HTTPRouteGroups:    incr.NewTable[string](g, sameSpec[*specs.HTTPRouteGroup]),
 		Holdings:           incr.NewTable[string](g, Holding.Same),
 		Bundles:            incr.NewTable[string](g, func(a, b Bundle) bool { return a == b }),
 		Refusals:           incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),

@@ -14,6 +14,8 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -63,6 +65,12 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	},
 	"MeshPolicy": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.MeshPolicies, &v1alpha1.MeshPolicy{}, b)
+	},
+	"TrafficSplit": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.TrafficSplits, &split.TrafficSplit{}, b)
+	},
+	"HTTPRouteGroup": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.HTTPRouteGroups, &specs.HTTPRouteGroup{}, b)
 	},
 	"ConfigMap": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ConfigMaps, &corev1.ConfigMap{}, b) },
 }
@@ -135,6 +143,16 @@ func statusText(status any) string {
 		conditions("", s.Conditions)
 		for _, a := range s.Ancestors {
 			conditions(ancestorText(a.AncestorRef)+" ", a.Conditions)
+		}
+	case split.TrafficSplitStatus:
+		conditions("", s.Conditions)
+		for _, p := range s.Ports {
+			conditions(fmt.Sprint(p.Port, " "), p.Conditions)
+		}
+	case specs.Status:
+		conditions("", s.Conditions)
+		for _, u := range s.UsedBy {
+			fmt.Fprintf(&b, "used by %s %s\n", u.Kind, u.Name)
 		}
 	case gwv1.PolicyStatus:
 		for _, a := range s.Ancestors {

@@ -35,6 +35,7 @@ type Mesh struct {
 
 	bytesFrontedBy *incr.View[string, string]
 	rivalry
+	splitting
 
 	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
 	PodsIn   *incr.View[string, string]
@@ -96,9 +97,10 @@ func New(t *cluster.Tables) *Mesh {
 	m.placedOn = incr.NewView(m.routes(), "placedOn", m.placements)
 	m.frontedBy = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "frontedBy", m.frontends)
 	m.bytesFrontedBy = incr.NewView(m.ofKind(TCPRoute), "bytesFrontedBy", m.frontends)
+	m.splitting = m.newSplitting()
 	m.sentBy = incr.NewView(m.routes(), "sentBy", m.destinations)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
-	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)
+	m.ServiceRouteWants = incr.NewView(incr.Union(m.routes(), m.ofKind(TrafficSplit)), "serviceRouteWants", m.serviceRouteWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
 	m.SetWants = incr.NewView(t.ListenerSets, "setWants", m.setWants)
 	m.laySidecars(t)

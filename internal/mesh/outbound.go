@@ -48,7 +48,7 @@ func (m *Mesh) ServiceListener(q *incr.Query, name, consumer string) ServiceList
 	}
 	at.protocol = TCP
 	out.Addresses, out.Protocol, out.Cluster = clusterIPs(svc), declared(port), at.name()
-	if m.bytesFronting(q, at.service, at.port, consumer) != "" {
+	if m.bytesFronting(q, at.service, at.port, consumer) != "" || len(m.divisionOf(q, at.service, at.port).Bytes) > 0 {
 		out.Split = name
 	}
 	return out
@@ -141,11 +141,17 @@ func (m *Mesh) overHTTP2(q *incr.Query, rules []Rule) []Rule {
 	for i := range rules {
 		rules[i].Backends = slices.Clone(rules[i].Backends)
 		for j, b := range rules[i].Backends {
-			at := parseCluster(b.Cluster)
-			if _, port, ok := m.portOf(q, at.service, at.port); ok && declared(port) == Undeclared {
-				rules[i].Backends[j].Cluster = OverHTTP2(b.Cluster)
-			}
+			rules[i].Backends[j].Cluster = m.asCalled(q, b.Cluster)
 		}
 	}
 	return rules
+}
+
+// asCalled is the cluster by which callers that speak HTTP/2 reach what another one leads to.
+func (m *Mesh) asCalled(q *incr.Query, cluster string) string {
+	at := parseCluster(cluster)
+	if _, port, ok := m.portOf(q, at.service, at.port); ok && declared(port) == Undeclared {
+		return OverHTTP2(cluster)
+	}
+	return cluster
 }
