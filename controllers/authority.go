@@ -120,6 +120,9 @@ func ownCertificates(ref *v1alpha1.IssuerReference, revision string) []client.Ob
 			ownAuthority(),
 			ownIssuer(caIssuer, cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: CASecret}}))
 	}
+	if revision == "" {
+		all = append(all, serving(trafficMetricsName, trafficMetricsSecret, issuer))
+	}
 	return append(all,
 		serving(webhooks.Revised(xdsName, revision), webhooks.Revised(XDSSecret, revision), issuer),
 		serving(webhooks.Revised(webhooks.Name, revision), webhooks.Revised(webhookSecret, revision), issuer))

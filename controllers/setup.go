@@ -83,8 +83,9 @@ func Scheme() (*runtime.Scheme, error) {
 
 // Ports are where the operator listens, beside what the manager serves.
 type Ports struct {
-	XDS     string // address that proxies connect to
-	Webhook int    // port that the API server connects to
+	XDS            string // address that proxies connect to
+	Webhook        int    // port that the API server connects to
+	TrafficMetrics string // address that the API server connects to; empty or 0 for none
 }
 
 // CheckRevision tells why a text cannot be the revision of an operator: what that operator has is called
@@ -113,7 +114,7 @@ func Setup(mgr ctrl.Manager, at Ports, image, revision string) error {
 	}
 	if revision == "" {
 		statuses := &Statuses{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: server.core.Statuses}
-		if err := errors.Join(setupMeshStatus(mgr, server, image), SetupRoots(mgr), mgr.Add(statuses)); err != nil {
+		if err := errors.Join(setupMeshStatus(mgr, server, image), SetupRoots(mgr), mgr.Add(statuses), setupTrafficMetrics(mgr, at.TrafficMetrics)); err != nil {
 			return fmt.Errorf("set up the operator: %w", err)
 		}
 	}
