@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,9 @@ func (s *Scene) InstallFlagger(metrics string) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: flaggerNamespace}}
 	must(s.t, s.Create(s.t.Context(), namespace))
 	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("Flagger says:\n%s", s.flaggerLog(context.Background()))
+		}
 		for _, object := range objects {
 			if err := client.IgnoreNotFound(s.Delete(context.Background(), object)); err != nil {
 				s.t.Errorf("remove Flagger: %v", err)
@@ -48,6 +52,20 @@ func (s *Scene) InstallFlagger(metrics string) {
 	}
 	must(s.t, s.waitCRDs(s.t.Context(), "flagger.app"))
 	must(s.t, s.WaitDeployment(s.t.Context(), flaggerNamespace, "flagger", 3*time.Minute))
+}
+
+// flaggerLog is what Flagger has written, or why that is not known.
+func (s *Stage) flaggerLog(ctx context.Context) string {
+	var pods corev1.PodList
+	if err := s.List(ctx, &pods, client.InNamespace(flaggerNamespace), client.MatchingLabels{"app": "flagger"}); err != nil {
+		return err.Error()
+	}
+	var all strings.Builder
+	for _, pod := range pods.Items {
+		text, err := s.Clients.CoreV1().Pods(flaggerNamespace).GetLogs(pod.Name, &corev1.PodLogOptions{TailLines: new(int64(100))}).DoRaw(ctx)
+		fmt.Fprintln(&all, pod.Name, pod.Status.Phase, string(text), err)
+	}
+	return all.String()
 }
 
 // loadFlagger loads Flagger's image into the local cluster. The first time, it is built.
