@@ -201,7 +201,7 @@ func (d *delivery) isCanary(o call.Outcome) bool {
 }
 
 // drawn is how many requests measure a weight.
-const drawn = 400
+const drawn = 300
 
 // tolerance is how far off their share may be, as each is drawn by itself: 4.5 standard deviations.
 func tolerance(percent float64) float64 { return 4.5 * math.Sqrt(percent*(100-percent)/drawn) }
