@@ -41,6 +41,8 @@ type Stage struct {
 	Kubeconfig string
 	Root       string // the repository
 	Local      bool   // the cluster of e2e/cluster, into which images can be loaded
+
+	record string // path of what the API server records of Weft's writes, once it was asked for
 }
 
 // errNoCluster says what to do about it.
