@@ -2,7 +2,9 @@ package mesh
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -20,7 +22,7 @@ func (m *Mesh) backend(q *incr.Query, r referrer, ref gwv1.BackendObjectReferenc
 		namespace = string(*ref.Namespace)
 	}
 	if namespace != r.Namespace && !r.Open && !m.granted(q, r.Kind, r.Namespace, "Service", namespace, string(ref.Name)) {
-		return "", wrong(gwv1.RouteReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets %ss of %s use Service %s", field, namespace, r.Kind, r.Namespace, ref.Name)
+		return "", m.notGranted(q, reference{r.Kind, r.Namespace, "Service", namespace, string(ref.Name)}, field)
 	}
 	if ref.Port == nil {
 		return "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port is missing: name a port of Service %s/%s", field, namespace, ref.Name)
@@ -78,7 +80,7 @@ func unspeakable(p corev1.ServicePort, service, field string) Verdict {
 func (m *Mesh) backendPort(q *incr.Query, k string, port int32, over corev1.Protocol, field string) (none corev1.ServicePort, bad Verdict) {
 	svc, ok := m.Services.Get(q, k)
 	if !ok {
-		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist", field, k)
+		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist: create it, or name another", field, k)
 	}
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
 		return none, wrong(gwv1.RouteReasonInvalidKind, "%s: Service %s is of type ExternalName, which a route may not name (CVE-2021-25740): name a Service with endpoints", field, k)
@@ -88,9 +90,25 @@ func (m *Mesh) backendPort(q *incr.Query, k string, port int32, over corev1.Prot
 		i = slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
 	}
 	if i < 0 {
-		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d", field, k, port)
+		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d: %s", field, k, port, otherPort(svc, port))
 	}
 	return svc.Spec.Ports[i], Verdict{}
+}
+
+// otherPort says which port of a Service to name instead of one that it has not: a pod's port is often
+// taken for the Service's.
+func otherPort(svc *corev1.Service, port int32) string {
+	var all []string
+	for _, p := range svc.Spec.Ports {
+		if p.TargetPort.IntValue() == int(port) {
+			return fmt.Sprintf("that is the targetPort of its port %d, which is the one to name", p.Port)
+		}
+		all = append(all, fmt.Sprint(p.Port))
+	}
+	if len(all) == 0 {
+		return "it has none at all"
+	}
+	return "name one of " + strings.Join(all, ", ")
 }
 
 // routable says whether a Service port carries requests that a route could tell apart.
