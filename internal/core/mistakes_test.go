@@ -72,6 +72,7 @@ func mistake(t *testing.T, name string, objects []byte) string {
 		case w.seen[what] == was:
 		case strings.HasPrefix(what, "status "):
 			told = append(told, unhealthy(what, was, w.seen[what])...)
+		case strings.HasPrefix(what, "ports of "):
 		case had:
 			t.Errorf("%s alters %s, which is a neighbour's", name, what)
 		case !strings.HasPrefix(what, "scope "):
@@ -92,13 +93,16 @@ func mistake(t *testing.T, name string, objects []byte) string {
 // healthy is what is told of an object that nothing is wrong with.
 var healthy = regexp.MustCompile(`(Accepted=True Accepted|ResolvedRefs=True ResolvedRefs|Programmed=True Programmed|Conflicted=False NoConflicts|SupportedVersion=True SupportedVersion): (` +
 	`|The route is served\.|All references were resolved\.|Weft serves .*|The policy is about it\.|The proxies have the policy\.|The Gateway speaks TLS as the policy says\.|The Gateway API CRDs .*)$` +
-	`|Pending: No proxy of|AddressNotAssigned: Service|attachedRoutes=|^proxies|address |takes [A-Za-z]+Route$|attachedListenerSets=`)
+	`|Pending: No proxy of|AddressNotAssigned: Service|: See Accepted\.$|attachedRoutes=|^proxies|address |takes [A-Za-z]+Route$|attachedListenerSets=`)
 
-// unhealthy are the lines of a status that its object had not before, and that something is wrong in.
+// unhealthy are the lines of a status that its object had not before, and that something is wrong in; the
+// first of those that say the same.
 func unhealthy(what, was, now string) (out []string) {
 	for line := range strings.Lines(now) {
 		line = strings.TrimRight(line, "\n")
-		if !healthy.MatchString(line) && !slices.Contains(strings.Split(was, "\n"), line) {
+		_, message, _ := strings.Cut(line, ": ")
+		again := slices.ContainsFunc(out, func(o string) bool { return strings.HasSuffix(o, ": "+message+"\n") })
+		if !again && !healthy.MatchString(line) && !slices.Contains(strings.Split(was, "\n"), line) {
 			out = append(out, fmt.Sprintf("%s: %s\n", strings.TrimPrefix(what, "status "), line))
 		}
 	}

@@ -58,7 +58,7 @@ func (m *Mesh) servicePort(q *incr.Query, r referrer, k string, port int32, fiel
 	at := clusterAt{service: k, port: port, backendTLS: !r.Open && m.backendPolicy(q, k, p) != nil}
 	protocol, ok := protocolOf(p)
 	if !ok && !(at.backendTLS && overTCP(p)) {
-		return "", unspeakable(p, k, field)
+		return "", m.unspeakable(q, p, k, field)
 	}
 	if r.Kind == GRPCRoute && protocol != HTTP2 {
 		at.protocol = HTTP2
@@ -67,12 +67,16 @@ func (m *Mesh) servicePort(q *incr.Query, r referrer, k string, port int32, fiel
 }
 
 // unspeakable says why requests cannot be sent to a Service's port.
-func unspeakable(p corev1.ServicePort, service, field string) Verdict {
+func (m *Mesh) unspeakable(q *incr.Query, p corev1.ServicePort, service, field string) Verdict {
 	const reason = gwv1.RouteReasonUnsupportedProtocol
 	if !overTCP(p) {
 		return wrong(reason, "%s.port: port %d of Service %s has protocol %s, which carries no requests: name a port of protocol TCP", field, p.Port, service, p.Protocol)
 	}
-	return wrong(reason, "%s.port: port %d of Service %s has appProtocol %q, which only a Gateway speaks, and only by a BackendTLSPolicy: add one, or a port that speaks HTTP", field, p.Port, service, *p.AppProtocol)
+	remedy := "add one, or a port that speaks HTTP"
+	if others := m.backendPoliciesOn.Get(q, service); len(others) > 0 {
+		remedy = fmt.Sprintf("BackendTLSPolicy %s is about another port: correct its sectionName, which is the name of a port", others[0])
+	}
+	return wrong(reason, "%s.port: port %d of Service %s has appProtocol %q, which only a Gateway speaks, and only by a BackendTLSPolicy: %s", field, p.Port, service, *p.AppProtocol, remedy)
 }
 
 // backendPort checks that a Service has the port and that a proxy may connect to it. It is the one of

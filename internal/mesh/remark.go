@@ -102,7 +102,10 @@ func (m *Mesh) standing(q *incr.Query, k string, a attached, rules resolved) str
 	if said == "" {
 		said = "The route is served."
 	}
-	return bounded(strings.Join(append([]string{said}, rules.Remarks...), " "))
+	if len(rules.Remarks) > 0 {
+		said += " But " + strings.Join(rules.Remarks, "; ") + "."
+	}
+	return bounded(said)
 }
 
 // unserved tells of a Gateway whose listeners took a route and do not serve, or is "".
