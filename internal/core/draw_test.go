@@ -112,6 +112,13 @@ func (d *draw) object(tables []objectTable, in []string) drawn {
 	return drawn{t, meta}
 }
 
+// stamp makes an object another one than all before.
+func stamp(o metav1.Object) {
+	versions++
+	o.SetResourceVersion(fmt.Sprint(versions))
+	o.SetGeneration(versions)
+}
+
 // assign gives an object the addresses that a cluster gives to one only, in ranges that the neighbours are in.
 func assign(o metav1.Object) {
 	h := fnv.New32()
@@ -140,9 +147,7 @@ func (d *draw) name(o metav1.Object, kind string, in []string) {
 			o.SetName(d.of(objectNames))
 		}
 	}
-	versions++
-	o.SetResourceVersion(fmt.Sprint(versions))
-	o.SetGeneration(versions)
+	stamp(o)
 	o.SetUID(types.UID(o.GetNamespace() + "/" + o.GetName()))
 	o.SetCreationTimestamp(metav1.NewTime(time.Date(2026, 1, 1+d.n(3), 0, 0, 0, 0, time.UTC)))
 }
@@ -313,26 +318,31 @@ func (d *draw) number(t reflect.Type, field string) int64 {
 // examples are objects as users write them, rightly and wrongly, by their type.
 var examples = sync.OnceValue(func() map[reflect.Type][]metav1.Object {
 	out := map[reflect.Type][]metav1.Object{}
-	tables := map[string]objectTable{}
-	for _, t := range objectTables(cluster.NewTables()) {
-		tables[t.of.Name()] = t
-	}
 	for _, text := range exampleTexts() {
-		for _, doc := range bytes.Split([]byte(text), []byte("\n---\n")) {
-			var kind metav1.TypeMeta
-			if yaml.Unmarshal(doc, &kind) != nil || kind.Kind == "" {
-				continue
-			}
-			of := tables[kind.Kind].of
-			o := reflect.New(of)
-			if err := yaml.Unmarshal(doc, o.Interface()); err != nil {
-				panic(err)
-			}
-			out[of] = append(out[of], o.Interface().(metav1.Object))
+		for _, o := range objectsIn(text) {
+			out[o.of] = append(out[o.of], o.Object)
 		}
 	}
 	return out
 })
+
+// objectsIn are those of a YAML stream, with the tables that they are for.
+func objectsIn(text string) (out []drawn) {
+	tables := objectTables(cluster.NewTables())
+	for _, doc := range bytes.Split([]byte(text), []byte("\n---\n")) {
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal(doc, &kind); err != nil {
+			panic(err)
+		}
+		i := slices.IndexFunc(tables, func(t objectTable) bool { return t.of.Name() == kind.Kind })
+		o := reflect.New(tables[i].of).Interface().(metav1.Object)
+		if err := yaml.Unmarshal(doc, o); err != nil {
+			panic(err)
+		}
+		out = append(out, drawn{tables[i], o})
+	}
+	return out
+}
 
 // exampleTexts are the neighbours and the mistakes, in the namespaces that are drawn.
 func exampleTexts() (out []string) {

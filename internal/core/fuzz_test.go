@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protopath"
 	"google.golang.org/protobuf/reflect/protorange"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -70,14 +72,12 @@ var (
 // suffer draws objects and puts them beside the neighbours, in some commits.
 func suffer(t *testing.T, choices []byte) *drawnWorld {
 	d := &draw{choices}
-	with, without := newDrawnWorld(t), newDrawnWorld(t)
+	with := newDrawnWorld(t)
 	for range d.n(4) {
-		o := d.object(with.kinds(aboutAll, true), []string{v1alpha1.SystemNamespace})
-		with.put(o)
-		without.put(o)
+		with.put(d.object(with.kinds(aboutAll, true), []string{v1alpha1.SystemNamespace}))
 	}
 	with.commit()
-	without.commit()
+	without := maps.Clone(with.seen)
 	for range 2 + d.n(24) {
 		with.put(d.object(with.kinds(aboutEverybody, false), ownNamespaces))
 		if d.n(3) == 0 {
@@ -85,7 +85,7 @@ func suffer(t *testing.T, choices []byte) *drawnWorld {
 		}
 	}
 	with.commit()
-	undisturbed(t, without.seen, with.seen)
+	undisturbed(t, without, with.seen)
 	fresh := &world{t, again(with.core), map[string]string{}, with.text}
 	fresh.commit()
 	if !maps.Equal(fresh.seen, with.seen) {
@@ -135,26 +135,37 @@ func distance(a, b map[string]string) string {
 type drawnWorld struct {
 	*world
 	tables []objectTable
-	made   map[string]proto.Message // by version
-	drawn  []string                 // what was put, in YAML
+	drawn  []string // what was put, in YAML
 }
 
 func newDrawnWorld(t *testing.T) *drawnWorld {
-	w := &drawnWorld{world: newWorld(t), made: map[string]proto.Message{}}
+	w := &drawnWorld{world: newWorld(t)}
 	w.tables = objectTables(w.core.tables)
-	w.text = w.check
+	w.text = checked
 	if t == nil {
 		return w
 	}
-	put(t, w.core, goodNeighbours())
+	w.core.tables.Graph.Commit(func() {
+		for _, o := range goodNeighbours() {
+			w.set(o)
+		}
+	})
 	w.commit()
 	return w
 }
 
 // goodNeighbours are those of the mistakes, in namespaces of their own.
-var goodNeighbours = sync.OnceValue(func() []byte {
-	text := string(must(os.ReadFile(neighbours)))
-	return []byte(strings.NewReplacer("namespace: shop", "namespace: good", "namespace: back", "namespace: better", "name: shop,", "name: good,", "name: back,", "name: better,").Replace(text))
+var goodNeighbours = sync.OnceValue(func() (out []drawn) {
+	text := strings.NewReplacer("namespace: shop", "namespace: good", "namespace: back", "namespace: better", "name: shop,", "name: good,", "name: back,", "name: better,").Replace(string(must(os.ReadFile(neighbours))))
+	for _, o := range objectsIn(text) {
+		stamp(o)
+		o.SetUID(types.UID(o.GetNamespace() + "/" + o.GetName()))
+		if pod, is := o.Object.(*corev1.Pod); is {
+			pod.UID = types.UID(pod.Name) // as EndpointSlices name it
+		}
+		out = append(out, o)
+	}
+	return out
 })
 
 // kinds are the tables of some kinds, or of all others.
@@ -167,24 +178,34 @@ func (w *drawnWorld) kinds(names []string, of bool) (out []objectTable) {
 	return out
 }
 
+func (w *drawnWorld) set(o drawn) {
+	i := slices.IndexFunc(w.tables, func(t objectTable) bool { return t.of == o.of })
+	w.tables[i].put(o.Object)
+}
+
 // put sets an object that was drawn.
 func (w *drawnWorld) put(o drawn) {
-	i := slices.IndexFunc(w.tables, func(t objectTable) bool { return t.of == o.of })
-	w.core.tables.Graph.Commit(func() { w.tables[i].put(o.Object) })
+	w.core.tables.Graph.Commit(func() { w.set(o) })
 	w.drawn = append(w.drawn, "# "+o.of.Name()+"\n"+string(must(yaml.Marshal(o.Object))))
 }
 
-// check keeps a resource, and says which version of it there is.
-func (w *drawnWorld) check(t *testing.T, r *discovery.Resource) string {
+// messages are the resources that were checked, by version; of very many the last ones.
+var messages = map[string]proto.Message{}
+
+// checked keeps a resource, and says which version of it there is.
+func checked(t *testing.T, r *discovery.Resource) string {
 	if r == nil {
 		return ""
 	}
-	if w.made[r.Version] == nil {
+	if len(messages) > 50_000 {
+		clear(messages)
+	}
+	if messages[r.Version] == nil {
 		m, err := r.Resource.UnmarshalNew()
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.made[r.Version] = m
+		messages[r.Version] = m
 		for _, problem := range invalid(m) {
 			t.Errorf("%s: %s", r.Name, problem)
 		}
@@ -195,7 +216,7 @@ func (w *drawnWorld) check(t *testing.T, r *discovery.Resource) string {
 // messages are the resources that there are in the end.
 func (w *drawnWorld) messages() (out []proto.Message) {
 	for _, what := range slices.Sorted(maps.Keys(w.seen)) {
-		if m := w.made[w.seen[what]]; m != nil {
+		if m := messages[w.seen[what]]; m != nil {
 			out = append(out, m)
 		}
 	}
