@@ -160,7 +160,7 @@ func (d *draw) mutate(v reflect.Value) {
 			v = v.Elem()
 		case v.Kind() == reflect.Slice && v.Len() > 0 && d.n(4) > 0 && v.Type().Elem().Kind() != reflect.Uint8:
 			v = v.Index(d.n(v.Len()))
-		case v.Kind() == reflect.Struct && (depth == 0 || d.n(8) > 0) && len(fieldsOf(v.Type())) > 0:
+		case v.Kind() == reflect.Struct && !leaf(v) && (depth == 0 || d.n(8) > 0) && len(fieldsOf(v.Type())) > 0:
 			fields := fieldsOf(v.Type())
 			at := fields[d.n(len(fields))]
 			if f := v.Field(at); leaf(f) {
@@ -178,7 +178,7 @@ func (d *draw) mutate(v reflect.Value) {
 func leaf(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Struct:
-		return false
+		return v.Type() == reflect.TypeFor[intstr.IntOrString]() || v.Type() == reflect.TypeFor[metav1.Duration]()
 	case reflect.Pointer, reflect.Slice:
 		return v.IsNil()
 	}

@@ -92,7 +92,9 @@ func suffer(t *testing.T, choices []byte) *drawnWorld {
 		t.Errorf("from scratch it is another world:\n%s", distance(with.seen, fresh.seen))
 	}
 	if t.Failed() {
-		t.Logf("of\n%s", strings.Join(with.drawn, "---\n"))
+		for _, o := range with.drawn {
+			t.Logf("# %s\n%s", o.of.Name(), must(yaml.Marshal(o.Object)))
+		}
 	}
 	return with
 }
@@ -134,8 +136,9 @@ func distance(a, b map[string]string) string {
 // drawnWorld is a world with the neighbours in it, of whose resources the messages are kept and checked.
 type drawnWorld struct {
 	*world
-	tables []objectTable
-	drawn  []string // what was put, in YAML
+	tables  []objectTable
+	waiting []drawn
+	drawn   []drawn // all that was put
 }
 
 func newDrawnWorld(t *testing.T) *drawnWorld {
@@ -145,11 +148,7 @@ func newDrawnWorld(t *testing.T) *drawnWorld {
 	if t == nil {
 		return w
 	}
-	w.core.tables.Graph.Commit(func() {
-		for _, o := range goodNeighbours() {
-			w.set(o)
-		}
-	})
+	w.waiting = goodNeighbours()
 	w.commit()
 	return w
 }
@@ -178,15 +177,22 @@ func (w *drawnWorld) kinds(names []string, of bool) (out []objectTable) {
 	return out
 }
 
-func (w *drawnWorld) set(o drawn) {
-	i := slices.IndexFunc(w.tables, func(t objectTable) bool { return t.of == o.of })
-	w.tables[i].put(o.Object)
+// commit takes what waits, as one change.
+func (w *drawnWorld) commit() {
+	w.core.tables.Graph.Commit(func() {
+		for _, o := range w.waiting {
+			i := slices.IndexFunc(w.tables, func(t objectTable) bool { return t.of == o.of })
+			w.tables[i].put(o.Object)
+		}
+	})
+	w.waiting = nil
+	w.world.commit()
 }
 
-// put sets an object that was drawn.
+// put has an object that was drawn wait for the next commit.
 func (w *drawnWorld) put(o drawn) {
-	w.core.tables.Graph.Commit(func() { w.set(o) })
-	w.drawn = append(w.drawn, "# "+o.of.Name()+"\n"+string(must(yaml.Marshal(o.Object))))
+	w.waiting = append(w.waiting, o)
+	w.drawn = append(w.drawn, o)
 }
 
 // messages are the resources that were checked, by version; of very many the last ones.
