@@ -13,7 +13,6 @@ import (
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"github.com/weft-mesh/weft/internal/cluster"
-	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -163,35 +162,7 @@ func (h chance) policy() string {
 // again is a new Core given everything that c holds, at once.
 func again(c *Core) *Core {
 	f := New(xds.NewStore(nil), xds.NewFacts())
-	f.tables.Graph.Commit(func() {
-		copyTable(c.tables.GatewayClasses, f.tables.GatewayClasses)
-		copyTable(c.tables.Gateways, f.tables.Gateways)
-		copyTable(c.tables.HTTPRoutes, f.tables.HTTPRoutes)
-		copyTable(c.tables.GRPCRoutes, f.tables.GRPCRoutes)
-		copyTable(c.tables.TLSRoutes, f.tables.TLSRoutes)
-		copyTable(c.tables.TCPRoutes, f.tables.TCPRoutes)
-		copyTable(c.tables.UDPRoutes, f.tables.UDPRoutes)
-		copyTable(c.tables.ListenerSets, f.tables.ListenerSets)
-		copyTable(c.tables.Namespaces, f.tables.Namespaces)
-		copyTable(c.tables.Secrets, f.tables.Secrets)
-		copyTable(c.tables.GoodSecrets, f.tables.GoodSecrets)
-		copyTable(c.tables.ReferenceGrants, f.tables.ReferenceGrants)
-		copyTable(c.tables.BackendTLSPolicies, f.tables.BackendTLSPolicies)
-		copyTable(c.tables.XBackendTrafficPolicies, f.tables.XBackendTrafficPolicies)
-		copyTable(c.tables.ConfigMaps, f.tables.ConfigMaps)
-		copyTable(c.tables.Services, f.tables.Services)
-		copyTable(c.tables.EndpointSlices, f.tables.EndpointSlices)
-		copyTable(c.tables.Pods, f.tables.Pods)
-		copyTable(c.tables.Nodes, f.tables.Nodes)
-		copyTable(c.tables.Demands, f.tables.Demands)
-		copyTable(c.tables.MeshPolicies, f.tables.MeshPolicies)
-		copyTable(c.tables.TrafficSplits, f.tables.TrafficSplits)
-		copyTable(c.tables.TrafficTargets, f.tables.TrafficTargets)
-		copyTable(c.tables.SMITCPRoutes, f.tables.SMITCPRoutes)
-		copyTable(c.tables.SMIUDPRoutes, f.tables.SMIUDPRoutes)
-		copyTable(c.tables.HTTPRouteGroups, f.tables.HTTPRouteGroups)
-		copyTable(c.tables.Quarantines, f.tables.Quarantines)
-	})
+	f.tables.Graph.Commit(func() { copyTables(c.tables, f.tables) })
 	return f
 }
 
@@ -203,8 +174,6 @@ func demand(c *Core, address string, wanted bool) {
 		cluster.Delete(c.Inbox(), c.tables.Demands, address)
 	}
 }
-
-func copyTable[V any](from, to *incr.Table[string, V]) { from.Each(to.Set) }
 
 // wholeText tells two resources apart that differ in anything: its version is a hash of all of it.
 // The text for who reads is made once of each.

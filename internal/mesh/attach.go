@@ -100,42 +100,74 @@ func (m *Mesh) attach(q *incr.Query, k string) []attached {
 
 // places are where those of some listeners that a parentRef selects serve a route.
 func (m *Mesh) places(q *incr.Query, r route, listeners []listener, a attached) ([]place, Verdict) {
-	refused := wrong(gwv1.RouteReasonNoMatchingParent, "%s: %s has no listener that matches sectionName and port", a.Field, a.parent())
 	var out []place
+	var closed []listener
+	var hosts []string
 	for _, l := range listeners {
 		if (a.Ref.SectionName != nil && *a.Ref.SectionName != l.Name) || (a.Ref.Port != nil && *a.Ref.Port != l.Port) {
 			continue
 		}
 		if !m.allows(q, l, r) {
-			refused = later(refused, wrong(gwv1.RouteReasonNotAllowedByListeners, "%s: the listeners of %s do not allow %ss of namespace %s: see their allowedRoutes", a.Field, a.parent(), r.Kind, r.Namespace))
+			closed = append(closed, l)
 			continue
 		}
-		domains := domains(l.host(), r.Hostnames)
-		if len(domains) == 0 {
-			refused = later(refused, wrong(gwv1.RouteReasonNoMatchingListenerHostname, "spec.hostnames: none is served by a listener of %s that %s selects", a.parent(), a.Field))
-		}
-		for _, d := range domains {
+		hosts = append(hosts, cmp.Or(l.host(), "*"))
+		for _, d := range domains(l.host(), r.Hostnames) {
 			out = append(out, place{l.ID, l.routes(a.Gateway), d})
 		}
 	}
-	if len(out) > 0 {
+	switch {
+	case len(out) > 0:
 		return out, Verdict{}
+	case len(hosts) > 0:
+		return nil, wrong(gwv1.RouteReasonNoMatchingListenerHostname, "spec.hostnames: none is served by a listener of %s that %s selects: name one of %s", a.parent(), a.Field, strings.Join(hosts, ", "))
+	case len(closed) > 0:
+		return nil, notAllowed(closed, r, a)
 	}
-	return nil, refused
+	return nil, wrong(gwv1.RouteReasonNoMatchingParent, "%s: %s has no listener%s: it has %s", a.Field, a.parent(), wanted(a.Ref, "on port "), listenersOf(listeners))
 }
 
-// later keeps the reason that was reached furthest on the way to attachment.
-func later(a, b Verdict) Verdict {
-	steps := []string{string(gwv1.RouteReasonNoMatchingParent), string(gwv1.RouteReasonNotAllowedByListeners), string(gwv1.RouteReasonNoMatchingListenerHostname)}
-	if slices.Index(steps, b.Reason) > slices.Index(steps, a.Reason) {
-		return b
+// notAllowed says by what listeners keep a route out: its namespace, if one of them takes its kind.
+func notAllowed(closed []listener, r route, a attached) Verdict {
+	const reason = gwv1.RouteReasonNotAllowedByListeners
+	if slices.ContainsFunc(closed, func(l listener) bool { return l.takes(r.Kind) }) {
+		return wrong(reason, "%s: the listeners of %s do not allow %ss of namespace %s: see their allowedRoutes", a.Field, a.parent(), r.Kind, r.Namespace)
 	}
-	return a
+	l := closed[0]
+	if slices.Contains(l.carries(), r.Kind) {
+		return wrong(reason, "%s: listener %s of %s does not allow %ss: see its allowedRoutes.kinds", a.Field, l.Name, a.parent(), r.Kind)
+	}
+	return wrong(reason, "%s: listener %s of %s has protocol %s, to which %ss cannot attach: name another listener", a.Field, l.Name, a.parent(), l.Protocol, r.Kind)
+}
+
+// takes says whether routes of a kind may attach to a listener.
+func (l listener) takes(kind string) bool {
+	return slices.ContainsFunc(l.Kinds, func(k gwv1.RouteGroupKind) bool { return string(k.Kind) == kind })
+}
+
+// wanted is the part of its parent that a reference asks for, as messages call it.
+func wanted(ref gwv1.ParentReference, port string) (out string) {
+	if ref.SectionName != nil {
+		out = fmt.Sprintf(" %q", *ref.SectionName)
+	}
+	if ref.Port != nil {
+		out += fmt.Sprintf(" %s%d", port, *ref.Port)
+	}
+	return out
+}
+
+// listenersOf are listeners as a parentRef can name them.
+func listenersOf(ls []listener) string {
+	var out []string
+	for _, l := range ls {
+		out = append(out, fmt.Sprintf("%s:%d", l.Name, l.Port))
+	}
+	return orNone(out)
 }
 
 // allows says whether a listener takes routes of this kind from this namespace.
 func (m *Mesh) allows(q *incr.Query, l listener, r route) bool {
-	if !slices.ContainsFunc(l.Kinds, func(k gwv1.RouteGroupKind) bool { return string(k.Kind) == r.Kind }) {
+	if !l.takes(r.Kind) {
 		return false
 	}
 	from, selector := gwv1.NamespacesFromSame, (*metav1.LabelSelector)(nil)

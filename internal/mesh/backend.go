@@ -1,7 +1,9 @@
 package mesh
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -19,7 +21,7 @@ func (m *Mesh) backend(q *incr.Query, r referrer, ref gwv1.BackendObjectReferenc
 		namespace = string(*ref.Namespace)
 	}
 	if namespace != r.Namespace && !r.Open && !m.granted(q, r.Kind, r.Namespace, "Service", namespace, string(ref.Name)) {
-		return "", wrong(gwv1.RouteReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets %ss of %s use Service %s", field, namespace, r.Kind, r.Namespace, ref.Name)
+		return "", m.notGranted(q, reference{r.Kind, r.Namespace, "Service", namespace, string(ref.Name)}, field)
 	}
 	if ref.Port == nil {
 		return "", wrong(gwv1.RouteReasonUnsupportedProtocol, "%s.port is missing: name a port of Service %s/%s", field, namespace, ref.Name)
@@ -55,7 +57,7 @@ func (m *Mesh) servicePort(q *incr.Query, r referrer, k string, port int32, fiel
 	at := clusterAt{service: k, port: port, backendTLS: !r.Open && m.backendPolicy(q, k, p) != nil}
 	protocol, ok := protocolOf(p)
 	if !ok && !(at.backendTLS && overTCP(p)) {
-		return "", unspeakable(p, k, field)
+		return "", m.unspeakable(q, p, k, field)
 	}
 	if r.Kind == GRPCRoute && protocol != HTTP2 {
 		at.protocol = HTTP2
@@ -64,12 +66,16 @@ func (m *Mesh) servicePort(q *incr.Query, r referrer, k string, port int32, fiel
 }
 
 // unspeakable says why requests cannot be sent to a Service's port.
-func unspeakable(p corev1.ServicePort, service, field string) Verdict {
+func (m *Mesh) unspeakable(q *incr.Query, p corev1.ServicePort, service, field string) Verdict {
 	const reason = gwv1.RouteReasonUnsupportedProtocol
 	if !overTCP(p) {
 		return wrong(reason, "%s.port: port %d of Service %s has protocol %s, which carries no requests: name a port of protocol TCP", field, p.Port, service, p.Protocol)
 	}
-	return wrong(reason, "%s.port: port %d of Service %s has appProtocol %q, which only a Gateway speaks, and only by a BackendTLSPolicy: add one, or a port that speaks HTTP", field, p.Port, service, *p.AppProtocol)
+	remedy := "add one, or a port that speaks HTTP"
+	if others := m.backendPoliciesOn.Get(q, service); len(others) > 0 {
+		remedy = fmt.Sprintf("BackendTLSPolicy %s is about another port: correct its sectionName, which is the name of a port", others[0])
+	}
+	return wrong(reason, "%s.port: port %d of Service %s has appProtocol %q, which only a Gateway speaks, and only by a BackendTLSPolicy: %s", field, p.Port, service, *p.AppProtocol, remedy)
 }
 
 // backendPort checks that a Service has the port and that a proxy may connect to it. It is the one of
@@ -77,7 +83,7 @@ func unspeakable(p corev1.ServicePort, service, field string) Verdict {
 func (m *Mesh) backendPort(q *incr.Query, k string, port int32, over corev1.Protocol, field string) (none corev1.ServicePort, bad Verdict) {
 	svc, ok := m.Services.Get(q, k)
 	if !ok {
-		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist", field, k)
+		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s: Service %s does not exist: create it, or name another", field, k)
 	}
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
 		return none, wrong(gwv1.RouteReasonInvalidKind, "%s: Service %s is of type ExternalName, which a route may not name (CVE-2021-25740): name a Service with endpoints", field, k)
@@ -87,9 +93,25 @@ func (m *Mesh) backendPort(q *incr.Query, k string, port int32, over corev1.Prot
 		i = slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
 	}
 	if i < 0 {
-		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d", field, k, port)
+		return none, wrong(gwv1.RouteReasonBackendNotFound, "%s.port: Service %s has no port %d: %s", field, k, port, otherPort(svc, port))
 	}
 	return svc.Spec.Ports[i], Verdict{}
+}
+
+// otherPort says which port of a Service to name instead of one that it has not: a pod's port is often
+// taken for the Service's.
+func otherPort(svc *corev1.Service, port int32) string {
+	var all []string
+	for _, p := range svc.Spec.Ports {
+		if p.TargetPort.IntValue() == int(port) {
+			return fmt.Sprintf("that is the targetPort of its port %d, which is the one to name", p.Port)
+		}
+		all = append(all, fmt.Sprint(p.Port))
+	}
+	if len(all) == 0 {
+		return "it has none at all"
+	}
+	return "name one of " + strings.Join(all, ", ")
 }
 
 // routable says whether a Service port carries requests that a route could tell apart.

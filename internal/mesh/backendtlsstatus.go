@@ -50,6 +50,9 @@ func (m *Mesh) BackendTLSPolicyStatus(q *incr.Query, k string) *gwv1.PolicyStatu
 			problems[g] = append(problems[g], problem)
 		}
 	}
+	if len(p.Spec.Options) > 0 {
+		message += " But spec.options are not read: remove them."
+	}
 	st := &gwv1.PolicyStatus{}
 	for _, g := range slices.Sorted(maps.Keys(problems)) {
 		if len(st.Ancestors) == MaxAncestors {

@@ -109,7 +109,7 @@ func (m *Mesh) versionProblem(q *incr.Query) Verdict {
 // served says whether Weft serves the Gateways of a class.
 func (m *Mesh) served(q *incr.Query, class string) bool {
 	c, ok := m.GatewayClasses.Get(q, class)
-	return ok && c.Spec.ControllerName == ControllerName && m.classProblem(q, c).OK()
+	return ok && c.Spec.ControllerName == ControllerName
 }
 
 func (m *Mesh) classProblem(q *incr.Query, c *gwv1.GatewayClass) Verdict {

@@ -54,7 +54,7 @@ func (m *Mesh) clientAuthorities(q *incr.Query, gw *gwv1.Gateway, ref gwv1.Objec
 		namespace = string(*ref.Namespace)
 	}
 	if namespace != gw.Namespace && !m.granted(q, "Gateway", gw.Namespace, kind, namespace, string(ref.Name)) {
-		return nil, wrong(gwv1.ListenerReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets Gateways of %s use %s %s", field, namespace, gw.Namespace, kind, ref.Name)
+		return nil, m.notGranted(q, reference{"Gateway", gw.Namespace, kind, namespace, string(ref.Name)}, field)
 	}
 	found := m.authorities.Get(q, authoritiesIn(kind, key(namespace, string(ref.Name))))
 	if found.Problem != "" {

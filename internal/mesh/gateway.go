@@ -42,11 +42,23 @@ func (m *Mesh) gatewayProblem(q *incr.Query, gw *gwv1.Gateway) Verdict {
 			return wrong(gwv1.GatewayReasonUnsupportedAddress, "spec.addresses[%d].type %q is not supported: use IPAddress, or leave addresses out", i, *a.Type)
 		}
 	}
+	if c, ok := m.GatewayClasses.Get(q, string(gw.Spec.GatewayClassName)); ok {
+		if bad := m.classProblem(q, c); !bad.OK() {
+			return wrong(gwv1.GatewayReasonInvalidParameters, "spec.gatewayClassName: GatewayClass %s: %s", c.Name, bad.Message)
+		}
+	}
 	if gw.Spec.Infrastructure == nil || gw.Spec.Infrastructure.ParametersRef == nil {
 		return Verdict{}
 	}
 	ref := gw.Spec.Infrastructure.ParametersRef
 	return m.parameters(q, "spec.infrastructure.parametersRef", string(ref.Group), string(ref.Kind), gw.Namespace, ref.Name)
+}
+
+// keeps says whether what the Gateway's proxies have stays in force, and follows its listeners and routes:
+// parameters are about how proxies run. A slip of the pen there keeps new proxies from being made, and
+// must not close the ports of those that serve.
+func (g gateway) keeps() bool {
+	return g.Problem.OK() || g.Problem.Reason == string(gwv1.GatewayReasonInvalidParameters)
 }
 
 // parameters checks what a parametersRef names.

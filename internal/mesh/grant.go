@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"fmt"
+
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
@@ -33,4 +35,59 @@ func grantsTo(g *gwv1.ReferenceGrant, kind, name string) bool {
 		}
 	}
 	return false
+}
+
+// reference is one that crosses namespaces: of an object of Gateway API to a core object.
+type reference struct{ FromKind, From, ToKind, To, Name string }
+
+// notGranted says that no ReferenceGrant permits a reference, and which one nearly does. Of that only the
+// field is told: what else is granted is nothing of who refers.
+func (m *Mesh) notGranted(q *incr.Query, r reference, field string) Verdict {
+	remedy := "add one there"
+	if near := m.nearGrant(q, r); near != "" {
+		remedy = near
+	}
+	return wrong(gwv1.RouteReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets %ss of %s use %s %s: %s", field, r.To, r.FromKind, r.From, r.ToKind, r.Name, remedy)
+}
+
+// nearGrant tells of a ReferenceGrant that permits a reference but for one field, or but for where it is.
+func (m *Mesh) nearGrant(q *incr.Query, r reference) string {
+	for _, k := range m.GrantsIn.Get(q, r.To) {
+		if g, ok := m.ReferenceGrants.Get(q, k); ok {
+			if off := r.offBy(g); len(off) == 1 {
+				return fmt.Sprintf("%s of ReferenceGrant %s says otherwise", off[0], k)
+			}
+		}
+	}
+	for _, k := range m.GrantsIn.Get(q, r.From) {
+		if g, ok := m.ReferenceGrants.Get(q, k); ok && grantsFrom(g, r.FromKind, r.From) && grantsTo(g, r.ToKind, r.Name) {
+			return fmt.Sprintf("ReferenceGrant %s is in the namespace of who refers: it must be in that of what is referred to", k)
+		}
+	}
+	return ""
+}
+
+// offBy are the fields by which the best pair of a grant's from and to does not permit the reference.
+func (r reference) offBy(g *gwv1.ReferenceGrant) (best []string) {
+	best = []string{"spec.from", "spec.to"}
+	for i, f := range g.Spec.From {
+		for j, t := range g.Spec.To {
+			var off []string
+			differs := func(is bool, field string, args ...any) {
+				if is {
+					off = append(off, fmt.Sprintf(field, args...))
+				}
+			}
+			differs(f.Group != gwv1.GroupName, "spec.from[%d].group", i)
+			differs(string(f.Kind) != r.FromKind, "spec.from[%d].kind", i)
+			differs(string(f.Namespace) != r.From, "spec.from[%d].namespace", i)
+			differs(t.Group != "", "spec.to[%d].group", j)
+			differs(string(t.Kind) != r.ToKind, "spec.to[%d].kind", j)
+			differs(t.Name != nil && *t.Name != "" && string(*t.Name) != r.Name, "spec.to[%d].name", j)
+			if len(off) < len(best) {
+				best = off
+			}
+		}
+	}
+	return best
 }

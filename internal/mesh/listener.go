@@ -24,6 +24,8 @@ type listener struct {
 	Broken   Verdict               // ResolvedRefs=False
 	Secrets  []string              // names of the certificates
 	Clients  *ClientTLS            // what clients prove; nil: nothing
+	Remarks  string                // on what is served hardly as it is meant
+	Ends     string                // when its certificates do
 }
 
 // owner is what a listener is written in.
@@ -96,6 +98,7 @@ func (m *Mesh) listener(q *incr.Query, gw *gwv1.Gateway, in owner, spec *gwv1.Li
 		secrets, problem := m.certificates(q, in, spec)
 		l.Secrets, l.Broken = secrets, first(problem, l.Broken)
 	}
+	l.Remarks, l.Ends = m.listenerRemarks(q, l)
 	if l.https() {
 		clients, refs, none := m.clients(q, gw, spec)
 		l.Clients, l.Refused, l.Broken = clients, none, join([]Verdict{l.Broken, refs})
@@ -145,7 +148,10 @@ func routeKinds(l *gwv1.Listener) ([]gwv1.RouteGroupKind, Verdict) {
 
 // certificates resolves the certificateRefs of a listener that ends TLS.
 func (m *Mesh) certificates(q *incr.Query, in owner, l *gwv1.Listener) ([]string, Verdict) {
-	if l.TLS == nil || (l.TLS.Mode != nil && *l.TLS.Mode != gwv1.TLSModeTerminate) {
+	if l.TLS == nil {
+		return nil, wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls is missing, which protocol %s needs: name a Secret of type kubernetes.io/tls in tls.certificateRefs", l.Name, l.Protocol)
+	}
+	if l.TLS.Mode != nil && *l.TLS.Mode != gwv1.TLSModeTerminate {
 		return nil, wrong(gwv1.ListenerReasonInvalidCertificateRef, "listener %s: tls.mode must be Terminate for protocol %s", l.Name, l.Protocol)
 	}
 	var names []string
@@ -174,7 +180,7 @@ func (m *Mesh) certificate(q *incr.Query, in owner, ref gwv1.SecretObjectReferen
 		namespace = string(*ref.Namespace)
 	}
 	if namespace != in.Namespace && !m.granted(q, in.Kind, in.Namespace, "Secret", namespace, string(ref.Name)) {
-		return "", wrong(gwv1.ListenerReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets %ss of %s use Secret %s", field, namespace, in.Kind, in.Namespace, ref.Name)
+		return "", m.notGranted(q, reference{in.Kind, in.Namespace, "Secret", namespace, string(ref.Name)}, field)
 	}
 	k := key(namespace, string(ref.Name))
 	pair := m.secrets.Get(q, k)
@@ -182,6 +188,9 @@ func (m *Mesh) certificate(q *incr.Query, in owner, ref gwv1.SecretObjectReferen
 		return secretName(k), Verdict{}
 	}
 	problem := wrong(invalid, "%s: %s", field, pair.problem.Message)
+	if pair.problem.Reason == reasonNotFound {
+		problem.Message += ": create it, or name another"
+	}
 	if m.servedBefore(q, k) {
 		problem.Message += "; the last certificate that was usable stays in force"
 		return secretName(k), problem
@@ -230,10 +239,10 @@ func (l listener) status(generation int64, n int32, nack Verdict, overlaps *meta
 	conflicted := holds(gwv1.ListenerConditionConflicted, generation, l.Conflict, gwv1.ListenerReasonNoConflicts, "")
 	conflicted.Status = map[bool]metav1.ConditionStatus{true: metav1.ConditionFalse, false: metav1.ConditionTrue}[l.Conflict.OK()]
 	st.Conditions = append(st.Conditions,
-		holds(gwv1.ListenerConditionAccepted, generation, first(l.Conflict, l.Refused), gwv1.ListenerReasonAccepted, ""),
+		holds(gwv1.ListenerConditionAccepted, generation, first(l.Conflict, l.Refused), gwv1.ListenerReasonAccepted, l.Remarks),
 		conflicted,
 		holds(gwv1.ListenerConditionProgrammed, generation, programmed, gwv1.ListenerReasonProgrammed, ""),
-		holds(gwv1.ListenerConditionResolvedRefs, generation, l.Broken, gwv1.ListenerReasonResolvedRefs, ""))
+		holds(gwv1.ListenerConditionResolvedRefs, generation, l.Broken, gwv1.ListenerReasonResolvedRefs, l.Ends))
 	if overlaps != nil {
 		st.Conditions = append(st.Conditions, *overlaps)
 	}

@@ -191,8 +191,8 @@ func (m *Mesh) setProblem(q *incr.Query, g gateway, set *gwv1.ListenerSet) Verdi
 	switch {
 	case !m.from(q, from, selector, set.Namespace, g.Namespace):
 		return wrong(gwv1.ListenerSetReasonNotAllowed, "spec.parentRef: Gateway %s takes no ListenerSets of namespace %s: its spec.allowedListeners.namespaces must let them in", k, set.Namespace)
-	case !g.Problem.OK():
-		return wrong(gwv1.ListenerSetReasonParentNotAccepted, "spec.parentRef: Gateway %s is not accepted: see its conditions", k)
+	case !g.keeps():
+		return g.unaccepted()
 	}
 	return Verdict{}
 }

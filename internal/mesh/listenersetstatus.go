@@ -26,7 +26,7 @@ func (m *Mesh) ListenerSetStatus(q *incr.Query, k string) *gwv1.ListenerSetStatu
 		st.Listeners = append(st.Listeners, gwv1.ListenerEntryStatus(l.status(s.Generation, int32(n), m.setNack(q, s, l), m.overlapping(q, s.Gateway, l, s.Generation))))
 		invalid = append(invalid, l.invalid())
 	}
-	partly, refused := join(invalid).as(reasonListenersNotValid), s.Refused
+	partly, refused := join(invalid).as(reasonListenersNotValid), first(s.Refused, m.gateways.Get(q, s.Gateway).unaccepted())
 	if refused.OK() && !s.attached() {
 		refused = partly
 	}
@@ -43,6 +43,14 @@ func (m *Mesh) ListenerSetStatus(q *incr.Query, k string) *gwv1.ListenerSetStatu
 		holds(gwv1.ListenerSetConditionProgrammed, s.Generation, first(programmed, m.parentPending(q, s.Gateway)), gwv1.ListenerSetReasonProgrammed, "The proxies serve this ListenerSet."),
 	}
 	return st
+}
+
+// unaccepted is what a Gateway's ListenerSets are told while it is not accepted.
+func (g gateway) unaccepted() Verdict {
+	if g.Problem.OK() {
+		return Verdict{}
+	}
+	return wrong(gwv1.ListenerSetReasonParentNotAccepted, "spec.parentRef: Gateway %s is not accepted: see its conditions", key(g.Namespace, g.Name))
 }
 
 // setNack is the nack of a set's listener. What Envoy said is about all of the port: who writes in

@@ -76,7 +76,7 @@ func (m *Mesh) placements(q *incr.Query, k string) []string {
 		g := m.gateways.Get(q, a.Gateway)
 		for _, p := range a.Places {
 			name := VirtualHost{Routes: p.Routes, Domain: p.Domain}.Name()
-			if l, ok := m.listenerOf(q, a.Gateway, p.Listener); ok && l.served() && g.Problem.OK() && !m.hidden(q, a.Gateway, l, p.Domain) && !slices.Contains(out, name) {
+			if l, ok := m.listenerOf(q, a.Gateway, p.Listener); ok && l.served() && g.keeps() && !m.hidden(q, a.Gateway, l, p.Domain) && !slices.Contains(out, name) {
 				out = append(out, name)
 			}
 		}
@@ -147,7 +147,7 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 // gatewayWants are a Gateway's own listeners, and what its proxies need whatever it serves.
 func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
 	g := m.gateways.Get(q, k)
-	if g.Gateway == nil || !g.Problem.OK() {
+	if g.Gateway == nil || !g.keeps() {
 		return nil
 	}
 	scope := ProxyScope(g.Gateway)

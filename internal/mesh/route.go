@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"cmp"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -119,7 +118,7 @@ func (m *Mesh) parentStatuses(q *incr.Query, k string) (out []gwv1.RouteParentSt
 		}
 		out = append(out, gwv1.RouteParentStatus{
 			ParentRef: a.Ref, ControllerName: ControllerName,
-			Conditions: routeConditions(r.Generation, first(a.Refused, quarantined), rules.Get(q, k), cmp.Or(m.passedOver(q, k, a), "The route is served.")),
+			Conditions: routeConditions(r.Generation, first(a.Refused, quarantined), rules.Get(q, k), m.standing(q, k, a, rules.Get(q, k))),
 		})
 	}
 	return out, true

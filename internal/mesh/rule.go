@@ -16,6 +16,7 @@ type resolved struct {
 	Refs    Verdict // what could not be resolved
 	Dropped Verdict // rules that hold a value that cannot be served, left out
 	Kept    bool    // at least one rule was kept
+	Remarks []string
 }
 
 // clusters are the names of the clusters of Service ports that any rule sends to, each once.
@@ -88,6 +89,7 @@ func (m *Mesh) resolve(q *incr.Query, k string, open bool) resolved {
 			continue
 		}
 		out.Rules, refs = append(out.Rules, rule), append(refs, bad)
+		out.Remarks = append(out.Remarks, referrer{r, open}.remarks(rule, spec, field)...)
 	}
 	out.Refs, out.Dropped = join(refs), join(dropped)
 	out.Kept = len(out.Rules) > 0 || len(specs) == 0

@@ -6,6 +6,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/tls"
+	"encoding/pem"
+	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -15,6 +18,8 @@ import (
 // keyPair is what a Secret holds, checked.
 type keyPair struct {
 	Secret
+	Names   []string  // the hostnames that the certificate is for
+	Ends    time.Time // when the first certificate of the chain does
 	problem Verdict
 }
 
@@ -26,7 +31,7 @@ const reasonNotFound = "NotFound"
 func (m *Mesh) keyPair(q *incr.Query, k string) keyPair {
 	s, ok := m.Secrets.Get(q, k)
 	if !ok {
-		return keyPair{problem: wrong(reasonNotFound, "Secret %s does not exist", k)}
+		return keyPair{problem: wrong(reasonNotFound, "there is no Secret %s of type %q", k, corev1.SecretTypeTLS)}
 	}
 	if s.Type != corev1.SecretTypeTLS {
 		return keyPair{problem: wrong("Invalid", "Secret %s is of type %q: it must be %q", k, s.Type, corev1.SecretTypeTLS)}
@@ -34,12 +39,22 @@ func (m *Mesh) keyPair(q *incr.Query, k string) keyPair {
 	chain, private := s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
 	pair, err := tls.X509KeyPair(chain, private)
 	if err != nil {
-		return keyPair{problem: wrong("Invalid", "Secret %s: data[%q] and data[%q] are not a certificate and its key: %v", k, corev1.TLSCertKey, corev1.TLSPrivateKeyKey, err)}
+		return keyPair{problem: wrong("Invalid", "Secret %s: data[%q] and data[%q] are not a certificate and its key: %s", k, corev1.TLSCertKey, corev1.TLSPrivateKeyKey, whyNoPair(chain, private, err))}
 	}
 	if !usableKey(pair.PrivateKey) {
 		return keyPair{problem: wrong("Invalid", "Secret %s: data[%q] must be an RSA key of 2048 bits or more, or an ECDSA key on P-256, P-384 or P-521: Envoy takes no other", k, corev1.TLSPrivateKeyKey)}
 	}
-	return keyPair{Secret: Secret{Name: secretName(k), Chain: chain, Key: private}}
+	return keyPair{Secret: Secret{Name: secretName(k), Chain: chain, Key: private}, Names: pair.Leaf.DNSNames, Ends: pair.Leaf.NotAfter}
+}
+
+// whyNoPair says how to mend a chain and a key that are no pair.
+func whyNoPair(chain, private []byte, err error) string {
+	for block, rest := pem.Decode(chain); block != nil; block, rest = pem.Decode(rest) {
+		if _, late := tls.X509KeyPair(pem.EncodeToMemory(block), private); late == nil {
+			return "the certificate of the key comes after another: put it first, and behind it who signed it"
+		}
+	}
+	return fmt.Sprintf("%v: put in the two that were issued together, in PEM", err)
 }
 
 // SecretByName is the Secret that a secretName names; false when it is not to be served.

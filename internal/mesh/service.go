@@ -17,13 +17,13 @@ func (m *Mesh) frontend(q *incr.Query, kind string, a attached) ([]int32, Verdic
 	svc, ok := m.Services.Get(q, a.Service)
 	switch {
 	case !ok:
-		return nil, wrong(refused, "%s: Service %s does not exist", a.Field, a.Service)
+		return nil, wrong(refused, "%s: Service %s does not exist: create it, or name another", a.Field, a.Service)
 	case svc.Spec.Type == corev1.ServiceTypeExternalName:
 		return nil, wrong(refused, "%s: Service %s is of type ExternalName, which has no address of its own by which its requests are known: name a Service with a cluster IP", a.Field, a.Service)
 	case svc.Spec.ClusterIP == corev1.ClusterIPNone:
 		return nil, wrong(refused, "%s: Service %s is headless: it has no address of its own by which its requests are known: name a Service with a cluster IP", a.Field, a.Service)
 	}
-	verdict := wrong(refused, "%s: Service %s has no port that matches sectionName and port", a.Field, a.Service)
+	verdict := wrong(refused, "%s: Service %s has no port%s: it has %s", a.Field, a.Service, wanted(a.Ref, ""), portsOf(svc))
 	var out []int32
 	for _, p := range svc.Spec.Ports {
 		if (a.Ref.SectionName != nil && string(*a.Ref.SectionName) != p.Name) || (a.Ref.Port != nil && *a.Ref.Port != p.Port) {
@@ -39,6 +39,15 @@ func (m *Mesh) frontend(q *incr.Query, kind string, a attached) ([]int32, Verdic
 		return out, Verdict{}
 	}
 	return nil, verdict
+}
+
+// portsOf are a Service's ports as a parentRef can name them.
+func portsOf(svc *corev1.Service) string {
+	var out []string
+	for _, p := range svc.Spec.Ports {
+		out = append(out, strings.TrimPrefix(fmt.Sprintf("%s:%d", p.Name, p.Port), ":"))
+	}
+	return orNone(out)
 }
 
 // unreadableBy says why a route of a kind cannot act on a Service's port.

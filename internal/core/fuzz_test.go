@@ -1,0 +1,252 @@
+package core
+
+import (
+	"maps"
+	"math/rand"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/envoytest"
+)
+
+// FuzzObjects: whatever objects of whatever kinds there are, they are translated; what is made of them is
+// valid by Envoy's own rules and is what a core that starts now would make; and the neighbours are given and
+// told, to the byte, what they are without them.
+func FuzzObjects(f *testing.F) {
+	for _, seed := range seeds() {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, choices []byte) { suffer(t, choices) })
+}
+
+// TestDrawnObjects is the same of a few fixed seeds, whose resources the real Envoy takes.
+func TestDrawnObjects(t *testing.T) {
+	seeds := int64(12)
+	if os.Getenv("WEFT_LONG") == "1" {
+		seeds = 1000
+	}
+	for seed := range seeds {
+		choices := make([]byte, 1500)
+		rand.New(rand.NewSource(seed)).Read(choices)
+		w := suffer(t, choices)
+		envoytest.Validate(t, w.messages()...)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// seeds are choices by which each example is drawn as it is.
+func seeds() (out [][]byte) {
+	w := newDrawnWorld(nil)
+	for at, t := range w.kinds(aboutEverybody, false) {
+		for i := range examples()[t.of] {
+			// No object about all; of the least number of others one that is this example, unchanged, in the
+			// first namespace, by its own name, and as old as any.
+			out = append(out, []byte{0, 0, byte(at), 1, byte(i), 0, 0, 1, 0, 1})
+		}
+	}
+	return out
+}
+
+// aboutAll are the kinds that can be about everybody: of those of the system's namespace the neighbours alone
+// are told too. Of aboutEverybody there are no others.
+var (
+	aboutEverybody = []string{"Mesh", "Node"}
+	aboutAll       = []string{"Mesh", "Node", "MeshPolicy", "Secret", "ConfigMap", "Certificate"}
+)
+
+// suffer draws objects and puts them beside the neighbours, in some commits.
+func suffer(t *testing.T, choices []byte) *drawnWorld {
+	d := &draw{choices}
+	with := newDrawnWorld(t)
+	for range d.n(4) {
+		with.put(d.object(with.kinds(aboutAll, true), []string{v1alpha1.SystemNamespace}))
+	}
+	with.commit()
+	without := maps.Clone(with.seen)
+	for range 2 + d.n(24) {
+		with.put(d.object(with.kinds(aboutEverybody, false), ownNamespaces))
+		if d.n(3) == 0 {
+			with.commit()
+		}
+	}
+	with.commit()
+	undisturbed(t, without, with.seen)
+	fresh := &world{t, again(with.core), map[string]string{}, with.text}
+	fresh.commit()
+	if !maps.Equal(fresh.seen, with.seen) {
+		t.Errorf("from scratch it is another world:\n%s", distance(with.seen, fresh.seen))
+	}
+	if t.Failed() {
+		for _, o := range with.drawn {
+			t.Logf("# %s\n%s", o.of.Name(), must(yaml.Marshal(o.Object)))
+		}
+	}
+	return with
+}
+
+// undisturbed compares what there is beside the neighbours with what there is without.
+func undisturbed(t *testing.T, without, with map[string]string) {
+	for what, is := range without {
+		if with[what] != is {
+			t.Errorf("%s is another beside what was drawn:\n%s", what, difference(is, with[what]))
+		}
+	}
+	for what := range with {
+		if _, was := without[what]; !was && ofNeighbours.MatchString(what) {
+			t.Errorf("%s comes of what was drawn", what)
+		}
+	}
+}
+
+// ofNeighbours are the scopes, and the ports of Gateways, that only the neighbours' own objects fill.
+var ofNeighbours = regexp.MustCompile(`^(scope (@mesh/|@pod/)?(good|better)[/ ]|ports of (good|better)/|status \S+ (good|better)/|certificates (good|better)/)`)
+
+// distance lists the things of which two worlds say something else.
+func distance(a, b map[string]string) string {
+	var out []string
+	for what := range a {
+		if a[what] != b[what] {
+			out = append(out, what+"\n"+difference(a[what], b[what]))
+		}
+	}
+	for what := range b {
+		if _, has := a[what]; !has {
+			out = append(out, what+" is missing")
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// drawnWorld is a world with the neighbours in it, of whose resources the messages are kept and checked.
+type drawnWorld struct {
+	*world
+	tables  []objectTable
+	waiting []drawn
+	drawn   []drawn // all that was put
+}
+
+func newDrawnWorld(t *testing.T) *drawnWorld {
+	w := &drawnWorld{world: newWorld(t)}
+	w.tables = objectTables(w.core.tables)
+	w.text = checked
+	if t == nil {
+		return w
+	}
+	w.waiting = goodNeighbours()
+	w.commit()
+	return w
+}
+
+// goodNeighbours are those of the mistakes, in namespaces of their own.
+var goodNeighbours = sync.OnceValue(func() (out []drawn) {
+	text := strings.NewReplacer("namespace: shop", "namespace: good", "namespace: back", "namespace: better", "name: shop,", "name: good,", "name: back,", "name: better,").Replace(string(must(os.ReadFile(neighbours))))
+	for _, o := range objectsIn(text) {
+		stamp(o)
+		o.SetUID(types.UID(o.GetNamespace() + "/" + o.GetName()))
+		if pod, is := o.Object.(*corev1.Pod); is {
+			pod.UID = types.UID(pod.Name) // as EndpointSlices name it
+		}
+		out = append(out, o)
+	}
+	return out
+})
+
+// kinds are the tables of some kinds, or of all others.
+func (w *drawnWorld) kinds(names []string, of bool) (out []objectTable) {
+	for _, t := range w.tables {
+		if slices.Contains(names, t.of.Name()) == of {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// commit takes what waits, as one change.
+func (w *drawnWorld) commit() {
+	w.core.tables.Graph.Commit(func() {
+		for _, o := range w.waiting {
+			i := slices.IndexFunc(w.tables, func(t objectTable) bool { return t.of == o.of })
+			w.tables[i].put(o.Object)
+		}
+	})
+	w.waiting = nil
+	w.world.commit()
+}
+
+// put has an object that was drawn wait for the next commit.
+func (w *drawnWorld) put(o drawn) {
+	w.waiting = append(w.waiting, o)
+	w.drawn = append(w.drawn, o)
+}
+
+// messages are the resources that were checked, by version; of very many the last ones.
+var messages = map[string]proto.Message{}
+
+// checked keeps a resource, and says which version of it there is.
+func checked(t *testing.T, r *discovery.Resource) string {
+	if r == nil {
+		return ""
+	}
+	if len(messages) > 50_000 {
+		clear(messages)
+	}
+	if messages[r.Version] == nil {
+		m, err := r.Resource.UnmarshalNew()
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages[r.Version] = m
+		for _, problem := range invalid(m) {
+			t.Errorf("%s: %s", r.Name, problem)
+		}
+	}
+	return r.Version
+}
+
+// messages are the resources that there are in the end.
+func (w *drawnWorld) messages() (out []proto.Message) {
+	for _, what := range slices.Sorted(maps.Keys(w.seen)) {
+		if m := messages[w.seen[what]]; m != nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// invalid is what Envoy's own rules say against a message, and against those packed into it.
+func invalid(m proto.Message) (out []string) {
+	check := func(m proto.Message) {
+		if v, is := m.(interface{ ValidateAll() error }); is {
+			if err := v.ValidateAll(); err != nil {
+				out = append(out, err.Error())
+			}
+		}
+	}
+	check(m)
+	err := protorange.Range(m.ProtoReflect(), func(p protopath.Values) error {
+		if last := p.Index(-1); last.Step.Kind() == protopath.AnyExpandStep {
+			check(last.Value.Message().Interface())
+		}
+		return nil
+	})
+	if err != nil {
+		out = append(out, err.Error())
+	}
+	return out
+}
