@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,12 +28,22 @@ func TestTrafficSplitConversion(t *testing.T) {
 	secret := servingSecret(t, 1)
 	create(t, s.Client, secret)
 	s.awaitSerial(1)
-	s.installTrafficSplits(secret)
+	crd := s.installTrafficSplits(secret)
 	name := metav1.ObjectMeta{Namespace: "default", Name: "canary"}
 	write := func(o client.Object) {
 		t.Helper()
 		eventually(t, "the kind", func(ctx context.Context) bool { return s.Create(ctx, o) == nil }, func() string { return fmt.Sprint(s.Create(t.Context(), o)) })
 	}
+	// As others stored it, before Weft's kinds came.
+	write(&second.TrafficSplit{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "old"}, Spec: second.TrafficSplitSpec{
+		Service: "web", Backends: []second.TrafficSplitBackend{{Service: "a", Weight: 1}}}})
+	s.store(crd, "v1alpha4")
+	old := &split.TrafficSplit{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "old"}}
+	s.read(old)
+	if b := old.Spec.Backends; len(b) != 1 || b[0].Weight != 1 {
+		t.Errorf("what was stored as v1alpha2 is %+v", old.Spec)
+	}
+	s.do(s.Delete(t.Context(), old))
 	write(smiObject(t, `{kind: TrafficSplit, metadata: {name: canary, namespace: default}, spec: {service: web, matches: [{kind: HTTPRouteGroup, name: ab}], backends: [{service: a, weight: 90}, {service: b, weight: 10}]}}`))
 	stored := &split.TrafficSplit{ObjectMeta: name}
 	s.read(stored)
@@ -84,8 +95,8 @@ func TestTrafficSplitConversion(t *testing.T) {
 	}
 }
 
-// installTrafficSplits has the API server convert by the stage's webhook.
-func (s *webhookStage) installTrafficSplits(serving *corev1.Secret) {
+// installTrafficSplits has the API server convert by the stage's webhook, and store v1alpha2.
+func (s *webhookStage) installTrafficSplits(serving *corev1.Secret) *unstructured.Unstructured {
 	s.Helper()
 	text, err := os.ReadFile("../config/smi/bases/split.smi-spec.io_trafficsplits.yaml")
 	s.do(err)
@@ -97,7 +108,36 @@ func (s *webhookStage) installTrafficSplits(serving *corev1.Secret) {
 			"url": fmt.Sprintf("https://127.0.0.1:%d/convert", s.port), "caBundle": base64.StdEncoding.EncodeToString(serving.Data[corev1.TLSCertKey]),
 		},
 	}}, "spec", "conversion"))
+	storeAs(s.T, crd, "v1alpha2")
 	create(s.T, s.Client, crd)
+	return crd
+}
+
+// store has the API server store another version from now on.
+func (s *webhookStage) store(crd *unstructured.Unstructured, version string) {
+	s.Helper()
+	s.do(s.Get(s.T.Context(), client.ObjectKeyFromObject(crd), crd))
+	storeAs(s.T, crd, version)
+	s.do(s.Update(s.T.Context(), crd))
+	eventually(s.T, "the stored version", func(ctx context.Context) bool {
+		err := s.Get(ctx, client.ObjectKeyFromObject(crd), crd)
+		stored, _, _ := unstructured.NestedStringSlice(crd.Object, "status", "storedVersions")
+		return err == nil && slices.Contains(stored, version)
+	}, func() string { return fmt.Sprint(crd.Object["status"]) })
+}
+
+func storeAs(t *testing.T, crd *unstructured.Unstructured, version string) {
+	t.Helper()
+	versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	for _, v := range versions {
+		v.(map[string]any)["storage"] = v.(map[string]any)["name"] == version
+	}
+	if err == nil {
+		err = unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *webhookStage) read(o client.Object) {

@@ -30,6 +30,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	"github.com/weft-mesh/weft/api/smi"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
@@ -78,6 +79,7 @@ func (s *Stage) connect() error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, gwv1.Install, gwx.Install, cmv1.AddToScheme, v1alpha1.AddToScheme,
+		smi.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return err
