@@ -23,6 +23,9 @@ import (
 // Name is that of the webhook's Service, of its Certificate and of its configuration.
 const Name = "weft-webhook"
 
+// ConversionName is that of the Service by which the API server has objects converted.
+const ConversionName = "weft-conversion"
+
 // Where the API server asks about Gateways, and for TrafficSplits in other versions than they are stored in:
 // config/smi/conversion.yaml.
 const (
