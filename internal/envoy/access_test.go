@@ -190,6 +190,19 @@ func TestAccessOfBytes(t *testing.T) {
 	if a, b := hears(t, as(t, g.raw, "mesh", account("web"))), hears(t, as(t, g.loose, "mesh", account("web"))); a != "" || b != "" {
 		t.Errorf("requests alone: %q, %q", a, b)
 	}
+	var many []smi.Allow
+	for i := range 100 {
+		a := smi.Allow{Name: fmt.Sprint("traffictarget/shop/", strings.Repeat("long", 30), "/", i), Traffic: smi.Bytes, Ports: []int32{int32(g.raw), 1, 2, 3}}
+		for j := range 3 {
+			a.Sources = append(a.Sources, fmt.Sprint("shop/", strings.Repeat("x", 100), i, "-", j))
+		}
+		many = append(many, a)
+	}
+	many[99].Sources[2] = "shop/web"
+	g.lets(t, many...)
+	if a, b := hears(t, as(t, g.raw, "mesh", account("web"))), hears(t, as(t, g.loose, "mesh", account("web"))); a != opening || b != "" {
+		t.Errorf("the last of many: %q, %q", a, b)
+	}
 	g.lets(t)
 	if got := hears(t, as(t, g.raw, "mesh", account("web"))); got != "" {
 		t.Errorf("who is let in no more hears %q", got)

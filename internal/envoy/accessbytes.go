@@ -34,28 +34,63 @@ func accessOfBytes(a mesh.Access) *netstatev3.Config {
 	if !a.Guarded {
 		return &netstatev3.Config{}
 	}
+	ways := waysIn(a)
 	return &netstatev3.Config{
 		OnNewConnection: []*filterstatev3.FilterStateValue{
 			state(policyState, nobody), state(verdictState, denied), state(addressState, nowhereToGo),
 		},
 		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
 			state(callerState, "%DOWNSTREAM_PEER_URI_SAN%"),
-			state(policyState, firstOf(a, func(allow smi.Allow) string { return "'" + allow.Name + "'" }, "'"+nobody+"'")),
-			state(verdictState, firstOf(a, func(smi.Allow) string { return "'" + allowed + "'" }, "'"+denied+"'")),
-			state(addressState, firstOf(a, func(smi.Allow) string { return "destination.address" }, "'"+nowhereToGo+"'")),
+			state(policyState, policyOf(ways)),
+			state(verdictState, decided(ways, "'"+allowed+"'", "'"+denied+"'")),
+			state(addressState, decided(ways, "destination.address", "'"+nowhereToGo+"'")),
 		},
 	}
 }
 
-// firstOf is a format for an expression about the first Allow that lets a caller in, or another one. What cannot be
-// evaluated is no address, and leaves the one from the beginning.
-func firstOf(a mesh.Access, of func(smi.Allow) string, otherwise string) string {
-	for _, allow := range slices.Backward(a.Allows) {
+// way is an expression of CEL that is true of who may come in by it.
+type way struct{ name, open string }
+
+func waysIn(a mesh.Access) (out []way) {
+	for _, allow := range a.Allows {
 		if allow.Traffic == smi.Bytes || allow.Traffic == smi.DeclaredBytes && a.Name == mesh.AccessBytes {
-			otherwise = fmt.Sprintf("%s ? %s : %s", letsIn(allow, a.TrustDomain), of(allow), otherwise)
+			out = append(out, way{allow.Name, letsIn(allow, a.TrustDomain)})
 		}
 	}
-	return "%CEL(" + otherwise + ")%"
+	return out
+}
+
+// decided is a format for one thing if any way is open, and another if none is. What cannot be evaluated is
+// neither, and no address: the one from the beginning stays.
+func decided(ways []way, open, shut string) string {
+	if len(ways) == 0 {
+		return "%CEL(" + shut + ")%"
+	}
+	return fmt.Sprintf("%%CEL(%s ? %s : %s)%%", anyOf(ways), open, shut)
+}
+
+func anyOf(ways []way) string {
+	var open []string
+	for _, w := range ways {
+		open = append(open, w.open)
+	}
+	return strings.Join(open, " || ")
+}
+
+// maxNamed is how many ways are told by their names: Envoy reads no expression that is 32 deep.
+const maxNamed = 20
+
+// policyOf is a format for the name of the first way that is open.
+func policyOf(ways []way) string {
+	name := "'" + nobody + "'"
+	if len(ways) > maxNamed {
+		name = fmt.Sprintf("%s ? '%s' : %s", anyOf(ways[maxNamed:]), "another", name)
+		ways = ways[:maxNamed]
+	}
+	for _, w := range slices.Backward(ways) {
+		name = fmt.Sprintf("%s ? '%s' : %s", w.open, w.name, name)
+	}
+	return "%CEL(" + name + ")%"
 }
 
 // letsIn is true of who may. What is in the filter state is bytes to CEL, and equal to no string.

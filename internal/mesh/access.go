@@ -79,10 +79,40 @@ func (m *Mesh) Access(q *incr.Query, name, account string) Access {
 		return out
 	}
 	out.Guarded, out.TrustDomain = true, m.trustDomain(q)
-	for _, k := range m.targetsOf.Get(q, account) {
-		out.Allows = append(out.Allows, m.targets.Get(q, k).Allows...)
+	if name == AccessRequests || !m.crowded(q, account) {
+		out.Allows = m.waysIn(q, account)
 	}
 	return out
+}
+
+// waysIn are all ways in to the pods of a ServiceAccount.
+func (m *Mesh) waysIn(q *incr.Query, account string) (out []smi.Allow) {
+	for _, k := range m.targetsOf.Get(q, account) {
+		out = append(out, m.targets.Get(q, k).Allows...)
+	}
+	return out
+}
+
+// Of connections, one expression says who may make them, which a proxy reads only if it is no longer than
+// 100,000 characters and not too deep.
+const (
+	maxByteRules = 100
+	maxByteText  = 90_000
+)
+
+// crowded says whether more may send bytes to the pods of a ServiceAccount than can be told: then nobody may.
+func (m *Mesh) crowded(q *incr.Query, account string) bool {
+	rules, text := 0, 0
+	for _, a := range m.waysIn(q, account) {
+		if a.Traffic == smi.Requests {
+			continue
+		}
+		rules, text = rules+1, text+len(a.Name)+len("filter_state[''] in [] && destination.port in [] ? destination.address : ")+20+len("12345, ")*len(a.Ports)
+		for _, source := range a.Sources {
+			text += len("b'', ") + len(SPIFFEID(m.trustDomain(q), source, ""))
+		}
+	}
+	return rules > maxByteRules || text > maxByteText
 }
 
 // guarded says whether the pods of a ServiceAccount take only what is allowed.

@@ -28,6 +28,9 @@ func (m *Mesh) TrafficTargetStatus(q *incr.Query, k string) *access.TrafficTarge
 			invalid = append(invalid, v)
 		}
 	}
+	if account := smi.Destination(t); account != "" && m.crowded(q, account) {
+		invalid = append(invalid, wrong("TooMany", "spec.destination: the rules of TCPRoutes about ServiceAccount %s are more than %d, or name sources in more than %d characters, so that nobody may send it bytes: let fewer in", account, maxByteRules, maxByteText))
+	}
 	held, counted := m.Holdings.Get(q, TargetKey(k))
 	told := programmed(held, counted && held.Generation == t.Generation)
 	accepted, resolved := join(invalid), join(unresolved)
@@ -48,7 +51,7 @@ func (m *Mesh) TrafficTargetStatus(q *incr.Query, k string) *access.TrafficTarge
 		}
 		st.Conditions = append(st.Conditions, present(kind, t.Generation, bad))
 	}
-	st.Conditions = append(st.Conditions, holds(access.ConditionResolvedRefs, t.Generation, resolved, "ResolvedRefs", fmt.Sprintf("All %d rules are resolved.", len(t.Spec.Rules))))
+	st.Conditions = append(st.Conditions, holds(access.ConditionResolvedRefs, t.Generation, resolved, "ResolvedRefs", fmt.Sprintf("%d of %d rules are found.", len(t.Spec.Rules), len(t.Spec.Rules))))
 	slices.SortFunc(st.Conditions, byType)
 	return st
 }
