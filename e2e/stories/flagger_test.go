@@ -8,12 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/e2e/call"
@@ -21,13 +24,15 @@ import (
 	"github.com/weft-mesh/weft/e2e/stage"
 )
 
-// delivery is a shop in the mesh and behind a Gateway that Flagger delivers, with requests in both.
+// delivery is a shop in the mesh, and perhaps behind a Gateway, that Flagger delivers while requests are
+// under way.
 type delivery struct {
 	*stage.Scene
 	t       *testing.T
+	split   bool // Flagger writes a TrafficSplit of SMI, not an HTTPRoute
 	caller  *stage.Caller
-	gateway *stage.Gateway
-	outside *load.Load // at the Gateway
+	gateway *stage.Gateway // nil: requests come from the mesh alone
+	outside *load.Load     // at the Gateway
 }
 
 // shopHost is the host of the Canary in docs/flagger.md.
@@ -37,17 +42,25 @@ const shopHost = "shop.example.com"
 // brings a new version to it step by step, and takes back one that fails. What decides are the metrics
 // of Weft's proxies. No request fails but those that the bad version itself answered.
 func TestFlagger(t *testing.T) {
-	d := newDelivery(t)
-	d.phase("Initialized")
-	d.statusIsExact()
-	d.outsideToo()
+	d := &delivery{Scene: stage.NewMeshed(t, "flagger"), t: t}
+	d.Apply(manifest(t, "flagger-gateway.yaml"))
+	d.adopted()
+	d.gateway = d.Gateway("web")
+	d.gateway.Answers(time.Minute, shopHost, "/api", 200)
+	d.outside = load.Start(load.Target{Address: d.gateway.At(80), Host: shopHost}, 25)
+	d.delivers()
+}
 
+// delivers brings a version that is good and one that is bad.
+func (d *delivery) delivers() {
+	d.t.Helper()
+	d.statusIsExact()
 	d.step("a good version is delivered")
 	d.deploy("green")
 	weights := stage.Size([]int64{30, 60}, []int64{10, 20, 30, 40, 50})
 	for _, weight := range weights {
 		d.weight(weight)
-		d.measured(weight, "/api", d.isCanary)
+		d.measured(weight, d.isCanary)
 		d.statusIsExact()
 	}
 	d.phase("Succeeded")
@@ -56,7 +69,7 @@ func TestFlagger(t *testing.T) {
 	d.step("a bad version is tried")
 	d.deploy("red", "-broken")
 	d.weight(weights[0])
-	d.measured(weights[0], "/api", func(o call.Outcome) bool { return o.Status == 500 })
+	d.measured(weights[0], func(o call.Outcome) bool { return o.Status == 500 })
 	d.phase("Failed")
 	d.answersOf("green")
 	d.step("it is taken back")
@@ -65,26 +78,25 @@ func TestFlagger(t *testing.T) {
 	d.account()
 }
 
-// newDelivery has the shop serve before Flagger knows of it.
-func newDelivery(t *testing.T) *delivery {
-	t.Helper()
-	monitoring := stage.New(t, "monitoring")
-	hurried := strings.Replace(shipped(t, monitoring, "scrape.yaml"), "scrape_interval: 15s", "scrape_interval: 3s", 1)
-	deployPrometheus(t, monitoring, hurried)
+// adopted has the shop serve before Flagger knows of it, and waits until Flagger has taken it over.
+func (d *delivery) adopted() {
+	d.t.Helper()
+	monitoring := stage.New(d.t, "monitoring")
+	hurried := strings.Replace(shipped(d.t, monitoring, "scrape.yaml"), "scrape_interval: 15s", "scrape_interval: 3s", 1)
+	deployPrometheus(d.t, monitoring, hurried)
 	prometheus := "http://prometheus." + monitoring.Namespace + ":9090"
-	d := &delivery{Scene: stage.NewMeshed(t, "flagger"), t: t}
 	d.deploy("blue")
-	d.Apply(manifest(t, "flagger.yaml"))
-	caller(t, d.Scene, "caller", false)
-	d.caller, d.gateway = d.Caller("caller"), d.Gateway("web")
-	d.caller.Answered(call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/api"}, nil)
-	d.caller.Start(load.Target{Address: "shop:80", Host: "shop"}, 50)
+	d.Apply(manifest(d.t, "flagger-service.yaml"))
+	caller(d.t, d.Scene, "caller", false)
+	d.caller = d.Caller("caller")
+	d.caller.Answered(inMesh, nil)
+	d.caller.Start(load.Target{Address: inMesh.Address, Host: "shop"}, 50)
 	d.step("Flagger takes over")
 	monitoring.Prometheus() // it answers from here on
 	d.InstallFlagger(prometheus)
-	d.Apply(strings.Replace(shipped(t, d.Scene, "flagger.yaml"), "http://prometheus.monitoring:9090", prometheus, 1))
+	d.Apply(strings.Replace(shipped(d.t, d.Scene, "flagger.yaml"), "http://prometheus.monitoring:9090", prometheus, 1))
 	d.apply(d.canary())
-	return d
+	d.phase("Initialized")
 }
 
 // step names what happens from now on.
@@ -123,6 +135,9 @@ func (d *delivery) canary() *unstructured.Unstructured {
 		d.t.Fatal(err)
 	}
 	analysis["interval"] = "10s" // Flagger takes no less
+	if d.split {
+		d.bySplit(canary)
+	}
 	if !stage.Long() {
 		analysis["stepWeight"], analysis["maxWeight"] = int64(30), int64(60)
 	}
@@ -137,6 +152,17 @@ func (d *delivery) canary() *unstructured.Unstructured {
 		d.t.Fatal(err)
 	}
 	return canary
+}
+
+// bySplit has Flagger use SMI, in the mesh alone.
+func (d *delivery) bySplit(canary *unstructured.Unstructured) {
+	d.t.Helper()
+	if err := unstructured.SetNestedField(canary.Object, "smi:v1alpha2:weft", "spec", "provider"); err != nil {
+		d.t.Fatal(err)
+	}
+	for _, ofGatewayAPI := range []string{"hosts", "gatewayRefs"} {
+		unstructured.RemoveNestedField(canary.Object, "spec", "service", ofGatewayAPI)
+	}
 }
 
 func (d *delivery) apply(object *unstructured.Unstructured) {
@@ -188,13 +214,6 @@ func (d *delivery) weight(want int64) {
 	})
 }
 
-// outsideToo has requests come in at the Gateway, for which Flagger has made the route by now.
-func (d *delivery) outsideToo() {
-	d.t.Helper()
-	d.gateway.Answers(time.Minute, shopHost, "/api", 200)
-	d.outside = load.Start(load.Target{Address: d.gateway.At(80), Host: shopHost}, 25)
-}
-
 // isCanary says whether a pod of the version that is tried gave an answer.
 func (d *delivery) isCanary(o call.Outcome) bool {
 	return o.Answer.Pod != "" && !strings.HasPrefix(o.Answer.Pod, "shop-primary-")
@@ -206,17 +225,31 @@ const drawn = 300
 // tolerance is how far off their share may be, as each is drawn by itself: 4.5 standard deviations.
 func tolerance(percent float64) float64 { return 4.5 * math.Sqrt(percent*(100-percent)/drawn) }
 
-// measured sends requests in the mesh and at the Gateway, and wants that percent of them to be of the
-// version that is tried. The weight must last until they are answered.
-func (d *delivery) measured(percent int64, path string, tried func(call.Outcome) bool) {
+// inMesh is a request of the caller's pod.
+var inMesh = call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/api"}
+
+// calls sends n requests to each place where they can come in: from the caller's pod in the mesh, from
+// here at the Gateway.
+func (d *delivery) calls(n int) map[string][]call.Outcome {
 	d.t.Helper()
-	generation := d.route(d.t.Context()).Generation
-	for where, request := range map[string]call.Request{
-		"in the mesh":    {Protocol: call.HTTP, Address: "shop:80", Path: path},
-		"at the Gateway": {Protocol: call.HTTP, Address: d.gateway.At(80), Host: shopHost, Path: path},
-	} {
+	all := map[string][]call.Outcome{"in the mesh": d.caller.Calls(n, inMesh)}
+	for range n {
+		if d.gateway != nil {
+			o := call.Do(d.t.Context(), call.Request{Protocol: call.HTTP, Address: d.gateway.At(80), Host: shopHost, Path: "/api"})
+			all["at the Gateway"] = append(all["at the Gateway"], o)
+		}
+	}
+	return all
+}
+
+// measured sends requests and wants that percent of them to be of the version that is tried. The weight
+// must last until they are answered.
+func (d *delivery) measured(percent int64, tried func(call.Outcome) bool) {
+	d.t.Helper()
+	generation := d.written(d.t.Context()).GetGeneration()
+	for where, outcomes := range d.calls(drawn) {
 		share := 0.0
-		for _, o := range d.calls(where, request) {
+		for _, o := range outcomes {
 			if o.Failed != "" {
 				d.t.Errorf("%s: %s", where, o.Failed)
 			}
@@ -229,56 +262,55 @@ func (d *delivery) measured(percent int64, path string, tried func(call.Outcome)
 			d.t.Errorf("%s %.1f %% of the requests are answered by the version that is tried, want %d", where, share, percent)
 		}
 	}
-	if now := d.route(d.t.Context()).Generation; now != generation {
+	if now := d.written(d.t.Context()).GetGeneration(); now != generation {
 		d.t.Errorf("Flagger changed the weights while they were measured: generation %d was %d", now, generation)
 	}
 }
 
-// calls sends those in the mesh from the caller's pod, others from here.
-func (d *delivery) calls(where string, r call.Request) (all []call.Outcome) {
-	d.t.Helper()
-	if where == "in the mesh" {
-		return d.caller.Calls(drawn, r)
-	}
-	for range drawn {
-		all = append(all, call.Do(d.t.Context(), r))
-	}
-	return all
-}
-
-// answersOf waits until 100 answers in the mesh, one after the other, are all of a version, from its
-// primary pods.
+// answersOf waits until 100 answers one after the other are all of the primary pods, of that version.
 func (d *delivery) answersOf(version string) {
 	d.t.Helper()
 	d.Until(time.Minute, "all answers are of the primary pods", func(context.Context) error {
-		for _, o := range d.caller.Calls(100, call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/api"}) {
-			if o.Err() != nil || d.isCanary(o) {
-				return fmt.Errorf("status %d of pod %q: %s", o.Status, o.Answer.Pod, o.Failed)
+		for where, outcomes := range d.calls(100) {
+			for _, o := range outcomes {
+				if o.Err() != nil || d.isCanary(o) {
+					return fmt.Errorf("%s: status %d of pod %q: %s", where, o.Status, o.Answer.Pod, o.Failed)
+				}
 			}
 		}
 		return nil
 	})
-	a, err := d.gateway.Get(d.t.Context(), shopHost, "/api")
-	if err != nil || a.Version != version || !strings.HasPrefix(a.Pod, "shop-primary-") {
-		d.t.Errorf("the Gateway's answer is of version %q, pod %s, want %s: %v", a.Version, a.Pod, version, err)
+	for _, pod := range d.Pods("shop-primary") {
+		if args := pod.Spec.Containers[0].Args; !slices.Contains(args, "-version="+version) {
+			d.t.Errorf("pod %s is not of version %s: %v", pod.Name, version, args)
+		}
 	}
 }
 
-func (d *delivery) route(ctx context.Context) (route gwv1.HTTPRoute) {
+// written is what Flagger writes the weights into.
+func (d *delivery) written(ctx context.Context) client.Object {
 	d.t.Helper()
-	if err := d.Get(ctx, d.Key("shop"), &route); err != nil {
+	object := &unstructured.Unstructured{}
+	object.SetGroupVersionKind(gwv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	if d.split {
+		object.SetGroupVersionKind(schema.GroupVersionKind{Group: "split.smi-spec.io", Version: "v1alpha2", Kind: "TrafficSplit"})
+	}
+	if err := d.Get(ctx, d.Key("shop"), object); err != nil {
 		d.t.Fatal(err)
 	}
-	return route
+	return object
 }
 
 // statusIsExact wants of the route what newer versions of Flagger wait for: for each parent an entry with
 // the very reference of the spec, accepted for this generation.
 func (d *delivery) statusIsExact() {
 	d.t.Helper()
+	if d.split {
+		return
+	}
 	d.Until(10*time.Second, "the status of HTTPRoute shop is exact", func(ctx context.Context) error {
-		var all error
-		route := d.route(ctx)
+		var route gwv1.HTTPRoute
+		all := d.Get(ctx, d.Key("shop"), &route)
 		for _, ref := range route.Spec.ParentRefs {
 			all = errors.Join(all, exact(route, ref))
 		}
@@ -303,7 +335,11 @@ func exact(route gwv1.HTTPRoute, ref gwv1.ParentReference) error {
 // account wants that nothing failed but what the bad version answered, at no more than its share.
 func (d *delivery) account() {
 	d.t.Helper()
-	for where, results := range map[string][]load.Result{"in the mesh": d.caller.Stop(), "at the Gateway": d.outside.Stop()} {
+	results := map[string][]load.Result{"in the mesh": d.caller.Stop()}
+	if d.outside != nil {
+		results["at the Gateway"] = d.outside.Stop()
+	}
+	for where, results := range results {
 		own := 0
 		for _, r := range load.Failures(results, nil) {
 			if r.Step != "a bad version is tried" || r.Failed != "status 500"+load.ByApplication {
