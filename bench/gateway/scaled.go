@@ -63,11 +63,11 @@ func (b *bench) scaled(ctx context.Context) (all []figure.Figure, err error) {
 	}
 	b.say("built after %s: operator %.1f CPU s and %.0f MB, one Envoy %.1f and %.0f", took.Round(time.Second),
 		built.operator.CPUSeconds-before.operator.CPUSeconds, built.operator.ResidentMB, built.proxy.CPUSeconds-before.proxy.CPUSeconds, built.proxy.ResidentMB)
-	churned, err := t.churn(ctx)
+	during, err := t.churn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return t.figures(took, before, built, churned), nil
+	return t.figures(took, before, built, during), nil
 }
 
 // using is what the operator and one proxy use.
@@ -188,7 +188,6 @@ func (t *town) deployment(ctx context.Context, i int) *appsv1.Deployment {
 // churned is what the operator and a proxy used while pods came and went.
 type churned struct {
 	using
-	scaled, edited       int
 	asked, wrong, failed int64
 	added                *result
 }
@@ -209,7 +208,7 @@ func (t *town) churn(ctx context.Context) (c churned, err error) {
 	turn, cancel := context.WithCancel(ctx)
 	defer cancel()
 	turned := make(chan error, 1)
-	go func() { turned <- t.turn(turn, &c) }()
+	go func() { turned <- t.turn(turn) }()
 	select {
 	case err := <-turned:
 		return c, err
@@ -234,21 +233,21 @@ func (t *town) churn(ctx context.Context) (c churned, err error) {
 }
 
 // turn goes on until ctx ends.
-func (t *town) turn(ctx context.Context, c *churned) error {
+func (t *town) turn(ctx context.Context) error {
 	scale, edit := time.NewTicker(scalePause), time.NewTicker(editPause)
 	defer scale.Stop()
 	defer edit.Stop()
-	for {
+	for scaled, edited := 0, 0; ; {
 		var err error
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-scale.C:
-			err = t.scaleOne(ctx, c.scaled)
-			c.scaled++
+			err = t.scaleOne(ctx, scaled)
+			scaled++
 		case <-edit.C:
-			err = t.editOne(ctx, c.edited)
-			c.edited++
+			err = t.editOne(ctx, edited)
+			edited++
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -309,7 +308,7 @@ func (t *town) figures(took time.Duration, before, built using, c churned) []fig
 		row("operator's CPU to take them in", "CPU s", built.operator.CPUSeconds-before.operator.CPUSeconds),
 		row("one Envoy's CPU to take them in", "CPU s", built.proxy.CPUSeconds-before.proxy.CPUSeconds),
 		row("operator under churn", "% of a core", c.operator.CPUSeconds/long*100,
-			fmt.Sprintf("%d scalings, %d edits, %s", c.scaled, c.edited, t.Churn),
+			fmt.Sprintf("for %s, a Deployment scaled every %s, a route edited every %s", t.Churn, scalePause, editPause),
 			figure.Published("Istio 1x, Kong 3.1, NGINX 5.2, kgateway 6.6, Envoy Gateway 14.6, Cilium 16.4; steady: agentgateway 1x, Istio 4, NGINX 9, Envoy Gateway 82")),
 		row("operator's RSS at its peak under churn", "MB", c.operator.PeakMB, figure.Published("Cilium 1x, Kong 1.1, Istio 1.5, kgateway 6.2, Envoy Gateway 8.7 and leaking")),
 		row("one Envoy under churn, its requests included", "% of a core", c.proxy.CPUSeconds/long*100, figure.Published("20 to 45, agentgateway below 1")),
