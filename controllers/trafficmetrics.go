@@ -6,12 +6,15 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/sidecar"
+	"github.com/weft-mesh/weft/internal/smi/metrics"
 	"github.com/weft-mesh/weft/internal/trafficmetrics"
 )
 
@@ -37,6 +40,7 @@ func setupTrafficMetrics(mgr ctrl.Manager, address string) error {
 		API:         mgr.GetConfig(),
 		Source:      from.source,
 		Pods:        from.pods,
+		Splits:      from.splits,
 		Log:         mgr.GetLogger().WithName("trafficmetrics"),
 	})
 	if err != nil {
@@ -88,4 +92,19 @@ func (f figures) pods(ctx context.Context) (meshed []*corev1.Pod, err error) {
 		}
 	}
 	return meshed, nil
+}
+
+// splits are none where SMI's kinds are not installed.
+func (f figures) splits(ctx context.Context, namespace string) (splits []metrics.Split, err error) {
+	var all split.TrafficSplitList
+	if err := f.cached.List(ctx, &all, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		if meta.IsNoMatchError(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	for i := range all.Items {
+		splits = append(splits, metrics.SplitOf(&all.Items[i]))
+	}
+	return splits, nil
 }

@@ -68,7 +68,7 @@ func (p prometheus) measured(t *testing.T, path, other string, success, failure 
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-ui-1", OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "web-ui-1", Controller: new(true)}}},
 		Spec:       corev1.PodSpec{ServiceAccountName: "web"},
 	}
-	body, problem := r.Answer(time.Now(), answers, metrics.WorkloadsOf([]*corev1.Pod{caller}))
+	body, problem := r.Answer(time.Now(), answers, metrics.World{Workloads: metrics.WorkloadsOf([]*corev1.Pod{caller})})
 	if problem != (metrics.Problem{}) {
 		return problem.Message, false
 	}

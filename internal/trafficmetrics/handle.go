@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -148,16 +149,25 @@ func (s *Server) measure(ctx context.Context, r metrics.Request) (any, metrics.P
 	if err != nil {
 		return nil, s.unanswered(source, err)
 	}
-	var workloads metrics.Workloads
-	if r.Edges && r.Kind.Namespaced {
-		pods, err := s.Pods(ctx)
-		if err != nil {
-			s.Log.Error(err, "Pods not listed")
-			return nil, metrics.Problem{Code: http.StatusInternalServerError, Message: "the pods in the mesh cannot be listed: try again"}
-		}
-		workloads = metrics.WorkloadsOf(pods)
+	world, err := s.world(ctx, r)
+	if err != nil {
+		s.Log.Error(err, "The cluster's objects not listed")
+		return nil, metrics.Problem{Code: http.StatusInternalServerError, Message: "the cluster's objects cannot be listed: try again"}
 	}
-	return r.Answer(at, answers, workloads)
+	return r.Answer(at, answers, world)
+}
+
+// world is what the Request needs of it.
+func (s *Server) world(ctx context.Context, r metrics.Request) (w metrics.World, err error) {
+	if r.Edges && r.Kind.Namespaced {
+		var pods []*corev1.Pod
+		pods, err = s.Pods(ctx)
+		w.Workloads = metrics.WorkloadsOf(pods)
+	}
+	if r.Kind.Kind == "TrafficSplit" {
+		w.Splits, err = s.Splits(ctx, r.Namespace)
+	}
+	return w, err
 }
 
 func (s *Server) unanswered(source Source, err error) metrics.Problem {

@@ -22,6 +22,8 @@ import (
 	authorization "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	core "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/weft-mesh/weft/internal/smi/metrics"
 )
 
 // Limits of what is asked here, and of what is asked of Prometheus.
@@ -44,9 +46,10 @@ const (
 type Options struct {
 	Address     string // to listen at
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	API         *rest.Config                                 // of the API server
-	Source      func(context.Context) (Source, error)        // asked at each request
-	Pods        func(context.Context) ([]*corev1.Pod, error) // those in the mesh; not altered
+	API         *rest.Config                                                         // of the API server
+	Source      func(context.Context) (Source, error)                                // asked at each request
+	Pods        func(context.Context) ([]*corev1.Pod, error)                         // those in the mesh; not altered
+	Splits      func(ctx context.Context, namespace string) ([]metrics.Split, error) // of all namespaces if it is empty
 	Log         logr.Logger
 }
 

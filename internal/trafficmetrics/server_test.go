@@ -170,6 +170,7 @@ func (s *stage) serve() {
 		API:         s.admin,
 		Source:      func(context.Context) (Source, error) { return (*s.source)() },
 		Pods:        func(context.Context) ([]*corev1.Pod, error) { return nil, nil },
+		Splits:      func(context.Context, string) ([]metrics.Split, error) { return nil, nil },
 		Log:         testr.New(s.T),
 	})
 	if err != nil {
@@ -329,7 +330,7 @@ func TestServer(t *testing.T) {
 			return nil
 		})
 		resources, err := discovery.NewDiscoveryClientForConfigOrDie(s.admin).ServerResourcesForGroupVersion(metrics.Group + "/v1alpha1")
-		if err != nil || len(resources.APIResources) != 2*len(metrics.Kinds) {
+		if err != nil || len(resources.APIResources) != len(metrics.Resources("v1alpha1").APIResources) {
 			t.Errorf("%v %v", resources, err)
 		}
 	})

@@ -20,10 +20,19 @@ type Sample struct {
 	Value  float64
 }
 
+// World is what the answers of Prometheus are about and it does not know.
+type World struct {
+	Workloads Workloads // of the other side of edges
+	Splits    []Split
+}
+
 // Answer is what the answers to Queries mean, in their order, for the window that ends at a time: a
 // *TrafficMetrics, or a *TrafficMetricsList. It has every resource that is scraped, those without
-// requests too. Workloads name the other side of edges.
-func (r Request) Answer(at time.Time, answers [][]Sample, workloads Workloads) (any, Problem) {
+// requests too.
+func (r Request) Answer(at time.Time, answers [][]Sample, world World) (any, Problem) {
+	if r.Kind.Name == splits.Name {
+		return r.answerSplits(at, answers, world.Splits)
+	}
 	all := table{}
 	for _, s := range answers[0] {
 		if key := (edgeKey{resource: r.Kind.reference(s.Labels)}); !r.Edges {
@@ -32,12 +41,12 @@ func (r Request) Answer(at time.Time, answers [][]Sample, workloads Workloads) (
 	}
 	for i, v := range r.views() {
 		for _, s := range answers[1+2*i] {
-			if key, named := r.key(v, s.Labels, workloads); named {
+			if key, named := r.key(v, s.Labels, world.Workloads); named {
 				all.at(key).count(s)
 			}
 		}
 		for _, s := range answers[2+2*i] {
-			if key, named := r.key(v, s.Labels, workloads); named {
+			if key, named := r.key(v, s.Labels, world.Workloads); named {
 				all.at(key).time(s)
 			}
 		}
@@ -61,11 +70,7 @@ func (r Request) displayName() string {
 }
 
 func (r Request) list(all table, at time.Time) *TrafficMetricsList {
-	list := &TrafficMetricsList{
-		TypeMeta: metav1.TypeMeta{APIVersion: Group + "/" + r.Version, Kind: "TrafficMetricsList"},
-		Resource: r.Resource(),
-		Items:    []TrafficMetrics{},
-	}
+	list := r.emptyList()
 	for key, f := range all {
 		if r.Edges && f.success+f.failure == 0 {
 			continue // nothing went between the two in the window
@@ -76,6 +81,14 @@ func (r Request) list(all table, at time.Time) *TrafficMetricsList {
 		return cmp.Or(compare(&a.Resource, &b.Resource), cmp.Compare(a.Edge.Direction, b.Edge.Direction), compare(a.Edge.Resource, b.Edge.Resource))
 	})
 	return list
+}
+
+func (r Request) emptyList() *TrafficMetricsList {
+	return &TrafficMetricsList{
+		TypeMeta: metav1.TypeMeta{APIVersion: Group + "/" + r.Version, Kind: "TrafficMetricsList"},
+		Resource: r.Resource(),
+		Items:    []TrafficMetrics{},
+	}
 }
 
 func compare(a, b *corev1.ObjectReference) int {
@@ -126,7 +139,7 @@ type table map[edgeKey]*figures
 
 func (t table) at(key edgeKey) *figures {
 	if t[key] == nil {
-		t[key] = &figures{buckets: map[float64]float64{}}
+		t[key] = newFigures()
 	}
 	return t[key]
 }
@@ -136,6 +149,8 @@ type figures struct {
 	success, failure float64
 	buckets          map[float64]float64 // how many took at most so many milliseconds
 }
+
+func newFigures() *figures { return &figures{buckets: map[float64]float64{}} }
 
 func (f *figures) count(s Sample) {
 	if failed(s.Labels) {

@@ -26,10 +26,13 @@ func Resources(version string) *metav1.APIResourceList {
 		TypeMeta:     metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"},
 		GroupVersion: Group + "/" + version,
 	}
-	for _, k := range Kinds {
+	for _, k := range kindsOf(version) {
 		list.APIResources = append(list.APIResources,
-			metav1.APIResource{Name: k.Name, Namespaced: k.Namespaced, Kind: "TrafficMetrics", Verbs: metav1.Verbs{"get", "list"}},
-			metav1.APIResource{Name: k.Name + "/edges", Namespaced: k.Namespaced, Kind: "TrafficMetricsList", Verbs: metav1.Verbs{"get"}})
+			metav1.APIResource{Name: k.Name, Namespaced: k.Namespaced, Kind: "TrafficMetrics", Verbs: metav1.Verbs{"get", "list"}})
+		if k.hasEdges() {
+			list.APIResources = append(list.APIResources,
+				metav1.APIResource{Name: k.Name + "/edges", Namespaced: k.Namespaced, Kind: "TrafficMetricsList", Verbs: metav1.Verbs{"get"}})
+		}
 	}
 	return list
 }

@@ -12,8 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Group is that of the API, and Versions are those served, the preferred one first. They differ in
-// nothing but their name: v1alpha1 of the specification has an edge's side too.
+// Group is that of the API, and Versions are those served, the preferred one first. v1alpha2 has
+// TrafficSplits besides; an edge's side is in the specification of both.
 const Group = "metrics.smi-spec.io"
 
 var Versions = []string{"v1alpha1", "v1alpha2"}
@@ -27,6 +27,7 @@ type TrafficMetrics struct {
 	Window    metav1.Duration        `json:"window"`
 	Resource  corev1.ObjectReference `json:"resource"`
 	Edge      Edge                   `json:"edge"`
+	Backend   *Backend               `json:"backend,omitempty"` // of a TrafficSplit
 	Metrics   []Metric               `json:"metrics"`
 }
 
@@ -81,28 +82,43 @@ type Kind struct {
 	Kind       string
 	Namespaced bool
 	labels     []string // of a series, which together name a resource of this kind
+	since      string   // the version that has it; empty: all have
 }
 
 // Kinds are all of them.
 var Kinds = []Kind{
-	{"daemonsets", "DaemonSet", true, ofWorkload},
-	{"deployments", "Deployment", true, ofWorkload},
-	{"jobs", "Job", true, ofWorkload},
-	{"namespaces", "Namespace", false, []string{"namespace"}},
-	{"pods", "Pod", true, []string{"namespace", "pod"}},
-	{"statefulsets", "StatefulSet", true, ofWorkload},
+	{Name: "daemonsets", Kind: "DaemonSet", Namespaced: true, labels: ofWorkload},
+	{Name: "deployments", Kind: "Deployment", Namespaced: true, labels: ofWorkload},
+	{Name: "jobs", Kind: "Job", Namespaced: true, labels: ofWorkload},
+	{Name: "namespaces", Kind: "Namespace", labels: []string{"namespace"}},
+	{Name: "pods", Kind: "Pod", Namespaced: true, labels: []string{"namespace", "pod"}},
+	{Name: "statefulsets", Kind: "StatefulSet", Namespaced: true, labels: ofWorkload},
+	splits,
 }
 
 var ofWorkload = []string{"namespace", "workload"}
 
-func kindOf(plural string) (Kind, bool) {
+// kindsOf are those of a version.
+func kindsOf(version string) (all []Kind) {
 	for _, k := range Kinds {
+		if k.since == "" || k.since == version {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+func kindOf(version, plural string) (Kind, bool) {
+	for _, k := range kindsOf(version) {
 		if k.Name == plural {
 			return k, true
 		}
 	}
 	return Kind{}, false
 }
+
+// hasEdges tells whether edges of its resources can be asked for.
+func (k Kind) hasEdges() bool { return len(k.labels) > 0 }
 
 // isWorkload tells whether a workload_kind besides the labels tells its series from others'.
 func (k Kind) isWorkload() bool { return len(k.labels) > 1 && k.labels[1] == "workload" }

@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/internal/prometheustest"
 )
 
@@ -104,6 +105,12 @@ var shopPods = []*corev1.Pod{
 	podOf("cart-0", "cart", "StatefulSet", "cart"),
 }
 
+// canary is of the Service cart, whose callers know nothing of it.
+var canary = &split.TrafficSplit{
+	ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "canary"},
+	Spec:       split.TrafficSplitSpec{Service: "cart", Backends: []split.TrafficSplitBackend{{Service: "cart-v1", Weight: 90}, {Service: "cart-v2.shop", Weight: 10}, {Service: "cart-v3"}}},
+}
+
 func podOf(name, account, kind, owner string) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: corev1.PodSpec{ServiceAccountName: account}}
 	if kind != "" {
@@ -154,7 +161,7 @@ func answer(t *testing.T, prometheus, path string) string {
 	for _, q := range r.Queries() {
 		answers = append(answers, ask(t, prometheus, q))
 	}
-	body, problem := r.Answer(at, answers, WorkloadsOf(shopPods))
+	body, problem := r.Answer(at, answers, World{WorkloadsOf(shopPods), []Split{SplitOf(canary)}})
 	if problem != (Problem{}) {
 		return fmt.Sprintf("%d %s\n", problem.Code, problem.Message)
 	}
@@ -172,6 +179,9 @@ func line(t TrafficMetrics) string {
 	text := show(t.Resource) + " " + string(t.Edge.Direction) + " anybody"
 	if t.Edge.Resource != nil {
 		text = show(t.Resource) + " " + string(t.Edge.Direction) + " " + show(*t.Edge.Resource)
+	}
+	if b := t.Backend; b != nil {
+		text += fmt.Sprintf(", %s split to %s of weight %d", b.Apex, b.Name, b.Weight)
 	}
 	text += ", at the " + string(t.Edge.Side) + ", " + t.Window.Duration.String() + ":"
 	for _, m := range t.Metrics {

@@ -21,8 +21,11 @@ const (
 // new.
 const firstScrape = 30 * time.Second
 
+// anyProxy are the matchers of what the configuration of Weft scrapes.
+const anyProxy = `{workload_kind!=""}`
+
 // Anybody asks whether there is any proxy at all that is scraped as it should be.
-const Anybody = `group (` + live + `{workload_kind!=""})`
+const Anybody = "group (" + live + anyProxy + ")"
 
 // view is one way to look at requests: which series, and which labels name the other side.
 type view struct {
@@ -47,6 +50,9 @@ func (r Request) views() []view {
 
 // Queries are what to ask Prometheus, all for the same moment. The first is which resources are scraped.
 func (r Request) Queries() []string {
+	if r.Kind.Name == splits.Name {
+		return r.splitQueries()
+	}
 	all := []string{fmt.Sprintf("group by (%s) (%s)", strings.Join(r.Kind.labels, ", "), latest(live+r.matching(), r.Window))}
 	for _, v := range r.views() {
 		names := slices.Concat(r.Kind.labels, v.other)
@@ -80,7 +86,9 @@ func (r Request) matching(more ...string) string {
 }
 
 func reported(by string) func(Request, string) string {
-	return func(r Request, metric string) string { return r.counted(metric + r.matching(`reporter="`+by+`"`)) }
+	return func(r Request, metric string) string {
+		return r.counted(metric+r.matching(`reporter="`+by+`"`), r.matching())
+	}
 }
 
 // received is what sidecars passed to their apps, and what came to Gateways, which have no other side.
@@ -93,11 +101,11 @@ func (r Request) received(metric string) string {
 // counted is by how much each series has grown, to the request: increase() would extrapolate, and pass
 // over what came before the first scrape of a series. A series that was not there when the window began
 // has grown by all it holds, if its proxy was there and scraped, or is new too; and one that starts anew
-// by what it holds since.
-func (r Request) counted(series string) string {
+// by what it holds since. Proxies are the matchers of those that the series are of.
+func (r Request) counted(series, proxies string) string {
 	ago := "offset " + seconds(r.Window)
 	now := latest(series, r.Window)
-	watched := fmt.Sprintf("(%s %s or %s < %d)", live+r.matching(), ago, uptime+r.matching(), int((r.Window + firstScrape).Seconds()))
+	watched := fmt.Sprintf("(%s %s or %s < %d)", live+proxies, ago, uptime+proxies, int((r.Window + firstScrape).Seconds()))
 	return fmt.Sprintf("(%s - %s %s >= 0 or %s and on (namespace, pod) %s)", now, series, ago, now, watched)
 }
 

@@ -44,11 +44,10 @@ func problem(code int, format string, args ...any) Problem {
 // Parse reads what comes after /apis/metrics.smi-spec.io/ in a path, from the version on, and the parameters.
 func Parse(path string, parameters url.Values) (Request, Problem) {
 	version, rest, _ := strings.Cut(path, "/")
-	r, known := place(strings.Split(rest, "/"))
+	r, known := place(version, strings.Split(rest, "/"))
 	if !known {
-		return r, problem(http.StatusNotFound, "there is no %q: ask for namespaces, or for namespaces/<namespace>/ and one of %s, then a name, then edges", path, plurals())
+		return r, problem(http.StatusNotFound, "there is no %q: ask for namespaces, or for namespaces/<namespace>/ and one of %s, then a name, then edges", path, plurals(version))
 	}
-	r.Version = version
 	if p := r.checkNames(); p != (Problem{}) {
 		return r, p
 	}
@@ -66,7 +65,7 @@ func Parse(path string, parameters url.Values) (Request, Problem) {
 }
 
 // place reads the parts of a path after the version.
-func place(parts []string) (r Request, known bool) {
+func place(version string, parts []string) (r Request, known bool) {
 	if slices.Contains(parts, "") {
 		return r, false
 	}
@@ -79,20 +78,21 @@ func place(parts []string) (r Request, known bool) {
 	if len(parts) == 2 {
 		r.Name = parts[1]
 	}
-	r.Kind, known = kindOf(parts[0])
+	r.Version = version
+	r.Kind, known = kindOf(version, parts[0])
 	inNamespace := r.Namespace != ""
 	switch {
 	case len(parts) > 2, inNamespace && !r.Kind.Namespaced:
 		known = false
-	case r.Name != "" && inNamespace != r.Kind.Namespaced, r.Edges && r.Name == "":
+	case r.Name != "" && inNamespace != r.Kind.Namespaced, r.Edges && (r.Name == "" || !r.Kind.hasEdges()):
 		known = false
 	}
 	return r, known
 }
 
-func plurals() string {
+func plurals(version string) string {
 	var all []string
-	for _, k := range Kinds {
+	for _, k := range kindsOf(version) {
 		if k.Namespaced {
 			all = append(all, k.Name)
 		}

@@ -21,6 +21,10 @@ func TestParse(t *testing.T) {
 		"v1alpha1/namespaces/shop/deployments/edges":      "Deployment shop/edges 30s",
 		"v1alpha1/statefulsets?limit=500":                 "StatefulSet  30s",
 
+		"v1alpha2/namespaces/shop/trafficsplits/a": "TrafficSplit shop/a 30s",
+
+		"v1alpha1/namespaces/shop/trafficsplits/a":       "there is no ",
+		"v1alpha2/namespaces/shop/trafficsplits/a/edges": "there is no ",
 		"v1alpha1":                             "there is no \"v1alpha1\"",
 		"v1alpha1/namespaces//pods":            "there is no ",
 		"v1alpha1/deployments/cart":            "there is no ",
