@@ -25,6 +25,7 @@ type badObject struct {
 	route    []stage.Condition
 	listener gwv1.SectionName
 	shows    []stage.Condition // of the listener
+	gateway  []stage.Condition
 	path     string            // of a request on shop.test that meets the mistake; none if empty
 	status   int
 }
@@ -45,6 +46,12 @@ var badObjects = []badObject{
 			{Type: string(gwv1.ListenerConditionResolvedRefs), Status: metav1.ConditionFalse,
 				Reason: string(gwv1.ListenerReasonInvalidCertificateRef), Message: []string{"broken-certificate", "certificateRefs[0]"}},
 			{Type: string(gwv1.ListenerConditionProgrammed), Status: metav1.ConditionFalse}}},
+	{name: "Secret of another type", file: "bad/opaque.yaml", listener: "opaque",
+		shows: []stage.Condition{{Type: string(gwv1.ListenerConditionResolvedRefs), Status: metav1.ConditionFalse,
+			Reason: string(gwv1.ListenerReasonInvalidCertificateRef), Message: []string{"opaque-certificate", "kubernetes.io/tls"}}}},
+	{name: "slip in parameters", file: "bad/parameters.yaml",
+		gateway: []stage.Condition{{Type: string(gwv1.GatewayConditionAccepted), Status: metav1.ConditionFalse,
+			Reason: string(gwv1.GatewayReasonInvalidParameters), Message: []string{"ConfigMap", "slip", "spec.replica"}}}},
 	{name: "two listeners in conflict", file: "bad/conflict.yaml", listener: "other",
 		shows: []stage.Condition{{Type: string(gwv1.ListenerConditionConflicted), Status: metav1.ConditionTrue,
 			Reason: string(gwv1.ListenerReasonProtocolConflict), Message: []string{"8080", "one"}}}},
@@ -111,15 +118,18 @@ func (n *neighbourhood) meets(bad badObject) {
 	n.Apply(text)
 	same, other := n.sibling("front", "shop.test"), n.sibling("front", fmt.Sprintf("after-%d.test", n.siblings))
 	n.Step("%s: siblings that came after it serve within %s and %s", bad.name, same.Round(time.Millisecond), other.Round(time.Millisecond))
-	if bad.listener != "" {
+	switch {
+	case bad.listener != "":
 		n.ListenerShows("front", bad.listener, bad.shows...)
-	} else {
+	case bad.gateway != nil:
+		n.GatewayShows("front", bad.gateway...)
+	default:
 		n.RouteShows("bad", bad.route...)
 	}
 	if bad.path != "" {
 		n.gateway.Answers(converges, "shop.test", bad.path, bad.status)
 	}
-	if bad.listener == "" {
+	if bad.route != nil {
 		n.Remove(text)
 	}
 	n.Apply(manifest(n.t, "bad/front.yaml"))

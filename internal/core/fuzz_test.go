@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math/rand"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,6 +46,26 @@ func TestDrawnObjects(t *testing.T) {
 		envoytest.Validate(t, w.messages()...)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// TestEveryKindIsDrawn: of each kind that there is a table for, objects are drawn that say something.
+func TestEveryKindIsDrawn(t *testing.T) {
+	random := rand.New(rand.NewSource(1))
+	for _, table := range objectTables(newWorld(t).core.tables) {
+		says := false
+		for range 50 {
+			choices := make([]byte, 200)
+			random.Read(choices)
+			o := reflect.New(table.of).Elem()
+			(&draw{choices}).fill(o, "", 0)
+			for _, i := range fieldsOf(table.of) {
+				says = says || table.of.Field(i).Name != "ObjectMeta" && !o.Field(i).IsZero()
+			}
+		}
+		if !says && table.of.Name() != "Namespace" { // of which the labels count
+			t.Errorf("nothing is drawn of kind %s", table.of.Name())
 		}
 	}
 }
