@@ -32,7 +32,7 @@ func connectionManager(l mesh.Listener, routes string) *hcmv3.HttpConnectionMana
 		ConfigSource:    adsUntilAnswered(),
 		RouteConfigName: routes,
 	}}
-	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), router()}
+	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), authPlace(), router()}
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	m.AccessLog = append(httpLogs(source, l.Telemetry), httpSignals(source, called{}))
 	return m

@@ -77,7 +77,7 @@ func spoken(protocols []string) *listenerv3.FilterChainMatch {
 func toServices(s mesh.ServiceListener, routes string) *hcmv3.HttpConnectionManager {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
-	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), router()}
+	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), authPlace(), router()}
 	m.AccessLog = append(httpLogs(source, s.Telemetry), httpSignals(source, calledBy(s)))
 	return m
 }
