@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/gateway-api/pkg/consts"
 
 	"github.com/weft-mesh/weft/internal/cluster"
@@ -31,7 +32,8 @@ type Part struct {
 // gatewayVersion is the version of the Gateway API's kinds that Weft reads.
 var gatewayVersion = schema.GroupVersion(gwv1.GroupVersion)
 
-// GatewayAPI and CertManager are the parts that Weft needs.
+// GatewayAPI and CertManager are the parts that Weft needs; ExperimentalGatewayAPI are the kinds that only
+// the experimental channel has.
 var (
 	GatewayAPI = Part{
 		Name:    "Gateway API",
@@ -43,6 +45,11 @@ var (
 		Optional: map[string]string{"tlsroutes": "TLSRoute", "tcproutes": "TCPRoute", "udproutes": "UDPRoute", "listenersets": "ListenerSet", "backendtlspolicies": "BackendTLSPolicy"},
 		Remedy: "install Gateway API " + consts.BundleVersion + ": kubectl apply --server-side -f " +
 			"https://github.com/kubernetes-sigs/gateway-api/releases/download/" + consts.BundleVersion + "/standard-install.yaml",
+	}
+	ExperimentalGatewayAPI = Part{
+		Name:     "Gateway API, experimental kinds",
+		Version:  schema.GroupVersion(gwx.GroupVersion),
+		Optional: map[string]string{"xbackendtrafficpolicies": "XBackendTrafficPolicy", "xmeshes": "XMesh"},
 	}
 	CertManager = Part{
 		Name:      "cert-manager",
@@ -130,7 +137,7 @@ func (a Availability) readCRDs(ctx context.Context, served Served) (settled bool
 	settled = true
 	for _, crd := range crds.Items {
 		plural, group, _ := strings.Cut(crd.Name, ".")
-		for _, p := range []Part{GatewayAPI, CertManager} {
+		for _, p := range []Part{GatewayAPI, ExperimentalGatewayAPI, CertManager} {
 			if kind := cmp.Or(p.Resources[plural], p.Optional[plural]); kind != "" && group == p.Version.Group {
 				bundle := cluster.Bundle{
 					Version: cmp.Or(crd.Annotations[consts.BundleVersionAnnotation], crd.Labels["app.kubernetes.io/version"]),

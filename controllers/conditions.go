@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -54,6 +55,14 @@ func newer(live, wanted []metav1.Condition) bool {
 }
 
 func gatewayClassStatus(live, wanted gwv1.GatewayClassStatus, now metav1.Time) gwv1.GatewayClassStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	return wanted
+}
+
+func xmeshStatus(live, wanted gwx.MeshStatus, now metav1.Time) gwx.MeshStatus {
 	if newer(live.Conditions, wanted.Conditions) {
 		return live
 	}

@@ -16,6 +16,7 @@ import (
 	clientgo "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/core"
@@ -25,6 +26,7 @@ import (
 // +kubebuilder:rbac:groups="",resources=services;pods;nodes;namespaces;secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;tlsroutes;tcproutes;udproutes;listenersets;referencegrants;backendtlspolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.x-k8s.io,resources=xbackendtrafficpolicies;xmeshes,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
 
@@ -49,6 +51,8 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.ListenerSets),
 		feed(in, t.ReferenceGrants),
 		feed(in, t.BackendTLSPolicies),
+		feed(in, t.XBackendTrafficPolicies),
+		feed(in, t.XMeshes),
 		feed(in, t.Certificates),
 		feed(in, t.Deployments),
 		feed(in, t.Meshes),
@@ -59,7 +63,7 @@ func kinds(c *core.Core) []kind {
 // Scheme holds every kind that Weft reads or writes.
 func Scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, cmv1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, gwx.Install, cmv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(s); err != nil {
 			return nil, fmt.Errorf("register kinds: %w", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
@@ -22,6 +23,7 @@ import (
 const statusWorkers = 8
 
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;listenersets/status;httproutes/status;grpcroutes/status;tlsroutes/status;tcproutes/status;udproutes/status;backendtlspolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=gateway.networking.x-k8s.io,resources=xbackendtrafficpolicies/status;xmeshes/status,verbs=patch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies/status,verbs=patch
 
 // Statuses writes what the core wants said of each object. Only the leader does.
@@ -100,6 +102,9 @@ var statusKinds = map[string]statusKind{
 	"UDPRoute":         statusOf(func(r *gwv1.UDPRoute) *gwv1.UDPRouteStatus { return &r.Status }, routeStatus, manyWriters),
 	"BackendTLSPolicy": statusOf(func(p *gwv1.BackendTLSPolicy) *gwv1.PolicyStatus { return &p.Status }, policyStatus, manyWriters),
 	"MeshPolicy":       statusOf(func(p *v1alpha1.MeshPolicy) *v1alpha1.MeshPolicyStatus { return &p.Status }, meshPolicyStatus, oneWriter),
+
+	"XBackendTrafficPolicy": statusOf(func(p *gwx.XBackendTrafficPolicy) *gwv1.PolicyStatus { return &p.Status }, policyStatus, manyWriters),
+	"XMesh":                 statusOf(func(m *gwx.XMesh) *gwx.MeshStatus { return &m.Status }, xmeshStatus, oneWriter),
 }
 
 // A status has one writer, or several: then ours is taken out of it when none is wanted, while a

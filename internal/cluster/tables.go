@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -46,6 +47,9 @@ type Tables struct {
 	ConfigMaps         *incr.Table[string, *corev1.ConfigMap]
 	Certificates       *incr.Table[string, *certv1.Certificate]
 	MeshPolicies       *incr.Table[string, *v1alpha1.MeshPolicy]
+	// XBackendTrafficPolicies and XMeshes are of the experimental channel.
+	XBackendTrafficPolicies *incr.Table[string, *gwx.XBackendTrafficPolicy]
+	XMeshes                 *incr.Table[string, *gwx.XMesh]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
@@ -128,7 +132,11 @@ func (h Holding) Same(o Holding) bool {
 func NewTables() *Tables {
 	g := &incr.Graph{}
 	t := &Tables{
-		Graph:              g,
+		Graph: g,
+
+		XBackendTrafficPolicies: incr.NewTable[string](g, sameSpec[*gwx.XBackendTrafficPolicy]),
+		XMeshes:                 incr.NewTable[string](g, sameSpec[*gwx.XMesh]),
+
 		GatewayClasses:     incr.NewTable[string](g, sameSpec[*gwv1.GatewayClass]),
 		Gateways:           incr.NewTable[string](g, sameSpec[*gwv1.Gateway]),
 		HTTPRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),

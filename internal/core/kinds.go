@@ -46,6 +46,8 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Messa
 	switch {
 	case strings.HasPrefix(name, mesh.DirectPrefix):
 		return envoy.DirectCluster(m.Direct(q, name))
+	case mesh.IsSession(name):
+		return envoy.Cluster(m.SessionCluster(q, name))
 	case strings.HasPrefix(name, "service/"):
 		return envoy.Cluster(m.Cluster(q, name, variant))
 	case strings.HasPrefix(name, mesh.GatewayPrefix):

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -50,6 +51,10 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"BackendTLSPolicy": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.BackendTLSPolicies, &gwv1.BackendTLSPolicy{}, b)
 	},
+	"XBackendTrafficPolicy": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.XBackendTrafficPolicies, &gwx.XBackendTrafficPolicy{}, b)
+	},
+	"XMesh":   func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.XMeshes, &gwx.XMesh{}, b) },
 	"Service": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Services, &corev1.Service{}, b) },
 	"EndpointSlice": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.EndpointSlices, &discoveryv1.EndpointSlice{}, b)
@@ -111,6 +116,11 @@ func statusText(status any) string {
 	switch s := status.(type) {
 	case gwv1.GatewayClassStatus:
 		conditions("", s.Conditions)
+	case gwx.MeshStatus:
+		conditions("", s.Conditions)
+		for _, f := range s.SupportedFeatures {
+			fmt.Fprintf(&b, "%s\n", f.Name)
+		}
 	case gwv1.GatewayStatus:
 		for _, a := range s.Addresses {
 			fmt.Fprintf(&b, "address %s\n", a.Value)

@@ -53,7 +53,7 @@ func (h chance) object(kind int) string {
 		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s%s, allowedListeners: {namespaces: {from: %s, selector: {matchLabels: {sets: open}}}}, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: udp, port: %s, protocol: UDP, allowedRoutes: {namespaces: {from: All}}}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
 			h.of("weft", "weft", "other"), h.gatewayTLS(), h.of("All", "Selector", "All", "Same", "None"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("80", "443"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
 	case 1, 2:
-		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.set()+", "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
+		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.set()+", "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]"+h.of("", ", sessionPersistence: {}", ", sessionPersistence: {type: Header, absoluteTimeout: 1h}")+"}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
 	case 11, 12:
 		return head("gateway.networking.k8s.io/v1", "GRPCRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.set()+", "+h.service()+"], hostnames: [%q], rules: [{matches: [{method: {type: %s, service: %q}}], backendRefs: [{name: %s, namespace: %s, port: 80}]}]}",
@@ -68,6 +68,9 @@ func (h chance) object(kind int) string {
 		return head("gateway.networking.k8s.io/v1", "BackendTLSPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s%s}, {kind: Service, name: x}], validation: {hostname: %s, %s}}",
 			h.of("Service", "Service", "Service", "ServiceAccount"), h.of("x", "u", "z"), h.of("", "", ", sectionName: http", ", sectionName: tcp"), h.of("v.example", "w.example"),
 			h.of("caCertificateRefs: [{kind: ConfigMap, name: x}]", "caCertificateRefs: [{kind: ConfigMap, name: u}]", "caCertificateRefs: [{kind: ConfigMap, name: u}, {kind: Secret, name: x}]", "wellKnownCACertificates: System"))
+	case 29, 30:
+		return head("gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s}, {kind: Service, name: x}]%s%s}",
+			h.of("Service", "Service", "ServiceImport"), h.of("x", "u", "z"), h.of("", ", retryConstraint: {budget: {percent: 5}}", ", retryConstraint: {}"), h.of("", ", sessionPersistence: {}", ", sessionPersistence: {sessionName: s}"))
 	case 18, 19:
 		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", authority(), authority(), authority())
 	case 15:
@@ -170,6 +173,7 @@ func again(c *Core) *Core {
 		copyTable(c.tables.GoodSecrets, f.tables.GoodSecrets)
 		copyTable(c.tables.ReferenceGrants, f.tables.ReferenceGrants)
 		copyTable(c.tables.BackendTLSPolicies, f.tables.BackendTLSPolicies)
+		copyTable(c.tables.XBackendTrafficPolicies, f.tables.XBackendTrafficPolicies)
 		copyTable(c.tables.ConfigMaps, f.tables.ConfigMaps)
 		copyTable(c.tables.Services, f.tables.Services)
 		copyTable(c.tables.EndpointSlices, f.tables.EndpointSlices)
@@ -212,7 +216,7 @@ var texts = map[string]string{}
 // TestOracle: after any history of changes, what is published and said is what a Core that
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
-	consult(t, false, func(h chance) string { return h.object(h.Intn(29)) })
+	consult(t, false, func(h chance) string { return h.object(h.Intn(31)) })
 }
 
 // TestOracleOfListenerSets: the same of a world of Gateways, ListenerSets and what these read.

@@ -250,11 +250,19 @@ func clusterText(tree map[string]any) any {
 	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil {
 		out["tls"] = backendText(config)
 	}
+	if strings.Contains(text, "overrideHostStatus") {
+		out["sessions"] = "over several Services"
+	}
+	if budget := budgetText.FindString(text); budget != "" && budget != usualBudget {
+		out["retries"] = budget
+	}
 	if peers := identityText.FindAllString(text, -1); len(peers) > 0 {
 		out["peers"] = peers
 	}
 	return out
 }
+
+const usualBudget = "retryBudget:map[budgetPercent:map[value:20] minRetryConcurrency:10"
 
 // backendText is whom the TLS of a BackendTLSPolicy asks for, whom it takes, and on how much of
 // authorities' word.
@@ -278,6 +286,7 @@ func backendText(config map[string]any) any {
 var (
 	clusterNamed = regexp.MustCompile(`cluster:([^\]]+)`)
 	addressText  = regexp.MustCompile(`address:[0-9a-f.:]+ portValue:[0-9]+`)
+	budgetText   = regexp.MustCompile(`retryBudget:map\[[^]]*\] minRetryConcurrency:[0-9]+`)
 	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
 	shadowText   = regexp.MustCompile(`name:section valueFormat:(\S+)\] map\[name:policy valueFormat:(\S+)\]`)
 )

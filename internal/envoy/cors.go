@@ -20,7 +20,7 @@ func addCORS(route *routev3.Route, filters []gwv1.HTTPRouteFilter) {
 		if f.CORS == nil {
 			continue
 		}
-		perRoute(route, corsFilter, corsPolicy(f.CORS))
+		perFilter(route, corsFilter, corsPolicy(f.CORS))
 		// Envoy answers with the request's own origin: a cache must keep the answers apart.
 		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd,
 			headerValue("vary", "Origin", corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD))

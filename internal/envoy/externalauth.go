@@ -17,7 +17,6 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -53,18 +52,11 @@ func addAuth(r *routev3.Route, rule *mesh.Rule) {
 		chain.TypedConfig = append(chain.TypedConfig, extension("envoy.filters.http.header_mutation", without(own)))
 	}
 	chain.TypedConfig = append(chain.TypedConfig, extension("envoy.filters.http.ext_authz", check(rule)))
-	perRoute(r, authFilter, &compositev3.CompositePerRoute{Matcher: &xdsmatcherv3.Matcher{
+	perFilter(r, authFilter, &compositev3.CompositePerRoute{Matcher: &xdsmatcherv3.Matcher{
 		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "check", TypedConfig: typed(&compositev3.ExecuteFilterAction{FilterChain: chain})},
 		}},
 	}})
-}
-
-func perRoute(r *routev3.Route, filter string, config proto.Message) {
-	if r.TypedPerFilterConfig == nil {
-		r.TypedPerFilterConfig = map[string]*anypb.Any{}
-	}
-	r.TypedPerFilterConfig[filter] = typed(config)
 }
 
 func extension(name string, config proto.Message) *corev3.TypedExtensionConfig {

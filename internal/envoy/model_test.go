@@ -2,6 +2,7 @@ package envoy_test
 
 import (
 	"testing"
+	"time"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
@@ -25,6 +26,9 @@ func rules(t testing.TB, text string) []mesh.Rule {
 			Timeouts: spec.Timeouts,
 			Retry:    spec.Retry,
 		}
+		if spec.SessionPersistence != nil {
+			rule.Session = sessionOf(*spec.SessionPersistence)
+		}
 		if spec.Name != nil {
 			rule.RuleName = string(*spec.Name)
 		}
@@ -36,6 +40,15 @@ func rules(t testing.TB, text string) []mesh.Rule {
 		all = append(all, rule)
 	}
 	return all
+}
+
+// sessionOf is one as the core reads it of what people write, if it has a name.
+func sessionOf(s gwv1.SessionPersistence) *mesh.Session {
+	out := &mesh.Session{Name: *s.SessionName, Header: s.Type != nil && *s.Type == gwv1.HeaderBasedSessionPersistence}
+	if s.AbsoluteTimeout != nil {
+		out.TTL, _ = time.ParseDuration(string(*s.AbsoluteTimeout)) // 0: none
+	}
+	return out
 }
 
 func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {

@@ -54,6 +54,7 @@ type world struct {
 	endpoints map[string][]mesh.Endpoint // by cluster
 	http2     string                     // the cluster that speaks it
 	tls       map[string]*mesh.BackendTLS
+	retries   *mesh.RetryBudget
 	secret    *mesh.Secret // ends TLS with it
 	clients   *mesh.ClientTLS
 	drain     time.Duration
@@ -166,7 +167,7 @@ func (w world) static(name string, endpoints []mesh.Endpoint, ownRetries bool) *
 	if ownRetries {
 		name = mesh.OwnRetries(name)
 	}
-	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
+	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, Sessions: mesh.IsSession(name), Retries: w.retries, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
 	if c.EdsClusterConfig == nil {
 		return c // it leads nowhere
 	}

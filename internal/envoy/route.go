@@ -59,6 +59,7 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 		setResponse(r, c.rule)
 		addCORS(r, c.rule.Filters)
 		addAuth(r, c.rule)
+		addSession(r, v, c)
 		forward(r, c)
 	}
 	return r

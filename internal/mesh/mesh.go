@@ -4,6 +4,7 @@ import (
 	"reflect"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
@@ -70,6 +71,9 @@ type Mesh struct {
 	// backendPoliciesOn are the BackendTLSPolicies about a Service, by its key, sentBy the routes whose
 	// Gateways send to it; authorities are those of a ConfigMap or a Secret, by authoritiesIn.
 	backendPoliciesOn *incr.Index[string, string]
+	// trafficPoliciesOn are the XBackendTrafficPolicies about a Service, by its key.
+	trafficPoliciesOn *incr.Index[string, string]
+	sentInMesh        *incr.View[string, string] // the routes by which sidecars send to a Service
 	sentBy            *incr.View[string, string]
 	authorities       *incr.Memo[string, authorities]
 
@@ -82,6 +86,7 @@ func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
+	m.trafficPoliciesOn = incr.NewIndex(t.XBackendTrafficPolicies, func(_ string, p *gwx.XBackendTrafficPolicy) []string { return trafficServices(p) })
 	m.authorities = incr.NewMemo(t.Graph, "authorities", same[authorities], m.readAuthorities)
 	m.endpoints = incr.NewMemo(t.Graph, "endpoints", sameAddresses, m.collect)
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
@@ -97,6 +102,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.frontedBy = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "frontedBy", m.frontends)
 	m.bytesFrontedBy = incr.NewView(m.ofKind(TCPRoute), "bytesFrontedBy", m.frontends)
 	m.sentBy = incr.NewView(m.routes(), "sentBy", m.destinations)
+	m.sentInMesh = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "sentInMesh", m.meshDestinations)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
 	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)

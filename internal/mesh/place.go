@@ -130,6 +130,7 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 		for _, name := range m.splits(q, a) {
 			out = append(out, want(scope, KindExtension, name))
 		}
+		out = append(out, m.sessionWants(q, scope, m.rules.Get(q, k).Rules, false)...)
 		for _, c := range clusters {
 			out = append(out, clusterWants(scope, c, g.Certificate)...)
 			if ofTLS(k) {
@@ -256,6 +257,9 @@ func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
 func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
 	if strings.HasPrefix(name, GatewayPrefix) {
 		return m.datagrams(q, name)
+	}
+	if IsSession(name) {
+		return m.sessionEndpoints(q, name)
 	}
 	at := parseCluster(name)
 	out := Endpoints{Cluster: name}

@@ -19,11 +19,15 @@ type resolved struct {
 	Checked bool    // some rule has an ExternalAuth: without the route its requests would not be checked
 }
 
-// clusters are the names of the clusters that any rule sends to, each once.
+// clusters are the names of the clusters of Service ports that any rule sends to, each once.
 func (r resolved) clusters() []string {
 	var out []string
 	for _, rule := range r.Rules {
-		for _, b := range rule.Backends {
+		backends := rule.sessionBackends()
+		if len(backends) == 0 {
+			backends = rule.Backends
+		}
+		for _, b := range backends {
 			out = append(out, b.Cluster)
 		}
 		for _, m := range rule.Mirrors {
@@ -77,22 +81,27 @@ func (m *Mesh) resolve(q *incr.Query, k string, open bool) resolved {
 	out.Kept = len(specs) == 0
 	for i := range specs {
 		spec, field := &specs[i], ruleField(i)
-		bad, checked := first(spec.Bad, unservable(&spec.HTTPRouteRule, field)), asksAuth(spec.Filters)
-		out.Checked = out.Checked || checked
 		var rule Rule
+		var ref Verdict
+		bad, checked := first(spec.Bad, unservable(&spec.HTTPRouteRule, field)), asksAuth(spec.Filters)
+		if bad.OK() {
+			rule, ref = m.rule(q, from, spec, field)
+			rule.Origin = originOf(r, spec, i)
+			bad = m.keepSessions(q, from, spec, &rule, field)
+		}
+		out.Checked = out.Checked || checked
 		switch {
 		case bad.OK():
-			rule, bad = m.rule(q, from, spec, field)
-			refs, out.Kept = append(refs, bad), true
+			refs, out.Kept = append(refs, ref), true
 		case checked:
 			var whole bool
 			rule, whole = refusing(from, spec)
+			rule.Origin = originOf(r, spec, i)
 			dropped, ambiguous = append(dropped, insteadOfAuth(bad, whole)), ambiguous || !whole
 		default:
 			dropped = append(dropped, bad)
 			continue
 		}
-		rule.Origin = originOf(r, spec, i)
 		out.Rules = append(out.Rules, rule)
 	}
 	if ambiguous {
@@ -171,6 +180,8 @@ func (m *Mesh) addBackend(q *incr.Query, r referrer, rule *Rule, ref gwv1.HTTPBa
 		bad = extension(r, ref.Filters, field)
 	}
 	switch {
+	case weight == 0 && bad.OK():
+		rule.idle = append(rule.idle, Backend{Cluster: rule.Cluster(name), Filters: ref.Filters})
 	case weight == 0:
 	case bad.OK():
 		rule.Backends = append(rule.Backends, Backend{Cluster: rule.Cluster(name), Weight: weight, Filters: ref.Filters})

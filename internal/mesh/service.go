@@ -168,6 +168,7 @@ func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
 		for _, c := range clusters {
 			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
 		}
+		out = append(out, m.sessionWants(q, scope, m.serviceBound.Get(q, k).Rules, true)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -14,7 +14,7 @@ func unservable(r *gwv1.HTTPRouteRule, field string) Verdict {
 		vs = append(vs, badHeaders(b.Filters, fmt.Sprintf("%s.backendRefs[%d]", field, i)))
 	}
 	if r.SessionPersistence != nil {
-		vs = append(vs, wrong(gwv1.RouteReasonUnsupportedValue, "%s.sessionPersistence is not supported: remove it", field))
+		vs = append(vs, badSession(r.SessionPersistence, field+".sessionPersistence"))
 	}
 	for i, m := range r.Matches {
 		vs = append(vs, badMatch(m, fmt.Sprintf("%s.matches[%d]", field, i)))
