@@ -69,7 +69,7 @@ type Outcome struct {
 	Took   time.Duration `json:"took"`
 	Answer Answer        `json:"answer"`
 	Header http.Header   `json:"header,omitempty"` // of HTTP answers
-	Body   string        `json:"body,omitempty"`   // of an HTTP answer that is not the echo application's
+	Body   string        `json:"body,omitempty"`   // of an HTTP answer that is not the application's
 	Serial string        `json:"serial,omitempty"` // hexadecimal, of the certificate that the server showed
 	Names  []string      `json:"names,omitempty"`  // DNS names and URIs in it
 }

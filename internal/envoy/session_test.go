@@ -34,6 +34,9 @@ const sessionRules = `
 - matches: [{path: {value: /bounded}}]
   backendRefs: [{name: session/HTTPRoute/shop/web/0}]
   sessionPersistence: {sessionName: bounded, absoluteTimeout: 90m, cookieConfig: {lifetimeType: Permanent}}
+- matches: [{path: {value: /brief}}]
+  backendRefs: [{name: session/HTTPRoute/shop/web/0}]
+  sessionPersistence: {sessionName: brief, absoluteTimeout: 2s, cookieConfig: {lifetimeType: Permanent}}
 `
 
 // sessions are three endpoints of one cluster: two that share what begins, 9 to 1, and one of weight 0.
@@ -73,6 +76,12 @@ func TestSessions(t *testing.T) {
 	if c := response.Cookies(); len(c) != 1 || c[0].MaxAge != 5400 || c[0].Path != "/bounded" {
 		t.Errorf("a bounded session is %v", c)
 	}
+	response, _ = g.send(t, "GET", "/brief")
+	brief := kept(t, response)
+	eventually(t, "a client that keeps its cookie for too long begins anew", func() bool {
+		response, _ := g.send(t, "GET", "/brief", brief...)
+		return len(kept(t, response)) > 0
+	})
 }
 
 // TestSessionMoves: the session of an endpoint that has become idle goes on, and that of one that is gone is

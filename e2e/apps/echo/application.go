@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,7 @@ type application struct {
 
 	mu       sync.Mutex
 	requests map[string]int // of HTTP that were answered, by path
+	failed   atomic.Int64
 }
 
 // newApplication has all ports closed.
@@ -100,6 +102,8 @@ func (a *application) handler() http.Handler {
 	mux.HandleFunc("/private", a.private)
 	mux.HandleFunc("/check/", a.check)
 	mux.HandleFunc("/wait", a.wait)
+	mux.HandleFunc("/failing", a.fail)
+	mux.HandleFunc("/failed", a.failures)
 	mux.HandleFunc("GET /via/{next}", a.via)
 	mux.Handle("/socket", websocket.Handler(a.socket))
 	mux.HandleFunc("/", a.echo)
@@ -130,6 +134,21 @@ func (a *application) wait(w http.ResponseWriter, r *http.Request) {
 	case <-time.After(time.Minute):
 		a.echo(w, r)
 	}
+}
+
+// fail takes as long as an application that is overloaded, and fails.
+func (a *application) fail(w http.ResponseWriter, _ *http.Request) {
+	a.failed.Add(1)
+	time.Sleep(failing)
+	http.Error(w, "failed", http.StatusServiceUnavailable)
+}
+
+const failing = 300 * time.Millisecond
+
+// failures says how often fail was asked.
+func (a *application) failures(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Said: strconv.FormatInt(a.failed.Load(), 10)}) // the client has gone
 }
 
 // private is for callers with a good token, which the application checks itself.
