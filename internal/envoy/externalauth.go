@@ -69,7 +69,7 @@ func sole(a *mesh.ExternalAuth) (out []string) {
 	told := append([]string{"authorization", "host"}, strings.Split(framing, "|")...)
 	for _, name := range a.ResponseHeaders {
 		same := func(other string) bool { return strings.EqualFold(name, other) }
-		if !slices.ContainsFunc(told, same) && !slices.ContainsFunc(a.RequestHeaders, same) {
+		if mesh.ValidHeaderName(name) && !slices.ContainsFunc(told, same) && !slices.ContainsFunc(a.RequestHeaders, same) {
 			out = append(out, strings.ToLower(name))
 		}
 	}
