@@ -30,10 +30,11 @@ var checked = []string{"/by-http", "/by-grpc"}
 func TestExternalAuth(t *testing.T) {
 	c := &checks{Scene: stage.NewMeshed(t, "externalauth"), t: t}
 	caller(t, c.Scene, "caller", false)
-	echo(t, c.Scene, "shop", "declared", "{}")
-	echo(t, c.Scene, "authz", "declared", "{}")
+	for _, name := range []string{"shop", "authz", "second"} {
+		echo(t, c.Scene, name, "declared", "{}")
+	}
 	c.filter("authz", "X-A")
-	c.Rollout("shop", "authz")
+	c.Rollout("shop", "authz", "second")
 	c.inside, c.gateway = c.Caller("caller"), c.Gateway("front")
 	for way, call := range c.ways() {
 		for _, path := range checked {
@@ -132,11 +133,9 @@ func (c *checks) dies() {
 	c.Step("the server is back")
 }
 
-// changes changes the filter while requests pass, and moves it to another server.
+// changes changes the filter while requests pass, and moves it from one server to the other.
 func (c *checks) changes() {
 	c.t.Helper()
-	echo(c.t, c.Scene, "second", "declared", "{}")
-	c.Rollout("second")
 	stop := c.hold(c.ways()["by the Gateway"])
 	for i := range stage.Size(10, 50) {
 		c.filter([]string{"authz", "second"}[i%2], fmt.Sprintf("X-%d", i))
