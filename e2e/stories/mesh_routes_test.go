@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/e2e/call"
+	"github.com/weft-mesh/weft/e2e/stage"
+	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
 // routed is one request by a route of Service web, and what is to come of it. What is empty is not looked at.
@@ -108,6 +110,7 @@ func TestMeshRoutes(t *testing.T) {
 		}
 	}
 	c.Step("%d requests were routed", len(routedRequests))
+	c.names("limited")
 	c.shares()
 	c.copies()
 	c.spoken()
@@ -134,6 +137,20 @@ func (c *conversation) routes(r routed) error {
 		err = errors.Join(err, fmt.Errorf("the app saw %s of %s, want %s of %s", out.Answer.Path, out.Answer.Host, r.path, r.host))
 	}
 	return err
+}
+
+// names looks for a rule's name in what the caller's proxy logs of a request that failed.
+func (c *conversation) names(rule string) {
+	c.t.Helper()
+	want := "httproute/" + c.Namespace + "/ends/" + rule + "/0"
+	c.Until(time.Minute, "the log names "+want, func(context.Context) error {
+		for _, line := range stage.AccessLog(c.Log(c.caller.Pod, sidecar.ProxyContainer)) {
+			if line["route"] == want && fmt.Sprint(line["status"]) == "504" {
+				return nil
+			}
+		}
+		return errors.New("no line has it")
+	})
 }
 
 // app is the name of the Deployment whose pod answered.
