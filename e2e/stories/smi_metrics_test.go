@@ -29,7 +29,7 @@ type traffic struct {
 func TestTrafficMetrics(t *testing.T) {
 	monitoring := stage.New(t, "monitoring")
 	monitoring.OnThisMachine()
-	deployPrometheus(t, monitoring)
+	deployPrometheus(t, monitoring, shipped(t, monitoring, "scrape.yaml"))
 	monitoring.Apply("{apiVersion: v1, kind: Service, metadata: {name: prometheus}, spec: {selector: {app: prometheus}, ports: [{port: 9090}]}}")
 	a := &traffic{stage.NewMeshed(t, "shop"), t}
 	a.register()

@@ -76,6 +76,7 @@ func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
 func routeFilters() []*hcmv3.HttpFilter {
 	return []*hcmv3.HttpFilter{
 		httpFilter(corsFilter, &corsv3.Cors{}),
+		authPlace(),
 		httpFilter(sessionFilter, &sessionv3.StatefulSession{}),
 		router(),
 	}

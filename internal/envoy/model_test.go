@@ -53,6 +53,10 @@ func sessionOf(s gwv1.SessionPersistence) *mesh.Session {
 
 func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {
 	for _, f := range filters {
+		if f.ExternalAuth != nil {
+			rule.Auth = externalAuth(f.ExternalAuth)
+			continue
+		}
 		if f.RequestMirror == nil {
 			rule.Filters = append(rule.Filters, f)
 			continue
@@ -66,6 +70,24 @@ func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {
 		}
 		rule.Mirrors = append(rule.Mirrors, m)
 	}
+}
+
+// externalAuth asks at the cluster of its backendRef's name.
+func externalAuth(f *gwv1.HTTPExternalAuthFilter) *mesh.ExternalAuth {
+	a := &mesh.ExternalAuth{
+		Cluster: string(f.BackendRef.Name), Authority: "authz.shop.svc:9000",
+		GRPC: f.ExternalAuthProtocol == gwv1.HTTPRouteExternalAuthGRPCProtocol,
+	}
+	if c := f.GRPCAuthConfig; c != nil {
+		a.RequestHeaders = c.AllowedRequestHeaders
+	}
+	if c := f.HTTPAuthConfig; c != nil {
+		a.Path, a.RequestHeaders, a.ResponseHeaders = c.Path, c.AllowedRequestHeaders, c.AllowedResponseHeaders
+	}
+	if f.ForwardBody != nil {
+		a.MaxBody = uint32(f.ForwardBody.MaxSize)
+	}
+	return a
 }
 
 func setBackends(rule *mesh.Rule, refs []gwv1.HTTPBackendRef) {

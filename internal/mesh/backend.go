@@ -59,7 +59,7 @@ func (m *Mesh) servicePort(q *incr.Query, r referrer, k string, port int32, fiel
 	if !ok && !(at.backendTLS && overTCP(p)) {
 		return "", m.unspeakable(q, p, k, field)
 	}
-	if r.Kind == GRPCRoute && protocol != HTTP2 {
+	if r.HTTP2 && protocol != HTTP2 {
 		at.protocol = HTTP2
 	}
 	return at.name(), Verdict{}

@@ -101,6 +101,7 @@ type Rule struct {
 	// backends and without a redirect answers the same when its reference is invalid (Fail).
 	Unresolved uint32
 	Mirrors    []Mirror
+	Auth       *ExternalAuth // nil: nobody is asked
 	Timeouts   *gwv1.HTTPRouteTimeouts
 	Retry      *gwv1.HTTPRouteRetry
 	Session    *Session // nil: requests go to any endpoint

@@ -226,9 +226,7 @@ func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
 		}
 	}
 	for _, k := range m.placedOn.Get(q, name) {
-		if m.quarantined(q, k).OK() {
-			out.Rules = append(out.Rules, m.rules.Get(q, k).Rules...)
-		}
+		out.Rules = append(out.Rules, m.servedRules(q, k, m.rules.Get(q, k))...)
 	}
 	return out
 }

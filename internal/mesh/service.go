@@ -78,7 +78,8 @@ func (m *Mesh) frontends(q *incr.Query, k string) []string {
 	return m.frontendKeys(q, k, m.attached.Get(q, k))
 }
 
-// frontendKeys are the portKeys and frontendKeys of what a route was given; none if it is not served.
+// frontendKeys are the portKeys and frontendKeys of what a route was given; none if it is not served, unless
+// it has requests checked: without it they would reach the Service.
 func (m *Mesh) frontendKeys(q *incr.Query, k string, given []attached) []string {
 	var out []string
 	for _, a := range given {
@@ -86,7 +87,10 @@ func (m *Mesh) frontendKeys(q *incr.Query, k string, given []attached) []string 
 			out = append(out, portKey(a.Service, port), frontendKey(a.Service, port, namespaceOf(k)))
 		}
 	}
-	if len(out) == 0 || !m.serviceBound.Get(q, k).Kept || !m.quarantined(q, k).OK() {
+	if len(out) == 0 {
+		return nil
+	}
+	if r := m.serviceBound.Get(q, k); !r.Checked && (!r.Kept || !m.quarantined(q, k).OK()) {
 		return nil
 	}
 	slices.Sort(out)
@@ -114,7 +118,7 @@ func (m *Mesh) serviceRules(q *incr.Query, service string, port int32, consumer 
 	var out []Rule
 	ks := m.serviceRoutes(q, service, port, consumer)
 	for _, k := range ks {
-		out = append(out, m.serviceBound.Get(q, k).Rules...)
+		out = append(out, m.servedRules(q, k, m.serviceBound.Get(q, k))...)
 	}
 	if len(ks) == 0 {
 		out = m.divisionOf(q, service, port).HTTP
@@ -135,7 +139,7 @@ func (m *Mesh) ServiceContributors(q *incr.Query, name, consumer string) map[str
 		from = []string{m.splitServing(q, at.service, at.port)}
 	}
 	for _, k := range from {
-		if r, ok := m.route(q, k); ok {
+		if r, ok := m.route(q, k); ok && m.quarantined(q, k).OK() {
 			out[k] = r.Generation
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // unservable says what keeps a rule from being served as written. What the proxy would not do, a
 // status must not pretend: such a rule is left out.
 func unservable(r *gwv1.HTTPRouteRule, field string) Verdict {
-	vs := []Verdict{incompatible(r.Filters, field), badHeaders(r.Filters, field)}
+	vs := []Verdict{incompatible(r.Filters, field), badHeaders(r.Filters, field), badAuth(r.Filters, field)}
 	for i, b := range r.BackendRefs {
 		vs = append(vs, badHeaders(b.Filters, fmt.Sprintf("%s.backendRefs[%d]", field, i)))
 	}
