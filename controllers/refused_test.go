@@ -7,16 +7,24 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
-// TestRefusedMistakes: what the CRDs of Gateway API refuse by themselves, and that the API server says why.
+// TestRefusedMistakes: what the CRDs of Gateway API and that of the Mesh refuse by themselves, and that the
+// API server says why.
 func TestRefusedMistakes(t *testing.T) {
 	config := apiServer(t)
 	installGatewayAPI(t, config)
+	installMesh(t, config)
 	c := newClient(t, config)
 	for _, m := range refusedMistakes {
 		o := &unstructured.Unstructured{}
-		text := "apiVersion: gateway.networking.k8s.io/v1\nkind: " + m.kind + "\nmetadata: {name: bad, namespace: default}\nspec: " + m.spec
+		version := "gateway.networking.k8s.io/v1"
+		if m.kind == "Mesh" {
+			version = v1alpha1.GroupVersion.String()
+		}
+		text := "apiVersion: " + version + "\nkind: " + m.kind + "\nmetadata: {name: default, namespace: default}\nspec: " + m.spec
 		if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
 			t.Fatalf("%v in\n%s", err, text)
 		}
@@ -57,4 +65,15 @@ var refusedMistakes = []struct{ kind, spec, why string }{
 	{"BackendTLSPolicy", "{targetRefs: [{group: \"\", kind: Service, name: a}], validation: {hostname: a.example}}", "must specify either CACertificateRefs or WellKnownCACertificates"},
 	{"BackendTLSPolicy", "{targetRefs: [{group: \"\", kind: Service, name: a}], validation: {caCertificateRefs: [{group: \"\", kind: ConfigMap, name: a}]}}", "spec.validation.hostname: Required value"},
 	{"GatewayClass", "{controllerName: weft}", "spec.controllerName"},
+	{"Mesh", "{trustDomain: \"spiffe://corp\"}", "spec.trustDomain"},
+	{"Mesh", "{identity: {issuerRef: {name: corp}, authorityRevision: 2}}", "has no meaning where issuerRef names the authority"},
+	{"Mesh", "{identity: {issuerRef: {name: corp, kind: Vault}}}", "cert-manager.io has the kinds Issuer and ClusterIssuer"},
+	{"Mesh", "{identity: {issuance: Certificate}}", "spec.identity.issuance: Unsupported value"},
+	{"Mesh", "{identity: {lifetime: 30m}}", "must be from 1h to 8760h"},
+	{"Mesh", "{identity: {renewBefore: 1m}}", "must be 5m or more"},
+	{"Mesh", "{identity: {connectionAge: 0s}}", "must be from 1m to 24h"},
+	{"Mesh", "{telemetry: {accessLogs: All}}", "spec.telemetry.accessLogs: Unsupported value"},
+	{"Mesh", "{telemetry: {accessLogs: Sampled, samplePercent: 101}}", "spec.telemetry.samplePercent"},
+	{"Mesh", "{gateways: {replicas: 0}}", "spec.gateways.replicas"},
+	{"Mesh", "{sidecars: {concurrency: 0}}", "spec.sidecars.concurrency"},
 }

@@ -26,7 +26,7 @@ type badObject struct {
 	listener gwv1.SectionName
 	shows    []stage.Condition // of the listener
 	gateway  []stage.Condition
-	path     string            // of a request on shop.test that meets the mistake; none if empty
+	path     string // of a request on shop.test that meets the mistake; none if empty
 	status   int
 }
 

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/internal/cluster"
@@ -26,9 +27,8 @@ import (
 
 // objectTable is one of the tables that hold Kubernetes objects.
 type objectTable struct {
-	Name string
-	of   reflect.Type
-	set  reflect.Value
+	of          reflect.Type
+	set, delete reflect.Value
 }
 
 // objectTables are those of all kinds that the core reads: there is no list of them that a new kind could be
@@ -41,7 +41,7 @@ func objectTables(t *cluster.Tables) (out []objectTable) {
 			continue // the graph, or an index
 		}
 		if of := set.Type().In(1); of.Implements(reflect.TypeFor[metav1.Object]()) {
-			out = append(out, objectTable{v.Type().Field(i).Name, of.Elem(), set})
+			out = append(out, objectTable{of.Elem(), set, v.Field(i).MethodByName("Delete")})
 		}
 	}
 	return out
@@ -57,9 +57,14 @@ func copyTables(from, to *cluster.Tables) {
 	}
 }
 
-// put sets an object.
+// put sets an object or, if it is being deleted, takes the one of its name away.
 func (t objectTable) put(o metav1.Object) {
-	t.set.Call([]reflect.Value{reflect.ValueOf(strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/")), reflect.ValueOf(o)})
+	key := reflect.ValueOf(strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/"))
+	if o.GetDeletionTimestamp() != nil {
+		t.delete.Call([]reflect.Value{key})
+		return
+	}
+	t.set.Call([]reflect.Value{key, reflect.ValueOf(o)})
 }
 
 // draw makes choices of bytes, and once there are none left, always the first.
@@ -97,6 +102,9 @@ var unscoped = map[string][]string{"GatewayClass": {"bad", "worse"}, "Namespace"
 // object draws one: an example, or one of any fields, with some of its fields drawn anew.
 func (d *draw) object(tables []objectTable, in []string) drawn {
 	t := tables[d.n(len(tables))]
+	if d.n(3) == 2 { // most of what can be written is in routes
+		t = d.route(tables, t)
+	}
 	o := reflect.New(t.of)
 	if all := examples()[t.of]; len(all) > 0 && d.n(4) > 0 {
 		o = reflect.ValueOf(all[d.n(len(all))].(runtime.Object).DeepCopyObject())
@@ -135,6 +143,15 @@ func assign(o metav1.Object) {
 			o.Status.PodIPs[i].IP = []string{fmt.Sprintf("10.9.1.%d", of), fmt.Sprintf("fd00::%x", of)}[i%2]
 		}
 	}
+}
+
+// route is the table of a kind of route of some, if they have any; else t.
+func (d *draw) route(tables []objectTable, t objectTable) objectTable {
+	routes := slices.DeleteFunc(slices.Clone(tables), func(t objectTable) bool { return !strings.HasSuffix(t.of.Name(), "Route") })
+	if len(routes) == 0 {
+		return t
+	}
+	return routes[d.n(len(routes))]
 }
 
 func (d *draw) name(o metav1.Object, kind string, in []string) {
@@ -230,7 +247,7 @@ func (d *draw) fill(v reflect.Value, field string, depth int) {
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(d.number(v.Type(), field))
 	case reflect.Pointer:
-		if d.n(2) > 0 {
+		if d.n(2) > 0 && (field != "SessionPersistence" || d.n(4) == 3) { // with one a rule is left out
 			v.Set(reflect.New(v.Type().Elem()))
 			d.fill(v.Elem(), field, depth+1)
 		}
@@ -247,6 +264,24 @@ func (d *draw) fill(v reflect.Value, field string, depth int) {
 			d.fill(v.Field(i), v.Type().Field(i).Name, depth+1)
 		}
 		d.decide(v, depth)
+		d.meet(v)
+	}
+}
+
+// meet has most references be to what is there, or little of what is drawn would ever be reached.
+func (d *draw) meet(v reflect.Value) {
+	switch ref := v.Addr().Interface().(type) {
+	case *gwv1.BackendObjectReference:
+		if d.n(4) > 0 {
+			*ref = gwv1.BackendObjectReference{Name: "cart", Port: new(gwv1.PortNumber(80))}
+		}
+	case *gwv1.ParentReference:
+		switch d.n(4) {
+		case 1, 2:
+			*ref = gwv1.ParentReference{Name: "edge"}
+		case 3:
+			*ref = gwv1.ParentReference{Group: new(gwv1.Group("")), Kind: new(gwv1.Kind("Service")), Name: "cart"}
+		}
 	}
 }
 

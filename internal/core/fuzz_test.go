@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"maps"
 	"math/rand"
 	"os"
@@ -11,11 +12,15 @@ import (
 	"sync"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protopath"
 	"google.golang.org/protobuf/reflect/protorange"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
@@ -75,9 +80,9 @@ func seeds() (out [][]byte) {
 	w := newDrawnWorld(nil)
 	for at, t := range w.kinds(aboutEverybody, false) {
 		for i := range examples()[t.of] {
-			// No object about all; of the least number of others one that is this example, unchanged, in the
+			// No object about all, and the ground; of the least number of others one that is this example, unchanged, in the
 			// first namespace, by its own name, and as old as any.
-			out = append(out, []byte{0, 0, byte(at), 1, byte(i), 0, 0, 1, 0, 1})
+			out = append(out, []byte{0, 0, 0, byte(at), 0, 1, byte(i), 0, 0, 1, 0, 1, 0, 0})
 		}
 	}
 	return out
@@ -98,17 +103,31 @@ func suffer(t *testing.T, choices []byte) *drawnWorld {
 		with.put(d.object(with.kinds(aboutAll, true), []string{v1alpha1.SystemNamespace}))
 	}
 	with.commit()
-	without := maps.Clone(with.seen)
+	without, own := maps.Clone(with.seen), len(with.drawn)
+	if d.n(4) < 3 {
+		with.waiting = slices.Clone(ground()) // or with nothing of its own
+	}
 	for range 2 + d.n(24) {
 		with.put(d.object(with.kinds(aboutEverybody, false), ownNamespaces))
 		if d.n(3) == 0 {
 			with.commit()
+		}
+		if d.n(4) == 3 {
+			demand(with.core, fmt.Sprintf("10.9.1.%d:8080", 16+d.n(200)), d.n(3) > 0)
+		}
+		if d.n(6) == 5 {
+			with.put(ended(with.drawn[own+d.n(len(with.drawn)-own)]))
 		}
 	}
 	with.commit()
 	undisturbed(t, without, with.seen)
 	fresh := &world{t, again(with.core), map[string]string{}, with.text}
 	fresh.commit()
+	for what, is := range with.seen { // a certificate that became unusable stays in force until a restart
+		if _, has := fresh.seen[what]; !has && strings.HasPrefix(what, "secret secret/") {
+			fresh.seen[what] = is
+		}
+	}
 	if !maps.Equal(fresh.seen, with.seen) {
 		t.Errorf("from scratch it is another world:\n%s", distance(with.seen, fresh.seen))
 	}
@@ -118,6 +137,13 @@ func suffer(t *testing.T, choices []byte) *drawnWorld {
 		}
 	}
 	return with
+}
+
+// ended is an object that is being deleted.
+func ended(o drawn) drawn {
+	o.Object = o.Object.(runtime.Object).DeepCopyObject().(metav1.Object)
+	o.SetDeletionTimestamp(new(metav1.Now()))
+	return o
 }
 
 // undisturbed compares what there is beside the neighbours with what there is without.
@@ -174,19 +200,30 @@ func newDrawnWorld(t *testing.T) *drawnWorld {
 	return w
 }
 
-// goodNeighbours are those of the mistakes, in namespaces of their own.
-var goodNeighbours = sync.OnceValue(func() (out []drawn) {
-	text := strings.NewReplacer("namespace: shop", "namespace: good", "namespace: back", "namespace: better", "name: shop,", "name: good,", "name: back,", "name: better,").Replace(string(must(os.ReadFile(neighbours))))
+// goodNeighbours are those of the mistakes, in namespaces of their own; ground is the same once more, in the
+// namespaces of what is drawn, which so meets something.
+var (
+	goodNeighbours = sync.OnceValue(func() []drawn { return settled("good", "better") })
+	ground         = sync.OnceValue(func() []drawn {
+		return slices.DeleteFunc(settled("a", "b"), func(o drawn) bool { return slices.Contains([]string{"Node", "GatewayClass"}, o.of.Name()) })
+	})
+)
+
+func settled(shop, back string) (out []drawn) {
+	text := strings.NewReplacer("namespace: shop", "namespace: "+shop, "namespace: back", "namespace: "+back, "name: shop,", "name: "+shop+",", "name: back,", "name: "+back+",").Replace(string(must(os.ReadFile(neighbours))))
 	for _, o := range objectsIn(text) {
 		stamp(o)
 		o.SetUID(types.UID(o.GetNamespace() + "/" + o.GetName()))
 		if pod, is := o.Object.(*corev1.Pod); is {
 			pod.UID = types.UID(pod.Name) // as EndpointSlices name it
 		}
+		if shop != "good" {
+			assign(o.Object)
+		}
 		out = append(out, o)
 	}
 	return out
-})
+}
 
 // kinds are the tables of some kinds, or of all others.
 func (w *drawnWorld) kinds(names []string, of bool) (out []objectTable) {
@@ -240,10 +277,17 @@ func checked(t *testing.T, r *discovery.Resource) string {
 	return r.Version
 }
 
-// messages are the resources that there are in the end.
+// messages are the resources that there are in the end, for one Envoy: those of Gateways that have a port
+// in common, which are proxies of their own, listen at addresses that differ.
 func (w *drawnWorld) messages() (out []proto.Message) {
 	for _, what := range slices.Sorted(maps.Keys(w.seen)) {
-		if m := messages[w.seen[what]]; m != nil {
+		m := messages[w.seen[what]]
+		if l, is := m.(*listenerv3.Listener); is {
+			l = proto.CloneOf(l)
+			l.GetAddress().GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: uint32(30000 + len(out))}
+			m = l
+		}
+		if m != nil {
 			out = append(out, m)
 		}
 	}

@@ -29,6 +29,7 @@ var written = map[string]string{
 	"ProtocolType": "HTTP HTTPS TLS TCP UDP example.com/SCTP", "TLSModeType": "Terminate Passthrough",
 	"FromNamespaces": "Same All Selector None", "PathMatchType": "PathPrefix Exact RegularExpression",
 	"HeaderMatchType": "Exact RegularExpression", "GRPCHeaderMatchType": "Exact RegularExpression", "QueryParamMatchType": "Exact RegularExpression", "GRPCMethodMatchType": "Exact RegularExpression",
+	"HTTPRouteFilterType": "RequestMirror RequestRedirect URLRewrite CORS ExtensionRef ExternalAuth RequestHeaderModifier ResponseHeaderModifier", "GRPCRouteFilterType": "RequestMirror ExtensionRef RequestHeaderModifier ResponseHeaderModifier", "HTTPPathModifierType": "ReplaceFullPath ReplacePrefixMatch",
 	"HTTPMethod": "GET POST PATCH OPTIONS", "HTTPMethodWithWildcard": "GET POST *", "HTTPHeaderName": "x-team Host user_id X-Team :authority x-weft-unsent traceparent * connection", "GRPCHeaderName": "x-team Host user_id te", "HeaderName": "x-team Host user_id",
 	"Duration": "1s 0s 10m 500ms 99999h", "Scheme": "http https", "AddressType": "IPAddress Hostname IPv4 IPv6 FQDN NamedAddress",
 	"FrontendValidationModeType": "AllowValidOnly AllowInsecureFallback", "SubjectAltNameType": "Hostname URI", "AbsoluteURI": "spiffe://cluster.local/ns/a/sa/cart", "WellKnownCACertificatesType": "System",

@@ -28,8 +28,9 @@ func (r referrer) remarks(rule Rule, spec *ruleSpec, field string) (out []string
 		}
 		out = append(out, headerRemarks(m.Headers, at)...)
 	}
-	for i, f := range spec.Filters {
-		out = append(out, modifierRemarks(f.RequestHeaderModifier, fmt.Sprintf("%s.filters[%d].requestHeaderModifier", field, i))...)
+	out = append(out, modifierRemarks(spec.Filters, field)...)
+	for i, b := range spec.BackendRefs {
+		out = append(out, modifierRemarks(b.Filters, fmt.Sprintf("%s.backendRefs[%d]", field, i))...)
 	}
 	return out
 }
@@ -76,17 +77,14 @@ func headerRemarks(headers []gwv1.HTTPHeaderMatch, field string) (out []string) 
 }
 
 // modifierRemarks are on names that the proxies of backends refuse.
-func modifierRemarks(m *gwv1.HTTPHeaderFilter, field string) (out []string) {
-	if m == nil {
-		return nil
-	}
-	for _, list := range []struct {
-		name    string
-		headers []gwv1.HTTPHeader
-	}{{"set", m.Set}, {"add", m.Add}} {
-		for i, h := range list.headers {
+func modifierRemarks(fs []gwv1.HTTPRouteFilter, field string) (out []string) {
+	for i, f := range fs {
+		if f.RequestHeaderModifier == nil {
+			continue
+		}
+		for _, h := range slices.Concat(f.RequestHeaderModifier.Set, f.RequestHeaderModifier.Add) {
 			if strings.Contains(string(h.Name), "_") {
-				out = append(out, fmt.Sprintf("%s.%s[%d].name: %s has an underscore, and backends with a sidecar are sent no such header: their answer is 400: use another name", field, list.name, i, h.Name))
+				out = append(out, fmt.Sprintf("%s.filters[%d].requestHeaderModifier: %s has an underscore in its name, and a backend with a sidecar answers 400 to that: use another name", field, i, h.Name))
 			}
 		}
 	}
@@ -110,6 +108,9 @@ func (m *Mesh) standing(q *incr.Query, k string, a attached, rules resolved) str
 
 // unserved tells of a Gateway whose listeners took a route and do not serve, or is "".
 func (m *Mesh) unserved(q *incr.Query, a attached) string {
+	if len(a.Places) > 0 && !m.gateways.Get(q, a.Gateway).keeps() {
+		return fmt.Sprintf("The route is accepted, but Gateway %s is not: see its conditions.", a.Gateway)
+	}
 	var out []string
 	for _, p := range a.Places {
 		l, ok := m.listenerOf(q, a.Gateway, p.Listener)
