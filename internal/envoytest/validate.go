@@ -91,9 +91,7 @@ func place(s *bootstrap.Bootstrap_StaticResources, m proto.Message) error {
 	case *cluster.Cluster:
 		s.Clusters = append(s.Clusters, r)
 	case *core.TypedExtensionConfig:
-		l := serving(len(s.Listeners), &route.RouteConfiguration{})
-		l.FilterChains[0].Filters = []*listener.Filter{{Name: r.Name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: r.TypedConfig}}}
-		s.Listeners = append(s.Listeners, l)
+		s.Listeners = append(s.Listeners, filtered(serving(len(s.Listeners), &route.RouteConfiguration{}), r))
 	case *tls.Secret:
 		s.Secrets = append(s.Secrets, r)
 	case *endpoint.ClusterLoadAssignment:
@@ -130,6 +128,27 @@ func serving(n int, r *route.RouteConfiguration) *listener.Listener {
 			})},
 		}}}},
 	}
+}
+
+// filtered has a filter in a listener: one of HTTP in the connection manager, one that passes bytes on in
+// its place, and any other before it.
+func filtered(l *listener.Listener, r *core.TypedExtensionConfig) *listener.Listener {
+	chain, kind := l.FilterChains[0], r.TypedConfig.GetTypeUrl()
+	one := &listener.Filter{Name: r.Name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: r.TypedConfig}}
+	switch {
+	case strings.Contains(kind, ".filters.http."):
+		m := &hcm.HttpConnectionManager{}
+		if err := chain.Filters[0].GetTypedConfig().UnmarshalTo(m); err != nil {
+			panic(err) // serving made it
+		}
+		m.HttpFilters = append([]*hcm.HttpFilter{{Name: r.Name, ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: r.TypedConfig}}}, m.HttpFilters...)
+		chain.Filters[0].ConfigType = &listener.Filter_TypedConfig{TypedConfig: packed(m)}
+	case strings.Contains(kind, ".tcp_proxy."):
+		chain.Filters = []*listener.Filter{one}
+	default:
+		chain.Filters = append([]*listener.Filter{one}, chain.Filters...)
+	}
+	return l
 }
 
 func packed(m proto.Message) *anypb.Any {
