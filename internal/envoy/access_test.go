@@ -67,6 +67,7 @@ func inlined(t *testing.T, l *listenerv3.Listener) *listenerv3.Listener {
 type guard struct {
 	*station
 	web, raw, loose uint32 // declared to carry HTTP, bytes, and nothing
+	probed          uint32 // of what the node sends
 }
 
 const opening = "the app\n"
@@ -74,7 +75,7 @@ const opening = "the app\n"
 func startGuard(t *testing.T) guard {
 	t.Helper()
 	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), freePorts(t, 4)
-	g := guard{web: ports[0], raw: ports[1], loose: ports[2]}
+	g := guard{web: ports[0], raw: ports[1], loose: ports[2], probed: ports[3]}
 	in := mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Guarded: true, Telemetry: everything, Ports: []mesh.InboundPort{
 		{Port: int32(g.web), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 80},
 		{Port: int32(g.raw), Protocol: mesh.TCP, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 5432},
@@ -210,6 +211,18 @@ func TestAccessOfBytes(t *testing.T) {
 	fmt.Fprintln(kept, "still there")
 	if got := hears(t, kept); got != "still there\n" {
 		t.Errorf("the connection that was let in before: %q", got)
+	}
+}
+
+// TestAccessAndProbes: where nobody is let in, the kubelet is, and asks no more than it is to.
+func TestAccessAndProbes(t *testing.T) {
+	t.Parallel()
+	g := startGuard(t)
+	g.lets(t)
+	for path, want := range map[string]int{"/live": http.StatusOK, "/live?x": http.StatusForbidden, "/": http.StatusForbidden} {
+		if got := status(fmt.Sprintf("http://127.0.0.1:%d%s", g.probed, path)); got != want {
+			t.Errorf("%s: %d, wanted %d", path, got, want)
+		}
 	}
 }
 
