@@ -1,9 +1,13 @@
 package controllers
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -12,6 +16,7 @@ import (
 	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
 	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
 	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
+	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
 // TestSMIKinds: the API server takes SMI's kinds as its specification writes them, and refuses what their
@@ -80,6 +85,42 @@ spec:
 		if err := c.Create(t.Context(), o, client.DryRunAll); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v, want %q", text, err, why)
 		}
+	}
+}
+
+// TestLateSMI: SMI's kinds may come after the operator. Then it tells what becomes of their objects.
+func TestLateSMI(t *testing.T) {
+	i := newInstallation(t)
+	create(t, i.Client, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: XDSSecret}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{"ca.crt": selfSigned(t, time.Hour), "tls.crt": {}, "tls.key": {}},
+	})
+	i.operate()
+	i.awaitReady()
+	install(t, i.config, "", "config/smi/bases")
+	for _, text := range []string{
+		`{kind: TrafficSplit, metadata: {name: canary, namespace: default}, spec: {service: web, matches: [{kind: HTTPRouteGroup, name: ab}], backends: [{service: web, weight: 1}]}}`,
+		`{kind: HTTPRouteGroup, metadata: {name: ab, namespace: default}, spec: {matches: [{name: ab, headers: {a: b}}]}}`,
+	} {
+		create(t, i.Client, smiObject(t, text))
+	}
+	s, g := &split.TrafficSplit{}, &specs.HTTPRouteGroup{}
+	expect := func(ready metav1.ConditionStatus, reason string) {
+		t.Helper()
+		eventually(t, "the statuses", func(ctx context.Context) bool {
+			if i.Get(ctx, client.ObjectKey{Namespace: "default", Name: "canary"}, s) != nil || i.Get(ctx, client.ObjectKey{Namespace: "default", Name: "ab"}, g) != nil {
+				return false
+			}
+			c := meta.FindStatusCondition(s.Status.Conditions, split.ConditionReady)
+			return c != nil && c.Status == ready && c.Reason == reason && s.Status.ObservedGeneration == s.Generation &&
+				meta.IsStatusConditionTrue(g.Status.Conditions, specs.ConditionReady) && len(g.Status.UsedBy) == 1
+		}, func() string { return fmt.Sprintf("%+v %+v", s.Status, g.Status) })
+	}
+	expect(metav1.ConditionFalse, split.ReasonServiceNotFound)
+	create(t, i.Client, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80, Name: "http"}}}})
+	expect(metav1.ConditionTrue, split.ConditionAccepted)
+	if len(s.Status.Ports) != 1 || meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReconciling) != nil {
+		t.Errorf("%+v", s.Status)
 	}
 }
 

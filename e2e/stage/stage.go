@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/smi"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
@@ -75,6 +76,7 @@ func (s *Stage) connect() error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, gwv1.Install, cmv1.AddToScheme, v1alpha1.AddToScheme,
+		smi.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return err

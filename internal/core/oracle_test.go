@@ -45,6 +45,10 @@ func (h chance) object(kind int) string {
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
 		return h.policy()
+	case 29:
+		return head("split.smi-spec.io/v1alpha4", "TrafficSplit") + h.split()
+	case 30:
+		return head("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup") + h.matches()
 	case 22, 23, 24:
 		return head("gateway.networking.k8s.io/v1", "ListenerSet") + h.listeners()
 	case 25:
@@ -177,6 +181,8 @@ func again(c *Core) *Core {
 		copyTable(c.tables.Nodes, f.tables.Nodes)
 		copyTable(c.tables.Demands, f.tables.Demands)
 		copyTable(c.tables.MeshPolicies, f.tables.MeshPolicies)
+		copyTable(c.tables.TrafficSplits, f.tables.TrafficSplits)
+		copyTable(c.tables.HTTPRouteGroups, f.tables.HTTPRouteGroups)
 		copyTable(c.tables.Quarantines, f.tables.Quarantines)
 	})
 	return f
@@ -212,7 +218,7 @@ var texts = map[string]string{}
 // TestOracle: after any history of changes, what is published and said is what a Core that
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
-	consult(t, false, func(h chance) string { return h.object(h.Intn(29)) })
+	consult(t, false, func(h chance) string { return h.object(h.Intn(31)) })
 }
 
 // TestOracleOfListenerSets: the same of a world of Gateways, ListenerSets and what these read.
