@@ -150,9 +150,9 @@ func (i *idle) wiped(name string) {
 
 // said are the kinds whose status Weft writes.
 var said = []schema.GroupVersionKind{
-	gwv1.SchemeGroupVersion.WithKind("GatewayClass"), gwv1.SchemeGroupVersion.WithKind("Gateway"), gwv1.SchemeGroupVersion.WithKind("ListenerSet"),
-	gwv1.SchemeGroupVersion.WithKind("HTTPRoute"), gwv1.SchemeGroupVersion.WithKind("GRPCRoute"), gwv1.SchemeGroupVersion.WithKind("TLSRoute"),
-	gwv1.SchemeGroupVersion.WithKind("TCPRoute"), gwv1.SchemeGroupVersion.WithKind("UDPRoute"), gwv1.SchemeGroupVersion.WithKind("BackendTLSPolicy"),
+	gwv1.GroupVersion.WithKind("GatewayClass"), gwv1.GroupVersion.WithKind("Gateway"), gwv1.GroupVersion.WithKind("ListenerSet"),
+	gwv1.GroupVersion.WithKind("HTTPRoute"), gwv1.GroupVersion.WithKind("GRPCRoute"), gwv1.GroupVersion.WithKind("TLSRoute"),
+	gwv1.GroupVersion.WithKind("TCPRoute"), gwv1.GroupVersion.WithKind("UDPRoute"), gwv1.GroupVersion.WithKind("BackendTLSPolicy"),
 	v1alpha1.GroupVersion.WithKind("MeshPolicy"), v1alpha1.GroupVersion.WithKind("Mesh"),
 }
 
