@@ -148,11 +148,13 @@ func (i *idle) wiped(name string) {
 	i.t.Logf("a status that was wiped away is written again: %v", written)
 }
 
+var gatewayAPI = schema.GroupVersion(gwv1.GroupVersion)
+
 // said are the kinds whose status Weft writes.
 var said = []schema.GroupVersionKind{
-	gwv1.GroupVersion.WithKind("GatewayClass"), gwv1.GroupVersion.WithKind("Gateway"), gwv1.GroupVersion.WithKind("ListenerSet"),
-	gwv1.GroupVersion.WithKind("HTTPRoute"), gwv1.GroupVersion.WithKind("GRPCRoute"), gwv1.GroupVersion.WithKind("TLSRoute"),
-	gwv1.GroupVersion.WithKind("TCPRoute"), gwv1.GroupVersion.WithKind("UDPRoute"), gwv1.GroupVersion.WithKind("BackendTLSPolicy"),
+	gatewayAPI.WithKind("GatewayClass"), gatewayAPI.WithKind("Gateway"), gatewayAPI.WithKind("ListenerSet"),
+	gatewayAPI.WithKind("HTTPRoute"), gatewayAPI.WithKind("GRPCRoute"), gatewayAPI.WithKind("TLSRoute"),
+	gatewayAPI.WithKind("TCPRoute"), gatewayAPI.WithKind("UDPRoute"), gatewayAPI.WithKind("BackendTLSPolicy"),
 	v1alpha1.GroupVersion.WithKind("MeshPolicy"), v1alpha1.GroupVersion.WithKind("Mesh"),
 }
 
