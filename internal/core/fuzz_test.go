@@ -12,8 +12,6 @@ import (
 	"sync"
 	"testing"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protopath"
@@ -26,6 +24,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoytest"
+	"github.com/weft-mesh/weft/internal/mesh"
 )
 
 // FuzzObjects: whatever objects of whatever kinds there are, they are translated; what is made of them is
@@ -40,7 +39,7 @@ func FuzzObjects(f *testing.F) {
 
 // TestDrawnObjects is the same of a few fixed seeds, whose resources the real Envoy takes.
 func TestDrawnObjects(t *testing.T) {
-	seeds := int64(12)
+	seeds := int64(6)
 	if os.Getenv("WEFT_LONG") == "1" {
 		seeds = 1000
 	}
@@ -48,7 +47,15 @@ func TestDrawnObjects(t *testing.T) {
 		choices := make([]byte, 1500)
 		rand.New(rand.NewSource(seed)).Read(choices)
 		w := suffer(t, choices)
-		envoytest.Validate(t, w.messages()...)
+		proxies := w.proxies()
+		if len(proxies["good/edge-weft"]) == 0 {
+			t.Errorf("the neighbours' proxies are given nothing; there are %d kinds of proxies", len(proxies))
+		}
+		for scope, resources := range proxies {
+			if envoytest.Validate(t, resources...); t.Failed() {
+				t.Errorf("the proxies of %s refuse what they would be given", scope)
+			}
+		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -277,19 +284,30 @@ func checked(t *testing.T, r *discovery.Resource) string {
 	return r.Version
 }
 
-// messages are the resources that there are in the end, for one Envoy: those of Gateways that have a port
-// in common, which are proxies of their own, listen at addresses that differ.
-func (w *drawnWorld) messages() (out []proto.Message) {
-	for _, what := range slices.Sorted(maps.Keys(w.seen)) {
-		m := messages[w.seen[what]]
-		if l, is := m.(*listenerv3.Listener); is {
-			l = proto.CloneOf(l)
-			l.GetAddress().GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: uint32(30000 + len(out))}
-			m = l
+// proxies are the resources that each kind of proxy sees in the end, by its scope, under those of its base.
+func (w *drawnWorld) proxies() map[string][]proto.Message {
+	seen := map[string]map[string]proto.Message{} // by scope and kind and name
+	for what, variant := range w.seen {
+		scope, name, is := strings.Cut(strings.TrimPrefix(what, "scope "), " ")
+		if m := messages[w.seen[name+strings.TrimPrefix(variant, "seen")]]; is && strings.HasPrefix(what, "scope ") && m != nil {
+			if seen[scope] == nil {
+				seen[scope] = map[string]proto.Message{}
+			}
+			seen[scope][name] = m
 		}
-		if m != nil {
-			out = append(out, m)
+	}
+	out := map[string][]proto.Message{}
+	for scope := range seen {
+		if strings.HasPrefix(scope, mesh.MeshScope) {
+			continue // a base, which no proxy has alone
 		}
+		all := map[string]proto.Message{}
+		for _, s := range []string{mesh.MeshScope, mesh.BaseOf(scope), scope} {
+			if s != mesh.MeshScope || mesh.BaseOf(scope) != "" {
+				maps.Copy(all, seen[s])
+			}
+		}
+		out[scope] = slices.Collect(maps.Values(all))
 	}
 	return out
 }
