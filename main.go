@@ -70,6 +70,7 @@ func printVersion(context.Context, []string) error {
 // settings are the flags of the operator.
 type settings struct {
 	xds, health, metrics string
+	trafficMetrics       string
 	image, revision      string
 	webhookPort          int
 	elect                bool
@@ -83,6 +84,7 @@ func (s *settings) parse(args []string) error {
 	flags.StringVar(&s.xds, "xds-address", ":15010", "where proxies connect")
 	flags.StringVar(&s.health, "health-address", ":8081", "where /healthz and /readyz are served")
 	flags.StringVar(&s.metrics, "metrics-address", ":8080", "where /metrics is served, by HTTPS, to clients that may get it; 0 for nowhere")
+	flags.StringVar(&s.trafficMetrics, "traffic-metrics-address", ":9444", "where SMI's TrafficMetrics are served, by HTTPS, to the API server; 0 for nowhere")
 	flags.StringVar(&s.image, "image", "", "of Weft, which the init containers of pods in the mesh run; by default that of the operator's own pod")
 	flags.StringVar(&s.revision, "revision", "", "of this operator, which then is one beside one without a revision: it puts the pods labelled mesh.weft.dev/revision with it into the mesh and serves them, and leaves all else to the other")
 	flags.IntVar(&s.webhookPort, "webhook-port", 9443, "where the API server asks about objects")
@@ -119,7 +121,7 @@ func operator(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Webhook: s.webhookPort}, s.image, s.revision); err != nil {
+	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Webhook: s.webhookPort, TrafficMetrics: s.trafficMetrics}, s.image, s.revision); err != nil {
 		return err
 	}
 	ctrl.Log.Info("Starting", "version", version)

@@ -2,9 +2,10 @@
 //
 //	cores: what one commit costs   hosts: how hostnames are told to Envoy
 //	streams: the ADS server        gateway: a Gateway on a real cluster
-//	sidecar: a request's way through sidecars, on that cluster
+//	attached, added, changed, scaled: the four measures of howardjohn/gateway-api-bench, on that cluster
+//	sidecar: a request's way through sidecars, there too
 //
-// The last two need a cluster: that of KUBECONFIG, or the local one of `make cluster-up`.
+// The last six need a cluster: that of KUBECONFIG, or the local one of `make cluster-up`.
 package main
 
 import (
@@ -28,7 +29,7 @@ import (
 )
 
 // limit bounds the whole run.
-const limit = 20 * time.Minute
+const limit = 45 * time.Minute
 
 // part is one group of figures.
 type part struct {
@@ -54,6 +55,10 @@ var parts = []part{
 		}
 		return of.Measure(ctx, root)
 	}},
+	{"attached", gateway.Part{Routes: 1000, Progress: os.Stdout}.Attached},
+	{"added", gateway.Part{Routes: 3000, Progress: os.Stdout}.Added},
+	{"changed", gateway.Part{Alternations: 300, Progress: os.Stdout}.Changed},
+	{"scaled", gateway.Part{Namespaces: 50, PerNamespace: 100, Churn: time.Minute, Progress: os.Stdout}.Scaled},
 	{"sidecar", sidecar.Part{Rate: 1000, Rounds: 5, Long: 8 * time.Second, Progress: os.Stdout}.Measure},
 }
 

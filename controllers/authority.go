@@ -120,10 +120,16 @@ func ownCertificates(ref *v1alpha1.IssuerReference, revision string) []client.Ob
 			ownAuthority(),
 			ownIssuer(caIssuer, cmv1.IssuerConfig{CA: &cmv1.CAIssuer{SecretName: CASecret}}))
 	}
-	return append(all,
-		serving(webhooks.Revised(xdsName, revision), webhooks.Revised(XDSSecret, revision), issuer),
-		serving(webhooks.Revised(webhooks.Name, revision), webhooks.Revised(webhookSecret, revision), issuer))
+	asked := serving(webhooks.Revised(webhooks.Name, revision), webhooks.Revised(webhookSecret, revision), issuer)
+	if revision == "" {
+		all = append(all, serving(trafficMetricsName, trafficMetricsSecret, issuer))
+		asked.Spec.DNSNames = append(asked.Spec.DNSNames, serviceHost(webhooks.ConversionName))
+	}
+	return append(all, serving(webhooks.Revised(xdsName, revision), webhooks.Revised(XDSSecret, revision), issuer), asked)
 }
+
+// serviceHost is by which name the API server, or a proxy, calls one of the operator's Services.
+func serviceHost(service string) string { return service + "." + v1alpha1.SystemNamespace + ".svc" }
 
 func ownIssuer(name string, config cmv1.IssuerConfig) *cmv1.Issuer {
 	return &cmv1.Issuer{
@@ -145,7 +151,7 @@ func ownAuthority() *cmv1.Certificate {
 
 // serving is the certificate of one of the operator's Services.
 func serving(service, secret string, issuer cmmeta.IssuerReference) *cmv1.Certificate {
-	host := service + "." + v1alpha1.SystemNamespace + ".svc"
+	host := serviceHost(service)
 	return certificate(ownMeta(service), cmv1.CertificateSpec{
 		DNSNames:   []string{host, host + ".cluster.local"},
 		SecretName: secret,

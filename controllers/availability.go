@@ -14,8 +14,12 @@ import (
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/gateway-api/pkg/consts"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/internal/cluster"
 )
 
@@ -31,7 +35,8 @@ type Part struct {
 // gatewayVersion is the version of the Gateway API's kinds that Weft reads.
 var gatewayVersion = schema.GroupVersion(gwv1.GroupVersion)
 
-// GatewayAPI and CertManager are the parts that Weft needs.
+// GatewayAPI and CertManager are the parts that Weft needs; ExperimentalGatewayAPI are the kinds that only
+// the experimental channel has, and SMI is read where it is.
 var (
 	GatewayAPI = Part{
 		Name:    "Gateway API",
@@ -43,6 +48,17 @@ var (
 		Optional: map[string]string{"tlsroutes": "TLSRoute", "tcproutes": "TCPRoute", "udproutes": "UDPRoute", "listenersets": "ListenerSet", "backendtlspolicies": "BackendTLSPolicy"},
 		Remedy: "install Gateway API " + consts.BundleVersion + ": kubectl apply --server-side -f " +
 			"https://github.com/kubernetes-sigs/gateway-api/releases/download/" + consts.BundleVersion + "/standard-install.yaml",
+	}
+	ExperimentalGatewayAPI = Part{
+		Name:     "Gateway API, experimental kinds",
+		Version:  schema.GroupVersion(gwx.GroupVersion),
+		Optional: map[string]string{"xbackendtrafficpolicies": "XBackendTrafficPolicy", "xmeshes": "XMesh"},
+	}
+	// SMI is nothing that Weft needs: each kind is read where it is served.
+	SMI = []Part{
+		{Name: "SMI", Version: split.GroupVersion, Optional: map[string]string{"trafficsplits": "TrafficSplit"}},
+		{Name: "SMI", Version: specs.GroupVersion, Optional: map[string]string{"httproutegroups": "HTTPRouteGroup", "tcproutes": "TCPRoute", "udproutes": "UDPRoute"}},
+		{Name: "SMI", Version: access.GroupVersion, Optional: map[string]string{"traffictargets": "TrafficTarget"}},
 	}
 	CertManager = Part{
 		Name:      "cert-manager",
@@ -130,7 +146,7 @@ func (a Availability) readCRDs(ctx context.Context, served Served) (settled bool
 	settled = true
 	for _, crd := range crds.Items {
 		plural, group, _ := strings.Cut(crd.Name, ".")
-		for _, p := range []Part{GatewayAPI, CertManager} {
+		for _, p := range append([]Part{GatewayAPI, ExperimentalGatewayAPI, CertManager}, SMI...) {
 			if kind := cmp.Or(p.Resources[plural], p.Optional[plural]); kind != "" && group == p.Version.Group {
 				bundle := cluster.Bundle{
 					Version: cmp.Or(crd.Annotations[consts.BundleVersionAnnotation], crd.Labels["app.kubernetes.io/version"]),

@@ -24,9 +24,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
@@ -217,6 +219,7 @@ func TestPartsAppearInAnyOrder(t *testing.T) {
 		install(t, i.config, "sigs.k8s.io/gateway-api", "config/crd/experimental")
 		i.awaitClass()
 		i.awaitRetries(true)
+		i.awaitExperimental()
 		create(t, i.Client, &v1alpha1.Mesh{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MeshName}})
 		i.answerAll()
 	})
@@ -242,6 +245,20 @@ func (i *installation) awaitRetries(claimed bool) {
 		claims := slices.ContainsFunc(class.Status.SupportedFeatures, func(f gwv1.SupportedFeature) bool { return f.Name == "HTTPRouteRetry" })
 		return err == nil && len(class.Status.SupportedFeatures) > 0 && claims == claimed
 	}, func() string { return fmt.Sprintf("%+v", class.Status.SupportedFeatures) })
+}
+
+// awaitExperimental waits for what is said of objects of the kinds that only the experimental channel has.
+func (i *installation) awaitExperimental() {
+	i.Helper()
+	shown := &gwx.XMesh{ObjectMeta: metav1.ObjectMeta{Name: "weft"}, Spec: gwx.MeshSpec{ControllerName: mesh.MeshControllerName}}
+	policy := &gwx.XBackendTrafficPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: "policy"}}
+	policy.Spec.TargetRefs = []gwx.LocalPolicyTargetReference{{Kind: "Service", Name: "nowhere"}}
+	create(i.T, i.Client, shown, policy)
+	eventually(i.T, "statuses", func(ctx context.Context) bool {
+		err := errors.Join(i.Get(ctx, client.ObjectKeyFromObject(shown), shown), i.Get(ctx, client.ObjectKeyFromObject(policy), policy))
+		return err == nil && meta.IsStatusConditionTrue(shown.Status.Conditions, string(gwx.MeshConditionAccepted)) && len(shown.Status.SupportedFeatures) == len(mesh.MeshFeatures) &&
+			len(policy.Status.Ancestors) == 1 && policy.Status.Ancestors[0].Conditions[0].Reason == string(gwv1.PolicyReasonTargetNotFound)
+	}, func() string { return fmt.Sprintf("%+v\n%+v", shown.Status, policy.Status) })
 }
 
 func (i *installation) awaitCertificates() {

@@ -32,7 +32,7 @@ const (
 
 // xdsHost is where the proxies of an operator's revision find it.
 func xdsHost(revision string) string {
-	return webhooks.Revised(xdsName, revision) + "." + v1alpha1.SystemNamespace + ".svc"
+	return serviceHost(webhooks.Revised(xdsName, revision))
 }
 
 // envoyFor is what the container of a Gateway's proxies is given.

@@ -70,7 +70,7 @@ func trimPod(obj any) (any, error) {
 	trimmed := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-			Labels: pod.Labels, DeletionTimestamp: pod.DeletionTimestamp,
+			Labels: pod.Labels, DeletionTimestamp: pod.DeletionTimestamp, OwnerReferences: trimOwner(pod),
 		},
 		Spec: corev1.PodSpec{
 			NodeName: pod.Spec.NodeName, ServiceAccountName: pod.Spec.ServiceAccountName, HostNetwork: pod.Spec.HostNetwork,
@@ -93,6 +93,15 @@ func trimPod(obj any) (any, error) {
 	trimmed.Spec.Containers = trimContainers(pod.Spec.Containers)
 	trimmed.Spec.InitContainers = trimContainers(pod.Spec.InitContainers)
 	return trimmed, nil
+}
+
+// trimOwner keeps which controller a pod is of.
+func trimOwner(pod *corev1.Pod) []metav1.OwnerReference {
+	owner := metav1.GetControllerOfNoCopy(pod)
+	if owner == nil {
+		return nil
+	}
+	return []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name, Controller: new(true)}}
 }
 
 func trimContainers(all []corev1.Container) (trimmed []corev1.Container) {

@@ -8,7 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 )
@@ -54,6 +58,14 @@ func newer(live, wanted []metav1.Condition) bool {
 }
 
 func gatewayClassStatus(live, wanted gwv1.GatewayClassStatus, now metav1.Time) gwv1.GatewayClassStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	return wanted
+}
+
+func xmeshStatus(live, wanted gwx.MeshStatus, now metav1.Time) gwx.MeshStatus {
 	if newer(live.Conditions, wanted.Conditions) {
 		return live
 	}
@@ -127,6 +139,39 @@ func meshPolicyStatus(live, wanted v1alpha1.MeshPolicyStatus, now metav1.Time) v
 		}
 		wanted.Ancestors[i].Conditions = conditions(was.Conditions, a.Conditions, now)
 	}
+	return wanted
+}
+
+func trafficTargetStatus(live, wanted access.TrafficTargetStatus, now metav1.Time) access.TrafficTargetStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	return wanted
+}
+
+func trafficSplitStatus(live, wanted split.TrafficSplitStatus, now metav1.Time) split.TrafficSplitStatus {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
+	wanted.Ports = slices.Clone(wanted.Ports)
+	for i, p := range wanted.Ports {
+		var was split.TrafficSplitPortStatus
+		if at := slices.IndexFunc(live.Ports, func(was split.TrafficSplitPortStatus) bool { return was.Port == p.Port }); at >= 0 {
+			was = live.Ports[at]
+		}
+		wanted.Ports[i].Conditions = conditions(was.Conditions, p.Conditions, now)
+	}
+	return wanted
+}
+
+// specsStatus is that of a kind of SMI's that describes traffic.
+func specsStatus(live, wanted specs.Status, now metav1.Time) specs.Status {
+	if newer(live.Conditions, wanted.Conditions) {
+		return live
+	}
+	wanted.Conditions = conditions(live.Conditions, wanted.Conditions, now)
 	return wanted
 }
 

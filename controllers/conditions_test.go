@@ -66,8 +66,11 @@ func TestConditionsStayWithinTheLimitsOfTheAPIServer(t *testing.T) {
 	}
 }
 
+// routeParent has in its reference what the API server puts where nothing is written: what is wanted
+// without that is never as wanted, and written for ever.
 func routeParent(name string, controller gwv1.GatewayController, c ...metav1.Condition) gwv1.RouteParentStatus {
-	return gwv1.RouteParentStatus{ParentRef: gwv1.ParentReference{Name: gwv1.ObjectName(name)}, ControllerName: controller, Conditions: c}
+	ref := gwv1.ParentReference{Group: new(gwv1.Group(gwv1.GroupName)), Kind: new(gwv1.Kind("Gateway")), Name: gwv1.ObjectName(name)}
+	return gwv1.RouteParentStatus{ParentRef: ref, ControllerName: controller, Conditions: c}
 }
 
 func TestParentsOfOthersStayWhereTheyAre(t *testing.T) {

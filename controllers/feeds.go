@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -60,12 +62,23 @@ func (f *feeds) start(ctx context.Context, served Served) error {
 	return errors.Join(failed...)
 }
 
-// wait returns when the inbox has all there was of every kind that is started; false when ctx
-// ended before.
+// conversionPatience is how long kinds are waited for that cannot be listed until somebody converts them.
+const conversionPatience = 30 * time.Second
+
+// wait returns when the inbox has all there was of every kind that is started; false when ctx ended
+// before. SMI's kinds, which nothing else depends on, are not waited for without end: the API server may
+// need a webhook to list them.
 func (f *feeds) wait(ctx context.Context) bool {
-	var synced []toolscache.InformerSynced
-	for _, s := range f.started {
-		synced = append(synced, s)
+	var synced, converted []toolscache.InformerSynced
+	for gvk, s := range f.started {
+		if strings.HasSuffix(gvk.Group, ".smi-spec.io") {
+			converted = append(converted, s)
+		} else {
+			synced = append(synced, s)
+		}
 	}
+	patience, done := context.WithTimeout(ctx, conversionPatience)
+	defer done()
+	toolscache.WaitForCacheSync(patience.Done(), converted...)
 	return toolscache.WaitForCacheSync(ctx.Done(), synced...)
 }

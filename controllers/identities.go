@@ -41,12 +41,10 @@ type Identities struct {
 	Client  client.Client
 	Cache   cache.Cache
 	Outbox  *cluster.Outbox[mesh.Identity]
-	Changed func()        // called after an identity changed
-	Grace   time.Duration // instead of identityGrace
-	Sweep   time.Duration // instead of identitySweep
-
-	mu    sync.Mutex
-	known map[string]mesh.Identity // by ServiceAccount
+	Known   func() []mesh.Identity // what is known of every identity, now
+	Changed func()                 // called after an identity changed
+	Grace   time.Duration          // instead of identityGrace
+	Sweep   time.Duration          // instead of identitySweep
 }
 
 // NeedLeaderElection is true: one replica writes.
@@ -77,34 +75,15 @@ func (i *Identities) Start(ctx context.Context) error {
 
 // write makes the Certificate of one identity so.
 func (i *Identities) write(ctx context.Context, _ subject, id mesh.Identity) (done bool, err error) {
-	i.note(id)
+	i.Changed()
 	if id.Certificate == nil {
 		return !id.Wanted, nil
 	}
 	return false, apply(ctx, i.Client, id.Certificate)
 }
 
-func (i *Identities) note(id mesh.Identity) {
-	i.mu.Lock()
-	if i.known == nil {
-		i.known = map[string]mesh.Identity{}
-	}
-	if i.known[id.Account] = id; !id.Wanted {
-		delete(i.known, id.Account)
-	}
-	i.mu.Unlock()
-	if i.Changed != nil {
-		i.Changed()
-	}
-}
-
-// unused says that no pod, or no pod by this Certificate, has an identity.
-func (i *Identities) unused(account string) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	id, known := i.known[account]
-	return !known || id.Certificate == nil && id.Signed
-}
+// unused says that no pod, or no pod by this Certificate, has an identity of which that is known.
+func unused(id mesh.Identity) bool { return !id.Wanted || id.Certificate == nil && id.Signed }
 
 func (i *Identities) sweepUntil(ctx context.Context) {
 	ticks := time.NewTicker(cmp.Or(i.Sweep, identitySweep))
@@ -133,12 +112,16 @@ func (i *Identities) sweep(ctx context.Context) error {
 	if err := errors.Join(i.Client.List(ctx, &certs, ours...), i.Client.List(ctx, &secrets, ours...)); err != nil {
 		return fmt.Errorf("list identities: %w", err)
 	}
+	used := map[string]bool{}
+	for _, id := range i.Known() {
+		used[id.Account] = !unused(id)
+	}
 	var failed []error
 	held := map[string]bool{}
 	for n := range certs.Items {
 		cert := &certs.Items[n]
 		held[cert.Spec.SecretName] = true
-		if cert.Labels[pki.RoleLabel] == pki.RoleIdentity && i.unused(cert.Annotations[pki.AccountAnnotation]) {
+		if cert.Labels[pki.RoleLabel] == pki.RoleIdentity && !used[cert.Annotations[pki.AccountAnnotation]] {
 			failed = append(failed, i.retire(ctx, cert))
 		}
 	}

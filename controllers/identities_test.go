@@ -23,11 +23,13 @@ func TestUnusedIdentities(t *testing.T) {
 	create(t, c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}})
 	want := pki.SettingsOf(nil).Certificate("shop/web", pki.OwnIssuer(1))
 	used := mesh.Identity{Account: "shop/web", Wanted: true, Certificate: want}
-	i := &Identities{Client: c, Grace: time.Hour}
+	var known []mesh.Identity
+	i := &Identities{Client: c, Known: func() []mesh.Identity { return known }, Changed: func() {}, Grace: time.Hour}
 	live := want.DeepCopy()
 	there := func(o client.Object) bool { return exists(t, c, o) }
 	write := func(by *Identities, id mesh.Identity) {
 		t.Helper()
+		known = []mesh.Identity{id}
 		if _, err := by.write(t.Context(), subject{}, id); err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +58,7 @@ func TestUnusedIdentities(t *testing.T) {
 	write(i, mesh.Identity{Account: "shop/web"})
 	sweep(i)
 	since := marked()
-	next := &Identities{Client: c, Grace: time.Hour} // after a restart
+	next := &Identities{Client: c, Known: func() []mesh.Identity { return nil }, Grace: time.Hour} // after a restart
 	if sweep(next); marked() != since || since == "" {
 		t.Fatalf("marked %q, then %q", since, marked())
 	}
@@ -83,7 +85,6 @@ func exists(t *testing.T, c client.Client, o client.Object) bool {
 // TestIdentityWithoutIssuer: what is in use is kept while nobody knows by whom to have it signed, and
 // let go where the operator signs itself.
 func TestIdentityWithoutIssuer(t *testing.T) {
-	i := &Identities{}
 	for _, c := range []struct {
 		id     mesh.Identity
 		unused bool
@@ -93,7 +94,7 @@ func TestIdentityWithoutIssuer(t *testing.T) {
 		{mesh.Identity{Account: "shop/web", Wanted: true, Signed: true, Certificate: pki.AuthorityCertificate(1)}, false},
 		{mesh.Identity{Account: "shop/web"}, true},
 	} {
-		if i.note(c.id); i.unused("shop/web") != c.unused {
+		if unused(c.id) != c.unused {
 			t.Errorf("%+v", c.id)
 		}
 	}

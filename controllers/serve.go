@@ -90,7 +90,7 @@ func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 		s.log.V(1).Info("Commit", "revision", c.Revision, "inputs", c.Inputs, "resources", c.Resources, "duration", c.Duration)
 	}
 	s.core.OnFacts = func() { s.notify(); s.move() }
-	s.identities = &Identities{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: s.core.Identities, Changed: s.move}
+	s.identities = &Identities{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: s.core.Identities, Known: s.core.KnownIdentities, Changed: s.move}
 	s.trust = &Trust{
 		Client: mgr.GetClient(), Told: s.core.TrustTold, Proxies: s.core.Proxies, Identities: s.core.KnownIdentities, Changed: s.notify,
 	}

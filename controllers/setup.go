@@ -16,7 +16,9 @@ import (
 	clientgo "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	"github.com/weft-mesh/weft/api/smi"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/core"
 	"github.com/weft-mesh/weft/webhooks"
@@ -25,8 +27,13 @@ import (
 // +kubebuilder:rbac:groups="",resources=services;pods;nodes;namespaces;secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses;gateways;httproutes;grpcroutes;tlsroutes;tcproutes;udproutes;listenersets;referencegrants;backendtlspolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.x-k8s.io,resources=xbackendtrafficpolicies;xmeshes,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=split.smi-spec.io,resources=trafficsplits,verbs=get;list;watch
+// +kubebuilder:rbac:groups=specs.smi-spec.io,resources=httproutegroups,verbs=get;list;watch
+// +kubebuilder:rbac:groups=specs.smi-spec.io,resources=tcproutes;udproutes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=access.smi-spec.io,resources=traffictargets,verbs=get;list;watch
 
 // kinds are those that the core reads. A new one is one line, and a table in internal/cluster.
 func kinds(c *core.Core) []kind {
@@ -49,17 +56,24 @@ func kinds(c *core.Core) []kind {
 		feed(in, t.ListenerSets),
 		feed(in, t.ReferenceGrants),
 		feed(in, t.BackendTLSPolicies),
+		feed(in, t.XBackendTrafficPolicies),
+		feed(in, t.XMeshes),
 		feed(in, t.Certificates),
 		feed(in, t.Deployments),
 		feed(in, t.Meshes),
 		feed(in, t.MeshPolicies),
+		feed(in, t.TrafficSplits),
+		feed(in, t.HTTPRouteGroups),
+		feed(in, t.TrafficTargets),
+		feed(in, t.SMITCPRoutes),
+		feed(in, t.SMIUDPRoutes),
 	}
 }
 
 // Scheme holds every kind that Weft reads or writes.
 func Scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, cmv1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, gwx.Install, cmv1.AddToScheme, v1alpha1.AddToScheme, smi.AddToScheme} {
 		if err := add(s); err != nil {
 			return nil, fmt.Errorf("register kinds: %w", err)
 		}
@@ -69,8 +83,9 @@ func Scheme() (*runtime.Scheme, error) {
 
 // Ports are where the operator listens, beside what the manager serves.
 type Ports struct {
-	XDS     string // address that proxies connect to
-	Webhook int    // port that the API server connects to
+	XDS            string // address that proxies connect to
+	Webhook        int    // port that the API server connects to
+	TrafficMetrics string // address that the API server connects to; empty or 0 for none
 }
 
 // CheckRevision tells why a text cannot be the revision of an operator: what that operator has is called
@@ -99,7 +114,7 @@ func Setup(mgr ctrl.Manager, at Ports, image, revision string) error {
 	}
 	if revision == "" {
 		statuses := &Statuses{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: server.core.Statuses}
-		if err := errors.Join(setupMeshStatus(mgr, server, image), SetupRoots(mgr), mgr.Add(statuses)); err != nil {
+		if err := errors.Join(setupMeshStatus(mgr, server, image), SetupRoots(mgr), mgr.Add(statuses), setupTrafficMetrics(mgr, at.TrafficMetrics)); err != nil {
 			return fmt.Errorf("set up the operator: %w", err)
 		}
 	}

@@ -11,7 +11,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -22,7 +26,12 @@ import (
 const statusWorkers = 8
 
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status;gateways/status;listenersets/status;httproutes/status;grpcroutes/status;tlsroutes/status;tcproutes/status;udproutes/status;backendtlspolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=gateway.networking.x-k8s.io,resources=xbackendtrafficpolicies/status;xmeshes/status,verbs=patch
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshpolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=specs.smi-spec.io,resources=tcproutes/status;udproutes/status,verbs=patch
+// +kubebuilder:rbac:groups=access.smi-spec.io,resources=traffictargets/status,verbs=patch
+// +kubebuilder:rbac:groups=split.smi-spec.io,resources=trafficsplits/status,verbs=patch
+// +kubebuilder:rbac:groups=specs.smi-spec.io,resources=httproutegroups/status,verbs=patch
 
 // Statuses writes what the core wants said of each object. Only the leader does.
 type Statuses struct {
@@ -99,7 +108,15 @@ var statusKinds = map[string]statusKind{
 	"TCPRoute":         statusOf(func(r *gwv1.TCPRoute) *gwv1.TCPRouteStatus { return &r.Status }, routeStatus, manyWriters),
 	"UDPRoute":         statusOf(func(r *gwv1.UDPRoute) *gwv1.UDPRouteStatus { return &r.Status }, routeStatus, manyWriters),
 	"BackendTLSPolicy": statusOf(func(p *gwv1.BackendTLSPolicy) *gwv1.PolicyStatus { return &p.Status }, policyStatus, manyWriters),
+	"TrafficTarget":    statusOf(func(t *access.TrafficTarget) *access.TrafficTargetStatus { return &t.Status }, trafficTargetStatus, oneWriter),
+	"TrafficSplit":     statusOf(func(t *split.TrafficSplit) *split.TrafficSplitStatus { return &t.Status }, trafficSplitStatus, oneWriter),
+	mesh.SMITCPRoute:   statusOf(func(r *specs.TCPRoute) *specs.Status { return &r.Status }, specsStatus, oneWriter),
+	mesh.SMIUDPRoute:   statusOf(func(r *specs.UDPRoute) *specs.Status { return &r.Status }, specsStatus, oneWriter),
+	"HTTPRouteGroup":   statusOf(func(g *specs.HTTPRouteGroup) *specs.Status { return &g.Status }, specsStatus, oneWriter),
 	"MeshPolicy":       statusOf(func(p *v1alpha1.MeshPolicy) *v1alpha1.MeshPolicyStatus { return &p.Status }, meshPolicyStatus, oneWriter),
+
+	"XBackendTrafficPolicy": statusOf(func(p *gwx.XBackendTrafficPolicy) *gwv1.PolicyStatus { return &p.Status }, policyStatus, manyWriters),
+	"XMesh":                 statusOf(func(m *gwx.XMesh) *gwx.MeshStatus { return &m.Status }, xmeshStatus, oneWriter),
 }
 
 // A status has one writer, or several: then ours is taken out of it when none is wanted, while a

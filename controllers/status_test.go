@@ -290,7 +290,7 @@ func manyStatuses(s *statusStage) {
 	for i := range routes {
 		s.route("many-" + strconv.Itoa(i))
 	}
-	start := time.Now()
+	start, before := time.Now(), s.patches.Load()
 	for i := range routes {
 		s.want("many-"+strconv.Itoa(i), "Accepted")
 	}
@@ -308,5 +308,9 @@ func manyStatuses(s *statusStage) {
 		}
 		return len(missing) == 0
 	}, func() string { return fmt.Sprintf("%d routes have none", len(missing)) })
-	s.Logf("%d statuses in %s", routes, time.Since(start).Round(time.Millisecond))
+	n := s.patches.Load() - before
+	s.Logf("%d statuses in %s, by %d writes", routes, time.Since(start).Round(time.Millisecond), n)
+	if n != routes {
+		s.Errorf("%d writes of %d statuses", n, routes)
+	}
 }

@@ -16,7 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	clientgo "k8s.io/client-go/kubernetes/scheme"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	"github.com/weft-mesh/weft/api/smi"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/gateway"
 )
@@ -102,6 +104,9 @@ func TestExamples(t *testing.T) {
 				continue
 			}
 			for _, document := range bytes.Split([]byte(block[2]), []byte("\n---\n")) {
+				if bytes.HasPrefix(document, []byte("apiVersion: flagger.app/")) {
+					continue // TestFlagger applies it
+				}
 				found++
 				object, _, err := decode.Decode(document, nil, nil)
 				if err != nil {
@@ -123,7 +128,7 @@ func TestExamples(t *testing.T) {
 func decoder(t *testing.T) runtime.Decoder {
 	t.Helper()
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, cmv1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgo.AddToScheme, gwv1.Install, gwx.Install, cmv1.AddToScheme, v1alpha1.AddToScheme, smi.AddToScheme} {
 		if err := add(s); err != nil {
 			t.Fatal(err)
 		}

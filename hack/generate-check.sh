@@ -6,7 +6,8 @@ fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 cd "$root"
 git ls-files -z --cached --others --exclude-standard -- . ':!e2e' ':!bench' | tar --null --ignore-failed-read -cf - -T - 2>/dev/null | tar -xf - -C "$fresh"
-rm -f "$fresh"/api/*/zz_generated.* "$fresh"/config/rbac/role.yaml "$fresh"/dist/*.yaml
+find "$fresh"/api -name 'zz_generated.*' -delete
+rm -f "$fresh"/config/rbac/role.yaml "$fresh"/dist/*.yaml
 "$root"/hack/generate.sh "$fresh"
 stale=0
 for part in api config dist bundle; do

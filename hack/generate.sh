@@ -11,10 +11,13 @@ find . -name '*.go' -exec awk '
 	END { exit bad }' {} +
 
 "$CONTROLLER_GEN" object paths=./api/...
-rm -rf config/crd/bases
-"$CONTROLLER_GEN" crd paths=./api/... output:crd:dir=config/crd/bases
+rm -rf config/crd/bases config/smi/bases
+"$CONTROLLER_GEN" crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+"$CONTROLLER_GEN" crd paths=./api/smi/... output:crd:dir=config/smi/bases
 "$CONTROLLER_GEN" rbac:roleName=weft-operator,fileName=role.yaml paths=./... output:rbac:dir=config/rbac
 mkdir -p dist
 "$KUSTOMIZE" build config/default >dist/install.yaml
 "$KUSTOMIZE" build config/revision >dist/revision.yaml
+"$KUSTOMIZE" build config/smi >dist/smi.yaml
+"$KUSTOMIZE" build config/smi/metrics >dist/smi-metrics.yaml
 "$GO" run ./hack/bundle -kustomize "$KUSTOMIZE" -version "$VERSION"

@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/conversion"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -22,8 +23,15 @@ import (
 // Name is that of the webhook's Service, of its Certificate and of its configuration.
 const Name = "weft-webhook"
 
-// gatewayPath is where the API server asks about Gateways.
-const gatewayPath = "/validate/gateway"
+// ConversionName is that of the Service by which the API server has objects converted.
+const ConversionName = "weft-conversion"
+
+// Where the API server asks about Gateways, and for TrafficSplits in other versions than they are stored in:
+// config/smi/conversion.yaml.
+const (
+	gatewayPath    = "/validate/gateway"
+	conversionPath = "/convert"
+)
 
 // Validator refuses Gateways whose annotation mesh.weft.dev/issuer names no issuer: Weft cannot
 // put a rule on the Gateway API's own CRDs. Whether the issuer exists is not asked: objects
@@ -39,6 +47,7 @@ func Setup(mgr ctrl.Manager, port int, certificate func(*tls.ClientHelloInfo) (*
 		c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate
 	}}})
 	server.Register(podPath, &admission.Webhook{Handler: injector})
+	server.Register(conversionPath, conversion.NewWebhookHandler(mgr.GetScheme(), conversion.NewRegistry()))
 	server.Register(gatewayPath, admission.WithValidator(mgr.GetScheme(), Validator{}))
 	if err := mgr.Add(server); err != nil {
 		return fmt.Errorf("serve webhooks: %w", err)

@@ -100,6 +100,11 @@ type MeshSpec struct {
 	//
 	// +optional
 	Telemetry Telemetry `json:"telemetry,omitzero"`
+
+	// metrics says where the figures of traffic are stored. Unset, SMI's TrafficMetrics have no answer.
+	//
+	// +optional
+	Metrics Metrics `json:"metrics,omitzero"`
 }
 
 // IssuerReference names a cert-manager issuer.

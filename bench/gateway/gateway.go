@@ -5,6 +5,9 @@
 //
 // It asks through the Gateway's address all the time, on connections that it keeps, and counts
 // every answer that is neither the one before the change nor the one after it.
+//
+// Beside this, it measures what howardjohn/gateway-api-bench measures, as far as one node of two cores
+// carries it: Attached, Added, Changed and Scaled, each on a Gateway of its own.
 package gateway
 
 import (
@@ -37,6 +40,11 @@ type Part struct {
 	Sharing  []int // how many routes share one hostname
 	Few      int   // changes for each of Sharing
 	Progress io.Writer
+
+	Alternations int           // changes of one route under load: Changed
+	Namespaces   int           // with as many Services and routes each as PerNamespace: Scaled
+	PerNamespace int           //
+	Churn        time.Duration // for how long pods and routes change then
 }
 
 // bench is one run on one cluster.
@@ -52,8 +60,13 @@ type bench struct {
 //go:embed shop.yaml
 var shop string
 
-// Measure prepares the cluster of stage.Open, measures and removes what it made.
-func (p Part) Measure(ctx context.Context, root string) (all []figure.Figure, err error) {
+// Measure prepares the cluster of stage.Open, measures and removes what it made. So do the others.
+func (p Part) Measure(ctx context.Context, root string) ([]figure.Figure, error) {
+	return p.on(ctx, root, (*bench).parts)
+}
+
+// on has something measured on a Gateway of its own.
+func (p Part) on(ctx context.Context, root string, measure func(*bench, context.Context) ([]figure.Figure, error)) (all []figure.Figure, err error) {
 	b := &bench{Part: p}
 	if err := p.cluster(ctx, root); err != nil {
 		return nil, err
@@ -70,11 +83,26 @@ func (p Part) Measure(ctx context.Context, root string) (all []figure.Figure, er
 		return nil, fmt.Errorf("make a namespace: %w", err)
 	}
 	b.namespace = space.Name
-	defer func() { err = errors.Join(err, b.Delete(context.WithoutCancel(ctx), space)) }()
+	defer func() { err = errors.Join(err, b.remove(context.WithoutCancel(ctx), space)) }()
 	if err := b.setUp(ctx); err != nil {
 		return nil, err
 	}
-	return b.parts(ctx)
+	return measure(b, ctx)
+}
+
+// remove deletes a namespace, and waits until its routes are gone, so that the next part does not meet
+// their removal.
+func (b *bench) remove(ctx context.Context, space *corev1.Namespace) error {
+	if err := b.Delete(ctx, space); err != nil {
+		return fmt.Errorf("remove namespace %s: %w", space.Name, err)
+	}
+	return stage.Until(ctx, slow, func(ctx context.Context) error {
+		var left gwv1.HTTPRouteList
+		if err := b.List(ctx, &left, client.InNamespace(space.Name), client.Limit(1)); err != nil || len(left.Items) > 0 {
+			return fmt.Errorf("routes of namespace %s are still there: %v", space.Name, err)
+		}
+		return nil
+	})
 }
 
 // cluster starts the local cluster unless KUBECONFIG names one.

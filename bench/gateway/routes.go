@@ -50,15 +50,36 @@ const (
 
 // fill creates the sites from up to to, and waits until all are accepted and the last serves.
 func (b *bench) fill(ctx context.Context, from, to int, of func(string, int) site) error {
+	if err := b.create(ctx, from, to, of); err != nil {
+		return err
+	}
+	if err := b.answers(ctx, of("many", to-1), http.StatusOK); err != nil {
+		return err
+	}
+	return stage.Until(ctx, slow, func(ctx context.Context) error { return b.accepted(ctx, to) })
+}
+
+// create makes the sites' routes, several at once.
+func (b *bench) create(ctx context.Context, from, to int, of func(string, int) site) error {
+	return atOnce(from, to, func(i int) error {
+		r := b.route(of("many", i))
+		r.Labels = map[string]string{manyLabel: "many"}
+		if err := b.Create(ctx, r); err != nil {
+			return fmt.Errorf("create route %d: %w", i, err)
+		}
+		return nil
+	})
+}
+
+// atOnce does something for each number, several at once, until one fails.
+func atOnce(from, to int, do func(i int) error) error {
 	numbers, failed := make(chan int), make(chan error, creators)
 	var workers sync.WaitGroup
 	for range creators {
 		workers.Go(func() {
 			for i := range numbers {
-				r := b.route(of("many", i))
-				r.Labels = map[string]string{manyLabel: "many"}
-				if err := b.Create(ctx, r); err != nil {
-					failed <- fmt.Errorf("create route %d: %w", i, err)
+				if err := do(i); err != nil {
+					failed <- err
 					return
 				}
 			}
@@ -66,13 +87,10 @@ func (b *bench) fill(ctx context.Context, from, to int, of func(string, int) sit
 	}
 	err := feed(numbers, failed, from, to)
 	workers.Wait()
-	if err != nil {
-		return err
+	if err == nil && len(failed) > 0 {
+		err = <-failed
 	}
-	if err := b.answers(ctx, of("many", to-1), http.StatusOK); err != nil {
-		return err
-	}
-	return stage.Until(ctx, slow, func(ctx context.Context) error { return b.accepted(ctx, to) })
+	return err
 }
 
 func feed(numbers chan<- int, failed <-chan error, from, to int) error {

@@ -60,6 +60,16 @@ func (w workload) usage() (sum process.Usage, err error) {
 	return sum, nil
 }
 
+// forgetPeak has the peaks of a workload count from now on.
+func (w workload) forgetPeak() error {
+	for _, pid := range w.pids {
+		if err := process.ForgetPeak(pid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // spent is what was used so far.
 type spent struct {
 	operator, proxy float64 // CPU seconds; of one proxy

@@ -70,3 +70,11 @@ func InPod(uid, command string) (pid int, err error) {
 	}
 	return 0, fmt.Errorf("no process %s of pod %s runs on this machine", command, uid)
 }
+
+// ForgetPeak has PeakMB of a process count from now on.
+func ForgetPeak(pid int) error {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+		return fmt.Errorf("forget the peak of process %d: %w", pid, err)
+	}
+	return nil
+}

@@ -38,9 +38,10 @@ type Request struct {
 	Protocol Protocol          `json:"protocol"`
 	Address  string            `json:"address"`           // host:port to connect to
 	Host     string            `json:"host,omitempty"`    // of HTTP requests; empty: Address
+	Method   string            `json:"method,omitempty"`  // of HTTP requests; empty: POST with a text, GET without
 	Path     string            `json:"path,omitempty"`    // of HTTP requests; empty: /
 	Text     string            `json:"text,omitempty"`    // what is said
-	Headers  map[string]string `json:"headers,omitempty"` // of HTTP requests
+	Headers  map[string]string `json:"headers,omitempty"` // of HTTP requests and gRPC calls
 	Within   time.Duration     `json:"within,omitempty"`  // 0: ten seconds
 
 	// Of Mesh: the client's certificate and its key, in PEM.
@@ -55,6 +56,8 @@ type Answer struct {
 	Protocol string      `json:"protocol"` // as the application saw it: HTTP/1.1, HTTP/2.0, gRPC, TCP, …
 	Remote   string      `json:"remote"`   // IP that the connection came from
 	Said     string      `json:"said"`
+	Method   string      `json:"method,omitempty"`
+	Host     string      `json:"host,omitempty"`
 	Path     string      `json:"path,omitempty"`
 	Headers  http.Header `json:"headers,omitempty"`
 }
@@ -65,6 +68,8 @@ type Outcome struct {
 	Status int           `json:"status,omitempty"` // of HTTP
 	Took   time.Duration `json:"took"`
 	Answer Answer        `json:"answer"`
+	Header http.Header   `json:"header,omitempty"` // of HTTP answers
+	Body   string        `json:"body,omitempty"`   // of an HTTP answer that is not the application's
 	Serial string        `json:"serial,omitempty"` // hexadecimal, of the certificate that the server showed
 	Names  []string      `json:"names,omitempty"`  // DNS names and URIs in it
 }

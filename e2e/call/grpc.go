@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -53,6 +54,9 @@ func (r Request) grpc(ctx context.Context) (Outcome, error) {
 	defer conn.Close()
 	if r.Protocol == Health {
 		return Outcome{}, healthy(ctx, conn)
+	}
+	for name, value := range r.Headers {
+		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 	}
 	answer, err := Say(ctx, conn, r.Text)
 	if err != nil {

@@ -2,6 +2,7 @@ package call
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,19 +32,20 @@ func (r Request) http(ctx context.Context) (Outcome, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "application/json" {
-		return Outcome{Status: response.StatusCode}, err
+		return Outcome{Status: response.StatusCode, Header: response.Header, Body: string(body)}, err
 	}
 	out, err := decode(body)
-	out.Status = response.StatusCode
+	out.Status, out.Header = response.StatusCode, response.Header
 	return out, err
 }
 
-// request says the text in a POST, or asks by GET where there is none.
+// request says the text in a POST, or asks by GET where there is none, unless the method is said.
 func (r Request) request(ctx context.Context) (*http.Request, error) {
 	method := http.MethodGet
 	if r.Text != "" {
 		method = http.MethodPost
 	}
+	method = cmp.Or(r.Method, method)
 	path := "/" + strings.TrimPrefix(r.Path, "/")
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+r.Host+path, strings.NewReader(r.Text))
 	if err != nil {

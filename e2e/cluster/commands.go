@@ -52,6 +52,12 @@ func kubeconfig(_ context.Context, l layout.Layout, _ []string) error {
 	return nil
 }
 
+// auditLog prints where the API server keeps its record of what Weft changes.
+func auditLog(_ context.Context, l layout.Layout, _ []string) error {
+	fmt.Println(node.New(l).AuditLog())
+	return nil
+}
+
 func load(ctx context.Context, l layout.Layout, archives []string) error {
 	if len(archives) == 0 {
 		return errors.New("load: name at least one image archive")

@@ -18,6 +18,7 @@
 //	go run . down                          delete it
 //	go run . status                        say what runs
 //	go run . kubeconfig                    print the administrator's kubeconfig path
+//	go run . audit-log                     print the path of the record of what Weft changes
 //	go run . load IMAGE.tar...             load images into the node
 //	go run . image --name N --binary P -o F   make an image from binaries
 //	go run . tool NAME                     print a cached tool's path, made when absent
@@ -38,7 +39,7 @@ import (
 	"github.com/weft-mesh/weft/e2e/cluster/internal/node"
 )
 
-const usage = "usage: cluster up|down|status|kubeconfig|load|image|tool|away [arguments]"
+const usage = "usage: cluster up|down|status|kubeconfig|audit-log|load|image|tool|away [arguments]"
 
 // commands maps a sub-command to its function.
 var commands = map[string]func(context.Context, layout.Layout, []string) error{
@@ -46,6 +47,7 @@ var commands = map[string]func(context.Context, layout.Layout, []string) error{
 	"down":                     down,
 	"status":                   status,
 	"kubeconfig":               kubeconfig,
+	"audit-log":                auditLog,
 	"load":                     load,
 	"image":                    makeImage,
 	"tool":                     tool,

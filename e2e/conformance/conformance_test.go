@@ -71,8 +71,12 @@ func run(t *testing.T, s *stage.Stage, options suite.ConformanceOptions) *result
 	if len(options.SkipTests) > 0 || len(options.ExemptFeatures) > 0 || options.AllowCRDsMismatch {
 		t.Fatal("tests or features are left out: conformance is shown by the whole suite only")
 	}
+	channel, err := s.Channel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	whole := options.RunTest == ""
-	name := filepath.Join(folder(t, s), "standard-"+consts.BundleVersion+"-"+options.Mode)
+	name := filepath.Join(folder(t, s), channel+"-"+consts.BundleVersion+"-"+options.Mode)
 	if whole {
 		options.ReportOutputPath = name + "-report.yaml"
 	}

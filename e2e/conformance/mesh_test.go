@@ -1,20 +1,28 @@
 package conformance
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/gateway-api/conformance/tests/mesh"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 	"sigs.k8s.io/gateway-api/pkg/features"
 
+	"github.com/weft-mesh/weft/e2e/stage"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
 // meshFeatures are all extended features of the two mesh profiles, and those that the mesh tests in
 // no profile need besides. They are named here because no status of an object in the standard
-// channel can name them.
+// channel can name them; in the experimental one that of an XMesh does.
 var meshFeatures = slices.Concat(features.SetsToNamesSet(features.MeshExtendedFeatures).UnsortedList(), []features.FeatureName{
 	features.SupportHTTPRouteResponseHeaderModification, features.SupportHTTPRouteParentRefPort,
 	features.SupportHTTPRoute303RedirectStatusCode, features.SupportHTTPRoute307RedirectStatusCode,
@@ -32,7 +40,9 @@ func TestMesh(t *testing.T) {
 	options := defaults(t, s)
 	options.GatewayClassName, options.Mode = "", "mesh"
 	options.ConformanceProfiles = []suite.ConformanceProfileName{suite.MeshHTTPConformanceProfileName, suite.MeshGRPCConformanceProfileName}
-	options.SupportedFeatures = meshFeatures
+	if options.SupportedFeatures = meshFeatures; options.RunTest == "" && hasXMesh(t, s) {
+		options.SupportedFeatures, options.MeshName = nil, showMesh(t, s)
+	}
 	options.NamespaceLabels = map[string]string{sidecar.InjectLabel: sidecar.Enabled}
 	results := run(t, s, options)
 	if options.RunTest == "" {
@@ -41,6 +51,50 @@ func TestMesh(t *testing.T) {
 			results.want(t, meshTests(t)...)
 		})
 	}
+}
+
+// hasXMesh says whether the cluster's channel of Gateway API has the kind.
+func hasXMesh(t *testing.T, s *stage.Stage) bool {
+	t.Helper()
+	channel, err := s.Channel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return channel == stage.Experimental
+}
+
+const xmesh = `
+apiVersion: gateway.networking.x-k8s.io/v1alpha1
+kind: XMesh
+metadata: {name: weft}
+spec: {controllerName: mesh.weft.dev/mesh-controller}
+`
+
+// showMesh makes an XMesh, and waits until its status claims what the suite would have to be told otherwise.
+func showMesh(t *testing.T, s *stage.Stage) (name string) {
+	t.Helper()
+	if err := s.Apply(t.Context(), "", xmesh); err != nil {
+		t.Fatal(err)
+	}
+	err := stage.Until(t.Context(), time.Minute, func(ctx context.Context) error {
+		var shown gwx.XMesh
+		if err := s.Get(ctx, client.ObjectKey{Name: "weft"}, &shown); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionTrue(shown.Status.Conditions, string(gwx.MeshConditionAccepted)) {
+			return fmt.Errorf("conditions of XMesh weft: %+v", shown.Status.Conditions)
+		}
+		for _, f := range meshFeatures {
+			if !slices.Contains(shown.Status.SupportedFeatures, gwv1.SupportedFeature{Name: gwv1.FeatureName(f)}) {
+				return fmt.Errorf("XMesh weft does not claim %s", f)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "weft"
 }
 
 // meshTests are all mesh tests that the suite has.

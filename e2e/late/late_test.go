@@ -26,6 +26,7 @@ import (
 
 const (
 	gatewayAPI  = "gateway.networking.k8s.io"
+	gatewayAPIX = "gateway.networking.x-k8s.io" // experimental kinds
 	certManager = "cert-manager.io"
 	patience    = 3 * time.Minute
 )
@@ -73,7 +74,7 @@ func open(t *testing.T) *stage.Stage {
 // emptyCluster removes Weft and the CRDs.
 func emptyCluster(t *testing.T, s *stage.Stage) {
 	t.Helper()
-	for _, group := range []string{gatewayAPI, certManager, "acme." + certManager, v1alpha1.GroupVersion.Group} {
+	for _, group := range []string{gatewayAPI, gatewayAPIX, certManager, "acme." + certManager, v1alpha1.GroupVersion.Group} {
 		removeCRDs(t, s, group)
 	}
 	system := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: stage.System}}

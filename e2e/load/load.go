@@ -29,6 +29,9 @@ type Target struct {
 	TLS     *tls.Config `json:"-"` // nil: plain HTTP
 }
 
+// ByApplication ends what Result.Failed says of an answer that bears the request's id: no proxy gave it.
+const ByApplication = " from the application"
+
 // patience is how long a request may wait for its answer before it counts as failed.
 const patience = 15 * time.Second
 
@@ -146,6 +149,8 @@ func (l *Load) exchange(r Result) (int, string) {
 		want = http.StatusCreated
 	}
 	switch {
+	case status != want && echoed == r.ID:
+		return status, fmt.Sprintf("status %d%s", status, ByApplication)
 	case status != want:
 		return status, fmt.Sprintf("status %d", status)
 	case echoed != r.ID:

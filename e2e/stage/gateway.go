@@ -60,15 +60,20 @@ type Answer struct {
 
 // Get sends GET http://host+path to port 80 over a connection of its own.
 func (g *Gateway) Get(ctx context.Context, host, path string) (Answer, error) {
-	return g.send(ctx, "http://"+host+path, g.At(80), nil)
+	return g.send(ctx, "http://"+host+path, g.At(80), nil, nil)
+}
+
+// GetWith is Get with headers.
+func (g *Gateway) GetWith(ctx context.Context, host, path string, header http.Header) (Answer, error) {
+	return g.send(ctx, "http://"+host+path, g.At(80), nil, header)
 }
 
 // GetTLS sends GET https://host+path to port 443 over a connection of its own.
 func (g *Gateway) GetTLS(ctx context.Context, host, path string, secure *tls.Config) (Answer, error) {
-	return g.send(ctx, "https://"+host+path, g.At(443), secure)
+	return g.send(ctx, "https://"+host+path, g.At(443), secure, nil)
 }
 
-func (g *Gateway) send(ctx context.Context, url, address string, secure *tls.Config) (Answer, error) {
+func (g *Gateway) send(ctx context.Context, url, address string, secure *tls.Config, header http.Header) (Answer, error) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", address)
 	}
@@ -77,6 +82,9 @@ func (g *Gateway) send(ctx context.Context, url, address string, secure *tls.Con
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return Answer{}, err
+	}
+	for name, values := range header {
+		request.Header[name] = values
 	}
 	response, err := client.Do(request)
 	if err != nil {

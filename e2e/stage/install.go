@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,7 +15,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,16 +44,26 @@ func (s *Stage) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// InstallGatewayAPI applies the standard channel of the Gateway API version in go.mod. A cluster
-// that already has this version keeps its channel.
+// The channels of Gateway API. The stage installs the experimental one, which has all that the standard
+// one has, unless the environment variable WEFT_CHANNEL says "standard".
+const (
+	channelVariable = "WEFT_CHANNEL"
+	Experimental    = "experimental"
+	Standard        = "standard"
+)
+
+// InstallGatewayAPI applies a channel of the Gateway API version in go.mod. A cluster that already has
+// this version keeps its channel, which must be the one that WEFT_CHANNEL names, if that is set.
 func (s *Stage) InstallGatewayAPI(ctx context.Context) error {
-	var crd apiextensionsv1.CustomResourceDefinition
-	err := s.Get(ctx, client.ObjectKey{Name: "httproutes.gateway.networking.k8s.io"}, &crd)
-	if err == nil && crd.Annotations[consts.BundleVersionAnnotation] == consts.BundleVersion {
-		return nil
-	}
-	if err != nil && !apierrors.IsNotFound(err) {
+	has, err := s.Channel(ctx)
+	if err != nil {
 		return err
+	}
+	if want := os.Getenv(channelVariable); has != "" && want != "" && has != want {
+		return fmt.Errorf("the cluster has the %s channel of Gateway API, %s asks for %q: start a fresh one with `make cluster-down cluster-up`", has, channelVariable, want)
+	}
+	if has != "" {
+		return nil
 	}
 	pattern, err := s.GatewayAPIFiles(ctx)
 	if err != nil {
@@ -62,13 +72,34 @@ func (s *Stage) InstallGatewayAPI(ctx context.Context) error {
 	if err := s.ApplyFiles(ctx, pattern); err != nil {
 		return err
 	}
-	return s.waitCRDs(ctx, "gateway.networking.k8s.io")
+	return errors.Join(s.waitCRDs(ctx, gatewayAPI), s.waitCRDs(ctx, gatewayAPIX))
 }
 
-// GatewayAPIFiles is a pattern that matches the standard channel's manifests.
+// The groups of Gateway API, the second of which is that of experimental kinds.
+const (
+	gatewayAPI  = "gateway.networking.k8s.io"
+	gatewayAPIX = "gateway.networking.x-k8s.io"
+)
+
+// Channel is the channel of the cluster's CRDs of Gateway API; empty where they are missing or of another
+// version than the one in go.mod.
+func (s *Stage) Channel(ctx context.Context) (string, error) {
+	var crd apiextensionsv1.CustomResourceDefinition
+	err := s.Get(ctx, client.ObjectKey{Name: "httproutes." + gatewayAPI}, &crd)
+	if err != nil || crd.Annotations[consts.BundleVersionAnnotation] != consts.BundleVersion {
+		return "", client.IgnoreNotFound(err)
+	}
+	return crd.Annotations[consts.ChannelAnnotation], nil
+}
+
+// GatewayAPIFiles is a pattern that matches the manifests of the channel to be installed.
 func (s *Stage) GatewayAPIFiles(ctx context.Context) (string, error) {
+	channel := cmp.Or(os.Getenv(channelVariable), Experimental)
+	if channel != Experimental && channel != Standard {
+		return "", fmt.Errorf("%s is %q: write %s or %s", channelVariable, channel, Experimental, Standard)
+	}
 	dir, err := s.module(ctx, "sigs.k8s.io/gateway-api")
-	return filepath.Join(dir, "config", "crd", "standard", "gateway*.yaml"), err
+	return filepath.Join(dir, "config", "crd", channel, "gateway*.yaml"), err
 }
 
 // CertManagerFiles is a pattern that matches cert-manager's CRDs.

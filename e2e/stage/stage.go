@@ -28,7 +28,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	"github.com/weft-mesh/weft/api/smi"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
@@ -40,6 +42,8 @@ type Stage struct {
 	Kubeconfig string
 	Root       string // the repository
 	Local      bool   // the cluster of e2e/cluster, into which images can be loaded
+
+	record string // path of what the API server records of Weft's writes, once it was asked for
 }
 
 // errNoCluster says what to do about it.
@@ -74,7 +78,8 @@ func (s *Stage) connect() error {
 	s.Config = config
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, gwv1.Install, cmv1.AddToScheme, v1alpha1.AddToScheme,
+		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, gwv1.Install, gwx.Install, cmv1.AddToScheme, v1alpha1.AddToScheme,
+		smi.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return err

@@ -38,7 +38,7 @@ func within(low, high float64) func([]stage.Sample) bool {
 func TestPrometheus(t *testing.T) {
 	monitoring := stage.New(t, "monitoring")
 	monitoring.OnThisMachine()
-	deployPrometheus(t, monitoring) // finds the others' pods as they come
+	deployPrometheus(t, monitoring, shipped(t, monitoring, "scrape.yaml")) // finds the others' pods as they come
 	o := newObserved(t, "prometheus")
 	o.Apply(`{apiVersion: v1, kind: Service, metadata: {name: echo-canary}, spec: {selector: {app: echo}, ports: [{name: a, port: 80, targetPort: 8080, appProtocol: http}]}}`)
 	o.caller.Answered(call.Request{Protocol: call.HTTP, Address: "echo-canary:80"}, bySidecar)
@@ -62,8 +62,8 @@ func TestPrometheus(t *testing.T) {
 	}
 }
 
-// deployPrometheus does not wait for it. What it makes for the whole cluster goes with the test.
-func deployPrometheus(t *testing.T, s *stage.Scene) {
+// deployPrometheus has one with a configuration, and does not wait for it. What it makes for the whole cluster goes with the test.
+func deployPrometheus(t *testing.T, s *stage.Scene, scrape string) {
 	t.Helper()
 	if err := s.LoadPrometheus(t.Context()); err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func deployPrometheus(t *testing.T, s *stage.Scene) {
 		}
 	})
 	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "prometheus"},
-		Data: map[string]string{"scrape.yaml": shipped(t, s, "scrape.yaml")}}
+		Data: map[string]string{"scrape.yaml": scrape}}
 	if err := s.Create(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/pki"
@@ -46,6 +50,16 @@ type Tables struct {
 	ConfigMaps         *incr.Table[string, *corev1.ConfigMap]
 	Certificates       *incr.Table[string, *certv1.Certificate]
 	MeshPolicies       *incr.Table[string, *v1alpha1.MeshPolicy]
+	// XBackendTrafficPolicies and XMeshes are of the experimental channel.
+	XBackendTrafficPolicies *incr.Table[string, *gwx.XBackendTrafficPolicy]
+	XMeshes                 *incr.Table[string, *gwx.XMesh]
+	// TrafficSplits and HTTPRouteGroups are SMI's.
+	TrafficSplits   *incr.Table[string, *split.TrafficSplit]
+	HTTPRouteGroups *incr.Table[string, *specs.HTTPRouteGroup]
+	// So are TrafficTargets, and TCPRoutes and UDPRoutes of that group.
+	TrafficTargets *incr.Table[string, *access.TrafficTarget]
+	SMITCPRoutes   *incr.Table[string, *specs.TCPRoute]
+	SMIUDPRoutes   *incr.Table[string, *specs.UDPRoute]
 	// Deployments are those of Gateways' proxies.
 	Deployments *incr.Table[string, *appsv1.Deployment]
 
@@ -128,7 +142,11 @@ func (h Holding) Same(o Holding) bool {
 func NewTables() *Tables {
 	g := &incr.Graph{}
 	t := &Tables{
-		Graph:              g,
+		Graph: g,
+
+		XBackendTrafficPolicies: incr.NewTable[string](g, sameSpec[*gwx.XBackendTrafficPolicy]),
+		XMeshes:                 incr.NewTable[string](g, sameSpec[*gwx.XMesh]),
+
 		GatewayClasses:     incr.NewTable[string](g, sameSpec[*gwv1.GatewayClass]),
 		Gateways:           incr.NewTable[string](g, sameSpec[*gwv1.Gateway]),
 		HTTPRoutes:         incr.NewTable[string](g, sameSpec[*gwv1.HTTPRoute]),
@@ -151,6 +169,11 @@ func NewTables() *Tables {
 		Meshes:             incr.NewTable[string](g, sameSpec[*v1alpha1.Mesh]),
 		Leaves:             incr.NewTable[string](g, sameLeaf),
 		MeshPolicies:       incr.NewTable[string](g, sameSpec[*v1alpha1.MeshPolicy]),
+		TrafficSplits:      incr.NewTable[string](g, sameSpec[*split.TrafficSplit]),
+		HTTPRouteGroups:    incr.NewTable[string](g, sameSpec[*specs.HTTPRouteGroup]),
+		TrafficTargets:     incr.NewTable[string](g, sameSpec[*access.TrafficTarget]),
+		SMITCPRoutes:       incr.NewTable[string](g, sameSpec[*specs.TCPRoute]),
+		SMIUDPRoutes:       incr.NewTable[string](g, sameSpec[*specs.UDPRoute]),
 		Holdings:           incr.NewTable[string](g, Holding.Same),
 		Bundles:            incr.NewTable[string](g, func(a, b Bundle) bool { return a == b }),
 		Refusals:           incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),

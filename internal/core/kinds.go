@@ -31,7 +31,10 @@ var kinds = map[mesh.Kind]struct {
 	mesh.KindSecret:   {&tlsv3.Secret{}, buildSecret},
 	mesh.KindListener: {&listenerv3.Listener{}, buildListener},
 	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
-		if strings.HasPrefix(name, mesh.OutboundListener+"/") {
+		switch {
+		case mesh.IsAccess(name):
+			return envoy.Access(m.Access(q, name, variant))
+		case strings.HasPrefix(name, mesh.OutboundListener+"/"):
 			return envoy.Split(m.ServiceSplit(q, name, variant))
 		}
 		return envoy.Split(m.Split(q, name))
@@ -46,6 +49,8 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Messa
 	switch {
 	case strings.HasPrefix(name, mesh.DirectPrefix):
 		return envoy.DirectCluster(m.Direct(q, name))
+	case mesh.IsSession(name):
+		return envoy.Cluster(m.SessionCluster(q, name))
 	case strings.HasPrefix(name, "service/"):
 		return envoy.Cluster(m.Cluster(q, name, variant))
 	case strings.HasPrefix(name, mesh.GatewayPrefix):

@@ -12,8 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 	"sigs.k8s.io/yaml"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -30,6 +34,9 @@ func put(t *testing.T, c *Core, data []byte) {
 			t.Fatalf("%v in\n%s", err, doc)
 		}
 		take, ok := takers[kind.Kind]
+		if kind.APIVersion == "specs.smi-spec.io/v1alpha4" {
+			take, ok = specTakers[kind.Kind]
+		}
 		if !ok {
 			t.Fatalf("no table for kind %q", kind.Kind)
 		}
@@ -50,6 +57,10 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"BackendTLSPolicy": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.BackendTLSPolicies, &gwv1.BackendTLSPolicy{}, b)
 	},
+	"XBackendTrafficPolicy": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.XBackendTrafficPolicies, &gwx.XBackendTrafficPolicy{}, b)
+	},
+	"XMesh":   func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.XMeshes, &gwx.XMesh{}, b) },
 	"Service": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Services, &corev1.Service{}, b) },
 	"EndpointSlice": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.EndpointSlices, &discoveryv1.EndpointSlice{}, b)
@@ -64,7 +75,22 @@ var takers = map[string]func(*testing.T, *Core, []byte){
 	"MeshPolicy": func(t *testing.T, c *Core, b []byte) {
 		take(t, c, c.tables.MeshPolicies, &v1alpha1.MeshPolicy{}, b)
 	},
+	"TrafficSplit": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.TrafficSplits, &split.TrafficSplit{}, b)
+	},
+	"TrafficTarget": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.TrafficTargets, &access.TrafficTarget{}, b)
+	},
 	"ConfigMap": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.ConfigMaps, &corev1.ConfigMap{}, b) },
+}
+
+// specTakers take the kinds by which SMI describes traffic; Gateway API has two of the same names.
+var specTakers = map[string]func(*testing.T, *Core, []byte){
+	"HTTPRouteGroup": func(t *testing.T, c *Core, b []byte) {
+		take(t, c, c.tables.HTTPRouteGroups, &specs.HTTPRouteGroup{}, b)
+	},
+	"TCPRoute": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.SMITCPRoutes, &specs.TCPRoute{}, b) },
+	"UDPRoute": func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.SMIUDPRoutes, &specs.UDPRoute{}, b) },
 }
 
 // versions gives every object that is put a resourceVersion and, where none is written, a
@@ -111,6 +137,11 @@ func statusText(status any) string {
 	switch s := status.(type) {
 	case gwv1.GatewayClassStatus:
 		conditions("", s.Conditions)
+	case gwx.MeshStatus:
+		conditions("", s.Conditions)
+		for _, f := range s.SupportedFeatures {
+			fmt.Fprintf(&b, "%s\n", f.Name)
+		}
 	case gwv1.GatewayStatus:
 		for _, a := range s.Addresses {
 			fmt.Fprintf(&b, "address %s\n", a.Value)
@@ -135,6 +166,18 @@ func statusText(status any) string {
 		conditions("", s.Conditions)
 		for _, a := range s.Ancestors {
 			conditions(ancestorText(a.AncestorRef)+" ", a.Conditions)
+		}
+	case access.TrafficTargetStatus:
+		conditions("", s.Conditions)
+	case split.TrafficSplitStatus:
+		conditions("", s.Conditions)
+		for _, p := range s.Ports {
+			conditions(fmt.Sprint(p.Port, " "), p.Conditions)
+		}
+	case specs.Status:
+		conditions("", s.Conditions)
+		for _, u := range s.UsedBy {
+			fmt.Fprintf(&b, "used by %s %s\n", u.Kind, u.Name)
 		}
 	case gwv1.PolicyStatus:
 		for _, a := range s.Ancestors {

@@ -44,6 +44,10 @@ func (h chance) object(kind int) string {
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
 		return h.policy()
+	case 29:
+		return head("split.smi-spec.io/v1alpha4", "TrafficSplit") + h.split()
+	case 30:
+		return head("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup") + h.matches()
 	case 22, 23, 24:
 		return head("gateway.networking.k8s.io/v1", "ListenerSet") + h.listeners()
 	case 25:
@@ -52,7 +56,7 @@ func (h chance) object(kind int) string {
 		return head("gateway.networking.k8s.io/v1", "Gateway") + fmt.Sprintf("spec: {gatewayClassName: %s%s, allowedListeners: {namespaces: {from: %s, selector: {matchLabels: {sets: open}}}}, listeners: [{name: one, port: %s, protocol: %s, hostname: %q, allowedRoutes: {namespaces: {from: %s}}}, {name: two, port: 80, protocol: HTTP}, {name: udp, port: %s, protocol: UDP, allowedRoutes: {namespaces: {from: All}}}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: x}]}}, {name: through, port: 443, protocol: TLS, hostname: %q, tls: {mode: %s, certificateRefs: [{name: x}]}, allowedRoutes: {namespaces: {from: All}}}]}",
 			h.of("weft", "weft", "other"), h.gatewayTLS(), h.of("All", "Selector", "All", "Same", "None"), h.of("80", "8080"), h.of("HTTP", "HTTP", "TCP"), h.of("*.example", "w.example", ""), h.of("All", "Same"), h.of("80", "443"), h.of("*.example", "w.example", ""), h.of("Passthrough", "Terminate"))
 	case 1, 2:
-		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.set()+", "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]}]}",
+		return head("gateway.networking.k8s.io/v1", "HTTPRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s%s}, "+h.set()+", "+h.service()+"], hostnames: [%q, w.example], rules: [{matches: [{path: {type: %s, value: %q}}], backendRefs: [{name: %s, namespace: %s, port: %s, weight: %d}, {name: x, port: 80}]"+h.of("", ", sessionPersistence: {}", ", sessionPersistence: {type: Header, absoluteTimeout: 1h}")+h.auth()+"}, {matches: [{path: {value: /q}}], backendRefs: [{name: u, port: 80}]}]}",
 			h.of("x", "u", "z"), h.of("a", "b"), h.of("", ", sectionName: one", ", port: 80"), h.of("*.example", "v.example"), h.of("PathPrefix", "RegularExpression"), h.of("/", "/p", "/("), h.of("x", "u", "z"), h.of("a", "b"), h.of("80", "81"), h.Intn(3))
 	case 11, 12:
 		return head("gateway.networking.k8s.io/v1", "GRPCRoute") + fmt.Sprintf("spec: {parentRefs: [{name: %s, namespace: %s}, "+h.set()+", "+h.service()+"], hostnames: [%q], rules: [{matches: [{method: {type: %s, service: %q}}], backendRefs: [{name: %s, namespace: %s, port: 80}]}]}",
@@ -67,6 +71,9 @@ func (h chance) object(kind int) string {
 		return head("gateway.networking.k8s.io/v1", "BackendTLSPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s%s}, {kind: Service, name: x}], validation: {hostname: %s, %s}}",
 			h.of("Service", "Service", "Service", "ServiceAccount"), h.of("x", "u", "z"), h.of("", "", ", sectionName: http", ", sectionName: tcp"), h.of("v.example", "w.example"),
 			h.of("caCertificateRefs: [{kind: ConfigMap, name: x}]", "caCertificateRefs: [{kind: ConfigMap, name: u}]", "caCertificateRefs: [{kind: ConfigMap, name: u}, {kind: Secret, name: x}]", "wellKnownCACertificates: System"))
+	case 31, 32:
+		return head("gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s}, {kind: Service, name: x}]%s%s}",
+			h.of("Service", "Service", "ServiceImport"), h.of("x", "u", "z"), h.of("", ", retryConstraint: {budget: {percent: 5}}", ", retryConstraint: {}"), h.of("", ", sessionPersistence: {}", ", sessionPersistence: {sessionName: s}"))
 	case 18, 19:
 		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", authority(), authority(), authority())
 	case 15:
@@ -187,7 +194,38 @@ var texts = map[string]string{}
 // TestOracle: after any history of changes, what is published and said is what a Core that
 // starts now would publish and say.
 func TestOracle(t *testing.T) {
-	consult(t, false, func(h chance) string { return h.object(h.Intn(29)) })
+	consult(t, false, func(h chance) string { return h.object(h.Intn(33)) })
+}
+
+// target is a TrafficTarget, or something that one may name.
+func (h chance) target() string {
+	meta := func(kind, names string) string {
+		gone := ""
+		if h.Intn(5) == 0 {
+			gone = `, annotations: {delete: ""}`
+		}
+		return fmt.Sprintf("kind: %s\nmetadata: {name: %s, namespace: %s%s}\n", kind, names, h.of("a", "b"), gone)
+	}
+	switch h.Intn(4) {
+	case 0:
+		return "apiVersion: specs.smi-spec.io/v1alpha4\n" + meta("HTTPRouteGroup", h.of("x", "u")) + fmt.Sprintf("spec: {matches: [{name: one, methods: [%s], pathRegex: %q}, {name: two, headers: {x-a: %q}}]}",
+			h.of("GET", "'*'"), h.of("/a", "/(", ""), h.of(".*", "("))
+	case 1:
+		return "apiVersion: specs.smi-spec.io/v1alpha4\n" + meta(h.of("TCPRoute", "UDPRoute"), h.of("x", "u")) + fmt.Sprintf("spec: {matches: {ports: [%s]}}", h.of("", "80", "80, 8080"))
+	}
+	return "apiVersion: access.smi-spec.io/v1alpha3\n" + meta("TrafficTarget", h.of("x", "u", "z")) + fmt.Sprintf("spec: {destination: {kind: %s, name: %s, namespace: %s}, sources: [{kind: ServiceAccount, name: %s, namespace: %s}], rules: [{kind: %s, name: %s%s}, {kind: HTTPRouteGroup, name: u}]}",
+		h.of("ServiceAccount", "ServiceAccount", "Group"), h.of("x", "u"), h.of("a", "b", "''"), h.of("x", "u", "X"), h.of("a", "b"), h.of("HTTPRouteGroup", "TCPRoute", "UDPRoute"), h.of("x", "u"), h.of("", ", matches: [one]", ", matches: [three]"))
+}
+
+// TestOracleOfTargets: the same of a world of pods, Services, policies, and TrafficTargets with what they name.
+func TestOracleOfTargets(t *testing.T) {
+	kinds := []int{3, 5, 5, 9}
+	consult(t, true, func(h chance) string {
+		if h.Intn(3) > 0 {
+			return h.target()
+		}
+		return h.object(kinds[h.Intn(len(kinds))])
+	})
 }
 
 // TestOracleOfListenerSets: the same of a world of Gateways, ListenerSets and what these read.
@@ -231,4 +269,10 @@ func consult(t *testing.T, narrow bool, object func(chance) string) {
 			}
 		}
 	}
+}
+
+// auth is an ExternalAuth of a rule, or none, by servers that may not be there and words that may be wrong.
+func (h chance) auth() string {
+	return h.of("", "", fmt.Sprintf(", filters: [{type: ExternalAuth, externalAuth: {protocol: %s, backendRef: {name: %s, port: %s}, http: {path: %s}}}]",
+		h.of("HTTP", "GRPC", "other"), h.of("x", "u"), h.of("80", "81"), h.of("/check", "/../check")))
 }

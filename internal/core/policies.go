@@ -10,7 +10,7 @@ import (
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
-// policies knows how far each MeshPolicy reaches, and what was last counted of it.
+// policies knows how far each MeshPolicy, and each TrafficTarget, reaches, and what was last counted of it.
 //
 //	mesh.Reaches ─┐
 //	xds.Facts ────┴→ Holdings, an input of the next commit → mesh.PolicyStatus
@@ -33,6 +33,13 @@ func (c *Core) publishPolicies() {
 	incr.Keep(mesh.Memo(c.mesh, "generation", c.mesh.PolicyGeneration), c.policies.exists, c.tables.MeshPolicies)
 	incr.Keep(mesh.Memo(c.mesh, "carriers", c.mesh.Carriers), c.policies.reaches, c.mesh.Reaches)
 	keepStatus(c, "MeshPolicy", c.mesh.PolicyStatus, c.tables.MeshPolicies)
+	incr.Keep(mesh.Memo(c.mesh, "targetGeneration", c.mesh.TargetGeneration), func(k string, generation int64, has bool) {
+		c.policies.exists(mesh.TargetKey(k), generation, has)
+	}, c.tables.TrafficTargets)
+	incr.Keep(mesh.Memo(c.mesh, "targetCarriers", c.mesh.TargetCarriers), c.policies.reaches, c.mesh.TargetReaches)
+	keepStatus(c, mesh.SMITCPRoute, c.mesh.SMITCPRouteStatus, c.tables.SMITCPRoutes)
+	keepStatus(c, mesh.SMIUDPRoute, c.mesh.SMIUDPRouteStatus, c.tables.SMIUDPRoutes)
+	keepStatus(c, "TrafficTarget", c.mesh.TrafficTargetStatus, c.tables.TrafficTargets)
 }
 
 // exists notes a policy's generation.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -137,6 +138,36 @@ func TestQuarantineOfServiceRoutes(t *testing.T) {
 				t.Error("the sidecars of the namespace see no routes")
 			}
 		})
+	}
+}
+
+// A proxy refuses a route that has requests checked: without it they would reach the Service unchecked, so
+// they are refused until a generation comes that it takes.
+func TestQuarantineOfCheckedRoutes(t *testing.T) {
+	w := newWorld(t)
+	w.apply([]byte("apiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: cart}\nspec: {clusterIPs: [10.1.0.1], ports: [{name: http, port: 80}]}"))
+	const route = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {namespace: shop, name: cart, generation: %[1]d}
+spec:
+  parentRefs: [{group: '', kind: Service, name: cart}]
+  rules:
+  - filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: cart, port: 80}, http: {path: /%[1]d}}}]
+    backendRefs: [{name: cart, port: 80}]`
+	for generation, want := range []string{"cluster: service/shop/cart/80", "status: 500", "cluster: service/shop/cart/80"} {
+		switch generation {
+		case 0, 2:
+			w.apply(fmt.Appendf(nil, route, generation+1))
+		case 1:
+			for answers := 0; sidecarAnswers(w.core, mesh.HTTPRoute+"/shop/cart", "shop"); answers++ {
+				if answers > 20 {
+					t.Fatal("it does not settle")
+				}
+			}
+		}
+		if is := w.seen["routes outbound/shop/cart/80"]; !strings.Contains(is, want) || strings.Contains(is, "cluster:") == strings.Contains(is, "status: 500") {
+			t.Errorf("step %d: want %q in\n%s", generation, want, is)
+		}
 	}
 }
 

@@ -127,6 +127,10 @@ func (c *Core) publishStatuses() {
 	keepStatus(c, mesh.TCPRoute, mesh.RouteStatus[gwv1.TCPRouteStatus](c.mesh, mesh.TCPRoute), c.tables.TCPRoutes)
 	keepStatus(c, mesh.UDPRoute, mesh.RouteStatus[gwv1.UDPRouteStatus](c.mesh, mesh.UDPRoute), c.tables.UDPRoutes)
 	keepStatus(c, "BackendTLSPolicy", c.mesh.BackendTLSPolicyStatus, c.tables.BackendTLSPolicies)
+	keepStatus(c, "XBackendTrafficPolicy", c.mesh.TrafficPolicyStatus, c.tables.XBackendTrafficPolicies)
+	keepStatus(c, "XMesh", c.mesh.XMeshStatus, c.tables.XMeshes)
+	keepStatus(c, mesh.TrafficSplit, c.mesh.TrafficSplitStatus, c.tables.TrafficSplits)
+	keepStatus(c, mesh.HTTPRouteGroup, c.mesh.HTTPRouteGroupStatus, c.tables.HTTPRouteGroups)
 	incr.Keep(mesh.Memo(c.mesh, "certificates", c.mesh.Certificates), func(k string, wanted []mesh.Certificate, has bool) {
 		if has {
 			c.Certificates.Put(k, Certificates{k, wanted})

@@ -223,6 +223,9 @@ func told(tree map[string]any) any {
 		return map[string]any{"address": tree["address"], "chains": chains(tree)}
 	case tree["typedConfig"] != nil: // a filter of bytes
 		config := tree["typedConfig"].(map[string]any)
+		if mesh.IsAccess(fmt.Sprint(tree["name"])) {
+			return accessText(config)
+		}
 		if split := config["weightedClusters"]; split != nil {
 			return split
 		}
@@ -235,6 +238,21 @@ func told(tree map[string]any) any {
 		return map[string]any{"holds": slices.Sorted(maps.Keys(tree["tlsCertificate"].(map[string]any)))}
 	}
 	return tree
+}
+
+// accessText is who gets past a filter: what it asks of requests, or of connections.
+func accessText(config map[string]any) any {
+	rules, guards := config["rules"].(map[string]any)
+	states, _ := config["onDownstreamTlsHandshake"].([]any)
+	switch {
+	case guards && rules["policies"] == nil, len(states) > 0 && strings.Contains(policyText.FindString(fmt.Sprint(states)), "CEL('none')"):
+		return map[string]any{"lets": "nobody in"}
+	case guards:
+		return rules["policies"]
+	case len(states) > 0:
+		return map[string]any{"lets": policyText.FindString(fmt.Sprint(states))}
+	}
+	return map[string]any{"lets": "all in"}
 }
 
 // clusterText is what a cluster speaks, and whom it expects.
@@ -250,11 +268,19 @@ func clusterText(tree map[string]any) any {
 	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil {
 		out["tls"] = backendText(config)
 	}
+	if strings.Contains(text, "overrideHostStatus") {
+		out["sessions"] = "over several Services"
+	}
+	if budget := budgetText.FindString(text); budget != "" && budget != usualBudget {
+		out["retries"] = budget
+	}
 	if peers := identityText.FindAllString(text, -1); len(peers) > 0 {
 		out["peers"] = peers
 	}
 	return out
 }
+
+const usualBudget = "retryBudget:map[budgetPercent:map[value:20] minRetryConcurrency:10"
 
 // backendText is whom the TLS of a BackendTLSPolicy asks for, whom it takes, and on how much of
 // authorities' word.
@@ -278,7 +304,9 @@ func backendText(config map[string]any) any {
 var (
 	clusterNamed = regexp.MustCompile(`cluster:([^\]]+)`)
 	addressText  = regexp.MustCompile(`address:[0-9a-f.:]+ portValue:[0-9]+`)
+	budgetText   = regexp.MustCompile(`retryBudget:map\[[^]]*\] minRetryConcurrency:[0-9]+`)
 	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
+	policyText   = regexp.MustCompile(`%CEL\([^%]*'none'\)%`)
 	shadowText   = regexp.MustCompile(`name:section valueFormat:(\S+)\] map\[name:policy valueFormat:(\S+)\]`)
 )
 

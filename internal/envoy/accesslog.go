@@ -43,8 +43,8 @@ func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*ac
 	return written(wanted(t, errors), append(fields, more...)...)
 }
 
-// tcpLogs are the same for connections, of which each has one line, when it ends. Which policy let a
-// connection pass, Envoy does not say; which did not, is in the details.
+// tcpLogs are the same for connections, of which each has one line, when it ends. One that a policy refuses
+// leads nowhere, which is an error.
 func tcpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
 	errors := []*accesslogv3.AccessLogFilter{flagged("UF", "UC", "UH", "UO", "URX", "NC")}
 	if r == destination {
@@ -57,7 +57,7 @@ func tcpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*acc
 	both := allOf(logTypes(accessdatav3.AccessLogType_TcpConnectionEnd), which)
 	fields := []map[string]string{r.identities(), tcpFields}
 	if r != source {
-		fields = append(fields, shadow(networkRBAC))
+		fields = append(fields, letIn, shadow(networkRBAC))
 	}
 	return written(both, append(fields, more...)...)
 }
@@ -154,6 +154,12 @@ func (r reporter) identities() map[string]string {
 var enforced = map[string]string{
 	"policy":        "%DYNAMIC_METADATA(" + httpRBAC + ":enforced_effective_policy_id)%",
 	"policy_result": "%DYNAMIC_METADATA(" + httpRBAC + ":enforced_engine_result)%",
+}
+
+// letIn is the policy that decided on a connection.
+var letIn = map[string]string{
+	"policy":        "%FILTER_STATE(" + policyState + ":PLAIN)%",
+	"policy_result": "%FILTER_STATE(" + verdictState + ":PLAIN)%",
 }
 
 // shadow is the policy that would have decided.

@@ -137,7 +137,7 @@ func TestBackendTLSIntoTheMesh(t *testing.T) {
 		l := envoy.Inbound(mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSStrict, ConnectionAge: time.Hour,
 			Ports: []mesh.InboundPort{{Port: int32(port), Protocol: mesh.TLS, Mode: mode, Service: "shop/pay", Of: 443}}})
 		l.Address.GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: port}
-		commitTo(store, account, rootsSecret(), identitySecret(t, appID), map[string]proto.Message{
+		commitTo(store, account, rootsSecret(), identitySecret(t, appID), unguarded(), map[string]proto.Message{
 			mesh.InboundListener: l, mesh.AppTCP: app(mesh.AppTCP, endpointAt(secure.Listener)),
 			mesh.AppHTTP1: app(mesh.AppHTTP1, endpointAt(secure.Listener)), mesh.AppHTTP2: app(mesh.AppHTTP2, endpointAt(secure.Listener)),
 		})

@@ -125,7 +125,7 @@ func DirectCluster(d mesh.Direct) *clusterv3.Cluster {
 		return c
 	}
 	c.LoadAssignment = oneEndpoint(d.Name, tcp(d.Address, d.Port))
-	c.CircuitBreakers, c.UpstreamConnectionOptions = breakers(), &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()}
+	c.CircuitBreakers, c.UpstreamConnectionOptions = breakers(nil), &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()}
 	if d.Identity != "" {
 		c.TransportSocket = peerSocket([]string{d.Identity}, []string{offerTCP})
 	}

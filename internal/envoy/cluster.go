@@ -39,13 +39,16 @@ func Cluster(c mesh.Cluster) *clusterv3.Cluster {
 		EdsClusterConfig:              &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
 		ConnectTimeout:                durationpb.New(connectTimeout),
 		LbPolicy:                      clusterv3.Cluster_LEAST_REQUEST,
-		CircuitBreakers:               breakers(),
+		CircuitBreakers:               breakers(c.Retries),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
 		TransportSocketMatches:        peerSockets(c.Peers.Identities, offer(c)),
 	}
 	if c.TLS != nil {
 		out.TransportSocket = backendSocket(c)
+	}
+	if c.Sessions {
+		overServices(out)
 	}
 	if c.Endpoints != c.Name {
 		out.EdsClusterConfig.ServiceName = c.Endpoints
@@ -80,15 +83,35 @@ func keepalive() *corev3.TcpKeepalive {
 	}
 }
 
-func breakers() *clusterv3.CircuitBreakers {
+// overServices has a cluster send by weights, and no more than the requests of sessions that are there to
+// endpoints that are idle, however few there are of others.
+func overServices(c *clusterv3.Cluster) {
+	c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
+	c.CommonLbConfig = &clusterv3.Cluster_CommonLbConfig{
+		HealthyPanicThreshold: &typev3.Percent{},
+		OverrideHostStatus: &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
+			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, idle,
+		}},
+	}
+}
+
+// idle is the status of endpoints that get requests of sessions only.
+const idle = corev3.HealthStatus_DRAINING
+
+// breakers bound the retries that are under way by those requests that are. By Envoy's budget_interval they
+// would be bounded by all the requests of an interval, which are so many more that it bounds nothing.
+func breakers(retries *mesh.RetryBudget) *clusterv3.CircuitBreakers {
 	limit := wrapperspb.UInt32(breakerLimit)
+	if retries == nil {
+		retries = &mesh.RetryBudget{Percent: mesh.DefaultRetryPercent, Least: mesh.DefaultLeastRetries}
+	}
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
 		MaxConnections:     limit,
 		MaxPendingRequests: limit,
 		MaxRequests:        limit,
 		RetryBudget: &clusterv3.CircuitBreakers_Thresholds_RetryBudget{
-			BudgetPercent:       &typev3.Percent{Value: 20},
-			MinRetryConcurrency: wrapperspb.UInt32(10),
+			BudgetPercent:       &typev3.Percent{Value: float64(retries.Percent)},
+			MinRetryConcurrency: wrapperspb.UInt32(retries.Least),
 		},
 	}}}
 }

@@ -9,7 +9,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -21,7 +20,7 @@ func addCORS(route *routev3.Route, filters []gwv1.HTTPRouteFilter) {
 		if f.CORS == nil {
 			continue
 		}
-		route.TypedPerFilterConfig = map[string]*anypb.Any{corsFilter: typed(corsPolicy(f.CORS))}
+		perFilter(route, corsFilter, corsPolicy(f.CORS))
 		// Envoy answers with the request's own origin: a cache must keep the answers apart.
 		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd,
 			headerValue("vary", "Origin", corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD))

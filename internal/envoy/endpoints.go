@@ -37,6 +37,9 @@ func endpoint(e mesh.Endpoint) *endpointv3.LbEndpoint {
 	if e.Identity != "" {
 		lb.Metadata = inMesh
 	}
+	if e.Idle {
+		lb.HealthStatus = idle
+	}
 	if e.Weight > 0 {
 		lb.LoadBalancingWeight = wrapperspb.UInt32(e.Weight)
 	}

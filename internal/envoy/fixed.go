@@ -23,7 +23,7 @@ func FixedCluster(name string) *clusterv3.Cluster {
 		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
 		LbPolicy:                      clusterv3.Cluster_CLUSTER_PROVIDED,
 		ConnectTimeout:                durationpb.New(connectTimeout),
-		CircuitBreakers:               breakers(),
+		CircuitBreakers:               breakers(nil),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 	}
 	if name == mesh.Passthrough {

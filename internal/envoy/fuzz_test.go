@@ -64,6 +64,9 @@ func anyRule(index int, path, replacement, regex, name, value, origin, duration 
 		rule.Filters = append(rule.Filters, gwv1.HTTPRouteFilter{CORS: &gwv1.HTTPCORSFilter{AllowOrigins: []gwv1.CORSOrigin{gwv1.CORSOrigin(origin)}}})
 	}
 	rule.Filters = append(rule.Filters, rewriting(replacement, choice)...)
+	if choice&256 != 0 {
+		rule.Auth = &mesh.ExternalAuth{Cluster: "c", Authority: "c.a.svc:80", GRPC: choice&512 != 0, Path: path, RequestHeaders: []string{value}, ResponseHeaders: []string{name, value}, MaxBody: part % 65536}
+	}
 	if choice&32 != 0 {
 		rule.Backends = []mesh.Backend{{Cluster: "a", Weight: max(weight%1_000_001, 1), Filters: modify}, {Cluster: "b", Weight: 1}}
 		rule.Mirrors = []mesh.Mirror{{Cluster: "m", Numerator: weight, Denominator: part}}

@@ -126,7 +126,12 @@ func TestResources(t *testing.T) {
 		"endpoints-udp": envoy.Endpoints(mesh.Endpoints{Cluster: "gateway/shop/web/53/udp", Addresses: []mesh.Endpoint{
 			{Address: "10.0.1.1", Port: 53, Weight: 3}, {Address: "fd00::1", Port: 53, Weight: 1},
 		}}),
-		"routes":              envoy.RouteConfiguration("gateway/shop/web/80"),
+		"routes": envoy.RouteConfiguration("gateway/shop/web/80"),
+		"cluster-session": envoy.Cluster(mesh.Cluster{Name: "session/HTTPRoute/shop/web/0", Endpoints: "session/HTTPRoute/shop/web/0", Protocol: mesh.HTTP1,
+			Sessions: true, Retries: &mesh.RetryBudget{Percent: 5, Least: 1}}),
+		"endpoints-session": envoy.Endpoints(mesh.Endpoints{Cluster: "session/HTTPRoute/shop/web/0", Addresses: []mesh.Endpoint{
+			{Address: "10.0.1.1", Port: 8080, Weight: 3}, {Address: "10.0.1.2", Port: 8080, Weight: 1, Idle: true},
+		}}),
 		"cluster-http1":       envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),
 		"cluster-own-retries": envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80/own-retries", Protocol: mesh.HTTP1, OwnRetries: true}),
 		"cluster-http2":       envoy.Cluster(mesh.Cluster{Name: "service/shop/stock/81", Protocol: mesh.HTTP2}),

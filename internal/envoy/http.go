@@ -7,6 +7,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	sessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -32,7 +33,7 @@ func connectionManager(l mesh.Listener, routes string) *hcmv3.HttpConnectionMana
 		ConfigSource:    adsUntilAnswered(),
 		RouteConfigName: routes,
 	}}
-	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), router()}
+	m.HttpFilters = routeFilters()
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	m.AccessLog = append(httpLogs(source, l.Telemetry), httpSignals(source, called{}))
 	return m
@@ -68,6 +69,16 @@ func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
 		RequestHeadersTimeout: durationpb.New(headersTimeout),
 		StreamIdleTimeout:     durationpb.New(streamIdleTimeout),
 		DelayedCloseTimeout:   durationpb.New(delayedClose),
+	}
+}
+
+// routeFilters are those of a port that has routes: what each does is the routes' to say.
+func routeFilters() []*hcmv3.HttpFilter {
+	return []*hcmv3.HttpFilter{
+		httpFilter(corsFilter, &corsv3.Cors{}),
+		authPlace(),
+		httpFilter(sessionFilter, &sessionv3.StatefulSession{}),
+		router(),
 	}
 }
 

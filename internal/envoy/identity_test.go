@@ -97,7 +97,7 @@ func TestSidecarWaitsForItsIdentity(t *testing.T) {
 	operatorKey := keyPair(t, operatorName)
 	store := xds.NewStore(nil)
 	port := freePorts(t, 1)[0]
-	commitTo(store, "cart", rootsSecret(), map[string]proto.Message{
+	commitTo(store, "cart", rootsSecret(), unguarded(), map[string]proto.Message{
 		mesh.InboundListener: received(port),
 		mesh.AppHTTP1:        envoy.FixedCluster(mesh.AppHTTP1),
 	})
@@ -155,7 +155,7 @@ func TestPeers(t *testing.T) {
 	ports := freePorts(t, 3)
 	inside := mesh.Endpoint{Address: "127.0.0.1", Port: ports[0], Identity: appID}
 	only := mesh.Peers{Identities: []string{appID}, All: true}
-	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), map[string]proto.Message{mesh.InboundListener: received(ports[0]), mesh.AppHTTP1: app(mesh.AppHTTP1, backend)})
+	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), unguarded(), map[string]proto.Message{mesh.InboundListener: received(ports[0]), mesh.AppHTTP1: app(mesh.AppHTTP1, backend)})
 	commitTo(store, "web", append(calls(t, ports[1], only, inside), rootsSecret(), identitySecret(t, callerID))...)
 	commitTo(store, "double", append(calls(t, ports[2], only, inside), rootsSecret(), identitySecret(t, callerID, "spiffe://mesh.test/ns/shop/sa/other"))...)
 	for i, account := range []string{"cart", "web", "double"} {

@@ -64,7 +64,7 @@ func (r *receiver) listener(name string, port uint32) *listenerv3.Listener {
 // other port is.
 func (r *receiver) declared(p mesh.InboundPort) {
 	port, to := uint32(p.Port), serviceCalled(p.Service, uint32(p.Of))
-	open := plaintext{p.Mode == mesh.MTLSPermissive, p.Shadow}
+	open := plaintext{r.takes(p.Port, p.Mode), p.Shadow}
 	if p.ServerTLS != nil {
 		r.public(p, to)
 	}
@@ -78,7 +78,7 @@ func (r *receiver) declared(p mesh.InboundPort) {
 			r.plain(port, nil, r.requests(port, cluster, to, open))
 		}
 	default:
-		r.bytes(port, to, open)
+		r.bytes(port, to, open, mesh.AccessBytes)
 	}
 }
 
@@ -86,6 +86,13 @@ func (r *receiver) declared(p mesh.InboundPort) {
 type plaintext struct {
 	taken  bool
 	shadow string
+}
+
+// takes says whether a port takes plaintext. Where only some callers are let in, who shows no certificate is
+// none of them, and is told so; but on what comes from the node, ports that the kubelet asks take its probes.
+func (r *receiver) takes(port int32, mode mesh.MTLSMode) bool {
+	asked := slices.ContainsFunc(r.Probes, func(p sidecar.Probe) bool { return p.Port == port && p.Kind != sidecar.TCP })
+	return mode == mesh.MTLSPermissive && !(r.node && r.Guarded && asked)
 }
 
 func appOf(p mesh.Protocol) string {
@@ -108,12 +115,12 @@ func (r *receiver) anything(port uint32, to called, open plaintext) {
 		r.plain(port, foundHTTP1, r.requests(port, mesh.AppHTTP1, to, open))
 		r.plain(port, foundHTTP2, r.requests(port, mesh.AppHTTP2, to, open))
 	}
-	r.bytes(port, to, open)
+	r.bytes(port, to, open, mesh.AccessUndeclared)
 }
 
-// bytes passes on what is not HTTP, and TLS that is not the mesh's to the app.
-func (r *receiver) bytes(port uint32, to called, open plaintext) {
-	r.mutual(port, []string{offerTCP}, fromPeer(mesh.AppTCP, to, r.Telemetry)).Metadata = since(r.RootsRetired)
+// bytes passes on what is not HTTP, and TLS that is not the mesh's to the app, as the filter of that name lets it.
+func (r *receiver) bytes(port uint32, to called, open plaintext, access string) {
+	r.mutual(port, []string{offerTCP}, guardedBytes(access), fromPeer(mesh.AppTCP, to, r.Telemetry)).Metadata = since(r.RootsRetired)
 	if !open.taken {
 		return
 	}
@@ -121,9 +128,9 @@ func (r *receiver) bytes(port uint32, to called, open plaintext) {
 	if open.shadow != "" {
 		r.tries(open.shadow, port).ofConnections(proxy, to, r.Telemetry)
 	}
-	app := filterNamed(tcpProxyFilter, proxy)
-	r.plain(port, nil, app)
-	r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, app)
+	app := []*listenerv3.Filter{guardedBytes(access), filterNamed(tcpProxyFilter, proxy)}
+	r.plain(port, nil, app...)
+	r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, app...)
 }
 
 // requests serves HTTP to callers without mTLS.
@@ -163,9 +170,9 @@ func (r *receiver) add(kind string, port uint32, match *listenerv3.FilterChainMa
 	return chain
 }
 
-func (r *receiver) mutual(port uint32, offers []string, to *listenerv3.Filter) *listenerv3.FilterChain {
+func (r *receiver) mutual(port uint32, offers []string, to ...*listenerv3.Filter) *listenerv3.FilterChain {
 	match := &listenerv3.FilterChainMatch{TransportProtocol: "tls", ApplicationProtocols: offers}
-	chain := r.add("mtls "+offers[0], port, match, onlyName(r.TrustDomain), to)
+	chain := r.add("mtls "+offers[0], port, match, append([]*listenerv3.Filter{onlyName(r.TrustDomain)}, to...)...)
 	chain.TransportSocket = callersTLS(r.TrustDomain, alpn)
 	chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
 	return chain
@@ -182,12 +189,12 @@ func since(rootsRetired uint64) *corev3.Metadata {
 	}}
 }
 
-func (r *receiver) plain(port uint32, found []string, to *listenerv3.Filter) {
+func (r *receiver) plain(port uint32, found []string, to ...*listenerv3.Filter) {
 	kind := "plaintext"
 	if len(found) > 0 {
 		kind += " " + found[0]
 	}
-	r.add(kind, port, &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: found}, to)
+	r.add(kind, port, &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: found}, to...)
 }
 
 // public ends the TLS of clients outside the mesh, who show no certificate and name a host. A peer names
@@ -225,7 +232,7 @@ func (r *receiver) given(m *hcmv3.HttpConnectionManager, cluster string, to call
 			Action: toAppAction(cluster),
 		}}}},
 	}}
-	m.HttpFilters = []*hcmv3.HttpFilter{router()}
+	m.HttpFilters = []*hcmv3.HttpFilter{guardedRequests(), router()}
 	m.LocalReplyConfig = unsentReplies()
 	m.AccessLog = append(httpLogs(destination, r.Telemetry), httpSignals(destination, to))
 	m.CommonHttpProtocolOptions.MaxConnectionDuration = durationpb.New(r.ConnectionAge)
@@ -247,7 +254,7 @@ func (r *receiver) probes() {
 	var ports []uint32
 	for _, p := range r.Probes {
 		port := uint32(p.Port)
-		if p.Kind == sidecar.TCP || r.modeOf(p.Port) == mesh.MTLSPermissive {
+		if p.Kind == sidecar.TCP || r.takes(p.Port, r.modeOf(p.Port)) {
 			continue
 		}
 		if len(plain[port])+len(secure[port]) == 0 {

@@ -2,6 +2,7 @@ package envoy_test
 
 import (
 	"testing"
+	"time"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
@@ -25,6 +26,9 @@ func rules(t testing.TB, text string) []mesh.Rule {
 			Timeouts: spec.Timeouts,
 			Retry:    spec.Retry,
 		}
+		if spec.SessionPersistence != nil {
+			rule.Session = sessionOf(*spec.SessionPersistence)
+		}
 		if spec.Name != nil {
 			rule.RuleName = string(*spec.Name)
 		}
@@ -38,8 +42,21 @@ func rules(t testing.TB, text string) []mesh.Rule {
 	return all
 }
 
+// sessionOf is one as the core reads it of what people write, if it has a name.
+func sessionOf(s gwv1.SessionPersistence) *mesh.Session {
+	out := &mesh.Session{Name: *s.SessionName, Header: s.Type != nil && *s.Type == gwv1.HeaderBasedSessionPersistence}
+	if s.AbsoluteTimeout != nil {
+		out.TTL, _ = time.ParseDuration(string(*s.AbsoluteTimeout)) // 0: none
+	}
+	return out
+}
+
 func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {
 	for _, f := range filters {
+		if f.ExternalAuth != nil {
+			rule.Auth = externalAuth(f.ExternalAuth)
+			continue
+		}
 		if f.RequestMirror == nil {
 			rule.Filters = append(rule.Filters, f)
 			continue
@@ -53,6 +70,24 @@ func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {
 		}
 		rule.Mirrors = append(rule.Mirrors, m)
 	}
+}
+
+// externalAuth asks at the cluster of its backendRef's name.
+func externalAuth(f *gwv1.HTTPExternalAuthFilter) *mesh.ExternalAuth {
+	a := &mesh.ExternalAuth{
+		Cluster: string(f.BackendRef.Name), Authority: "authz.shop.svc:9000",
+		GRPC: f.ExternalAuthProtocol == gwv1.HTTPRouteExternalAuthGRPCProtocol,
+	}
+	if c := f.GRPCAuthConfig; c != nil {
+		a.RequestHeaders = c.AllowedRequestHeaders
+	}
+	if c := f.HTTPAuthConfig; c != nil {
+		a.Path, a.RequestHeaders, a.ResponseHeaders = c.Path, c.AllowedRequestHeaders, c.AllowedResponseHeaders
+	}
+	if f.ForwardBody != nil {
+		a.MaxBody = uint32(f.ForwardBody.MaxSize)
+	}
+	return a
 }
 
 func setBackends(rule *mesh.Rule, refs []gwv1.HTTPBackendRef) {

@@ -7,7 +7,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -77,7 +76,7 @@ func spoken(protocols []string) *listenerv3.FilterChainMatch {
 func toServices(s mesh.ServiceListener, routes string) *hcmv3.HttpConnectionManager {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
-	m.HttpFilters = []*hcmv3.HttpFilter{httpFilter(corsFilter, &corsv3.Cors{}), router()}
+	m.HttpFilters = routeFilters()
 	m.AccessLog = append(httpLogs(source, s.Telemetry), httpSignals(source, calledBy(s)))
 	return m
 }

@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ type world struct {
 	endpoints map[string][]mesh.Endpoint // by cluster
 	http2     string                     // the cluster that speaks it
 	tls       map[string]*mesh.BackendTLS
+	retries   *mesh.RetryBudget
 	secret    *mesh.Secret // ends TLS with it
 	clients   *mesh.ClientTLS
 	drain     time.Duration
@@ -166,7 +168,7 @@ func (w world) static(name string, endpoints []mesh.Endpoint, ownRetries bool) *
 	if ownRetries {
 		name = mesh.OwnRetries(name)
 	}
-	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
+	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, Sessions: mesh.IsSession(name), Retries: w.retries, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
 	if c.EdsClusterConfig == nil {
 		return c // it leads nowhere
 	}
@@ -287,15 +289,28 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// Ports for proxies are of a range from which the kernel gives none unasked, to a listener on port 0 or to
+// a connection: what was free is so until the proxy binds it. Nor is one given twice by a process.
+const (
+	firstPort = 16000
+	portCount = 12000
+)
+
+// lastPort counts the ports that were looked at; each process begins elsewhere.
+var lastPort atomic.Uint32
+
 func freePorts(t *testing.T, n int) (ports []uint32) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", ":0")
-		if err != nil {
-			t.Fatal(err)
+	for tries := 0; len(ports) < n; tries++ {
+		port := firstPort + (lastPort.Add(1)+uint32(os.Getpid()*97))%portCount
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		switch {
+		case err == nil:
+			l.Close()
+			ports = append(ports, port)
+		case tries == portCount:
+			t.Fatalf("no port is free: %v", err)
 		}
-		defer l.Close()
-		ports = append(ports, endpointAt(l).Port)
 	}
 	return ports
 }

@@ -90,7 +90,7 @@ func TestRetiredRootsEndRawTCP(t *testing.T) {
 		l.Address.GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: port}
 		return map[string]proto.Message{mesh.InboundListener: l}
 	}
-	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), listener(), map[string]proto.Message{
+	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), unguarded(), listener(), map[string]proto.Message{
 		mesh.AppHTTP1: app(mesh.AppHTTP1, backend), mesh.AppHTTP2: app(mesh.AppHTTP2, backend), mesh.AppTCP: app(mesh.AppTCP, repeats(t))})
 	s := startSidecar(t, store, operator(t, store, operatorKey, known{}), operatorKey, "cart")
 	eventually(t, "the sidecar is ready", s.isReady)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -54,6 +55,49 @@ func TestRetryCodes(t *testing.T) {
 		response, _ := proxy.send(t, "GET", fmt.Sprintf("%s?id=%d&code=%d&fails=%d", tt.path, i, tt.code, tt.fails))
 		if response.StatusCode != tt.status || response.Header.Get("Asked") != strconv.Itoa(tt.asked) {
 			t.Errorf("%+v: %d after %s requests", tt, response.StatusCode, response.Header.Get("Asked"))
+		}
+	}
+}
+
+// TestRetryBudget: of many requests that fail at once no more are retried than the budget has, and the others
+// get the answer that they got.
+func TestRetryBudget(t *testing.T) {
+	t.Parallel()
+	const requests = 20
+	for least, percent := range map[uint32]uint32{1: 0, 3: 0, 10: 50} {
+		var asked atomic.Int32
+		all, answered := make(chan struct{}), make(chan struct{})
+		g := world{retries: &mesh.RetryBudget{Percent: percent, Least: least}, endpoints: map[string][]mesh.Endpoint{"failing": serve(t, func(w http.ResponseWriter, r *http.Request) {
+			n := asked.Add(1)
+			if n == requests {
+				close(all)
+			}
+			if <-all; n > requests { // a retry holds its place until the others have their answers
+				<-answered
+				return
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})}, hosts: host(t, `
+- retry: {codes: [503], attempts: 1}
+  backendRefs: [{name: failing}]
+`)}.start(t)
+		results := make(chan int, requests)
+		for range requests {
+			go func() { results <- status(g.url) }()
+		}
+		for range requests - int(least) {
+			if got := <-results; got != http.StatusServiceUnavailable {
+				t.Errorf("at most %d of %d: an answer is %d", least, requests, got)
+			}
+		}
+		close(answered)
+		for range least {
+			if got := <-results; got != http.StatusOK {
+				t.Errorf("at most %d of %d: a retry is answered %d", least, requests, got)
+			}
+		}
+		if got := asked.Load(); got != requests+int32(least) {
+			t.Errorf("at most %d of %d: the backend was asked %d times", least, requests, got)
 		}
 	}
 }

@@ -51,12 +51,15 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 		r.Action = answer(c.rule.Fail)
 	case to != nil:
 		setResponse(r, c.rule)
+		addAuth(r, c.rule)
 		r.Action = redirect(v, c, to)
 	case len(c.rule.Backends) == 0:
 		r.Action = answer(http.StatusInternalServerError)
 	default:
 		setResponse(r, c.rule)
 		addCORS(r, c.rule.Filters)
+		addAuth(r, c.rule)
+		addSession(r, v, c)
 		forward(r, c)
 	}
 	return r

@@ -45,7 +45,7 @@ func at(t *testing.T, port uint32, l *listenerv3.Listener) *listenerv3.Listener 
 			chain.TransportSocket = socket(t, &tlsv3.DownstreamTlsContext{CommonTlsContext: with, RequireClientCertificate: wrapperspb.Bool(true)})
 		}
 	}
-	return l
+	return inlined(t, l)
 }
 
 // trying is an Envoy with these listeners, in front of an app that speaks HTTP and one that does not.

@@ -16,6 +16,7 @@ import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -24,7 +25,7 @@ import (
 )
 
 // Validate asks the real Envoy whether it would take these resources: listeners, clusters,
-// route configurations, virtual hosts, network filters, load assignments, secrets, or a whole
+// route configurations, virtual hosts, filters, load assignments, secrets, or a whole
 // bootstrap. What a proxy gets by discovery is put where Envoy looks at it: routes and filters
 // into a listener of their own, load assignments into a static cluster.
 func Validate(t testing.TB, resources ...proto.Message) {
@@ -91,9 +92,7 @@ func place(s *bootstrap.Bootstrap_StaticResources, m proto.Message) error {
 	case *cluster.Cluster:
 		s.Clusters = append(s.Clusters, r)
 	case *core.TypedExtensionConfig:
-		l := serving(len(s.Listeners), &route.RouteConfiguration{})
-		l.FilterChains[0].Filters = []*listener.Filter{{Name: r.Name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: r.TypedConfig}}}
-		s.Listeners = append(s.Listeners, l)
+		s.Listeners = append(s.Listeners, filtering(len(s.Listeners), r))
 	case *tls.Secret:
 		s.Secrets = append(s.Secrets, r)
 	case *endpoint.ClusterLoadAssignment:
@@ -108,9 +107,24 @@ func place(s *bootstrap.Bootstrap_StaticResources, m proto.Message) error {
 	return nil
 }
 
-// serving is a listener with that route configuration inline. Inline, Envoy would look for
-// the clusters that routes name; by discovery it does not.
-func serving(n int, r *route.RouteConfiguration) *listener.Listener {
+// filtering is a listener with that filter: one of HTTP before the router, another before what serves
+// connections, unless it serves them itself.
+func filtering(n int, e *core.TypedExtensionConfig) *listener.Listener {
+	if strings.Contains(e.TypedConfig.TypeUrl, "envoy.extensions.filters.http.") {
+		return serving(n, &route.RouteConfiguration{}, &hcm.HttpFilter{Name: e.Name, ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: e.TypedConfig}})
+	}
+	l := serving(n, &route.RouteConfiguration{})
+	chain := []*listener.Filter{{Name: e.Name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: e.TypedConfig}}}
+	if !e.TypedConfig.MessageIs(&tcpproxy.TcpProxy{}) {
+		chain = append(chain, l.FilterChains[0].Filters...)
+	}
+	l.FilterChains[0].Filters = chain
+	return l
+}
+
+// serving is a listener with that route configuration inline, and filters before the router. Inline, Envoy
+// would look for the clusters that routes name; by discovery it does not.
+func serving(n int, r *route.RouteConfiguration, filters ...*hcm.HttpFilter) *listener.Listener {
 	r = proto.CloneOf(r)
 	r.Vhds = nil
 	if r.ValidateClusters == nil {
@@ -125,8 +139,8 @@ func serving(n int, r *route.RouteConfiguration) *listener.Listener {
 			ConfigType: &listener.Filter_TypedConfig{TypedConfig: packed(&hcm.HttpConnectionManager{
 				StatPrefix:     "envoytest",
 				RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: r},
-				HttpFilters: []*hcm.HttpFilter{{Name: "envoy.filters.http.router",
-					ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: packed(&router.Router{})}}},
+				HttpFilters: append(filters, &hcm.HttpFilter{Name: "envoy.filters.http.router",
+					ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: packed(&router.Router{})}}),
 			})},
 		}}}},
 	}

@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,7 +59,7 @@ func (m *Mesh) servicePort(q *incr.Query, r referrer, k string, port int32, fiel
 	if !ok && !(at.backendTLS && overTCP(p)) {
 		return "", m.unspeakable(q, p, k, field)
 	}
-	if r.Kind == GRPCRoute && protocol != HTTP2 {
+	if r.HTTP2 && protocol != HTTP2 {
 		at.protocol = HTTP2
 	}
 	return at.name(), Verdict{}
@@ -139,16 +138,16 @@ func protocolOf(p corev1.ServicePort) (Protocol, bool) {
 // ordinary one.
 func (m *Mesh) Cluster(q *incr.Query, name, certificate string) Cluster {
 	at := parseCluster(name)
-	out := Cluster{Name: name, Endpoints: at.endpoints(), Protocol: cmp.Or(at.protocol, HTTP1), OwnRetries: at.ownRetries}
+	out := Cluster{Name: name, Endpoints: at.endpoints(), Protocol: m.spoken(q, at), OwnRetries: at.ownRetries}
+	if out.Protocol != TCP && out.Protocol != TLS {
+		out.Retries = m.retryBudget(q, at.service)
+	}
 	if at.backendTLS {
 		out.TLS = &BackendTLS{}
 	}
 	svc, port, ok := m.portOf(q, at.service, at.port)
 	if !ok || at.protocol == TLS { // to which no identity is shown, and that asks for none
 		return out
-	}
-	if protocol, ok := protocolOf(port); ok && at.protocol == "" {
-		out.Protocol = protocol
 	}
 	if at.backendTLS {
 		out.TLS = m.backendTLS(q, at.service, port)
@@ -157,6 +156,19 @@ func (m *Mesh) Cluster(q *incr.Query, name, certificate string) Cluster {
 	}
 	out.Peers = peersOf(m.addressesOf(q, svc, port.Name).all())
 	return out
+}
+
+// spoken is the protocol that a cluster speaks.
+func (m *Mesh) spoken(q *incr.Query, at clusterAt) Protocol {
+	if at.protocol != "" {
+		return at.protocol
+	}
+	if _, port, ok := m.portOf(q, at.service, at.port); ok {
+		if protocol, ok := protocolOf(port); ok {
+			return protocol
+		}
+	}
+	return HTTP1
 }
 
 func peersOf(endpoints []Endpoint) Peers {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
@@ -73,9 +74,22 @@ func (m *Mesh) backendPolicyOf(q *incr.Query, service, of string) (holds *gwv1.B
 		}) {
 			continue
 		}
-		if holds == nil || p.CreationTimestamp.Before(&holds.CreationTimestamp) {
-			holds = p // of one age the first: keys come in order
-		}
+		holds = elder(holds, p)
+	}
+	return holds
+}
+
+// elder is which of two policies about the same thing holds: the older, and of one age the first by name,
+// for their keys come in order.
+func elder[T any, P interface {
+	*T
+	metav1.Object
+}](holds, p P) P {
+	if holds == nil {
+		return p
+	}
+	if made, since := p.GetCreationTimestamp(), holds.GetCreationTimestamp(); made.Before(&since) {
+		return p
 	}
 	return holds
 }

@@ -77,10 +77,10 @@ func (m *Mesh) bytesFronting(q *incr.Query, service string, port int32, consumer
 	return m.oldest(q, nearest(q, m.bytesFrontedBy, service, port, consumer))
 }
 
-// splitWants are what sidecars see of the TCPRoutes of a Service's port.
+// splitWants are what sidecars see of the TCPRoutes of a Service's port, or of its TrafficSplit.
 func (m *Mesh) splitWants(q *incr.Query, service string, port int32) (out []string) {
 	name := serviceListenerName(service, port)
-	if m.bytesFronting(q, service, port, "") != "" {
+	if m.bytesFronting(q, service, port, "") != "" || len(m.divisionOf(q, service, port).Bytes) > 0 {
 		out = append(out, want(MeshScope, KindExtension, name))
 	}
 	for _, consumer := range consumers(q, m.bytesFrontedBy, service, port) {
@@ -95,7 +95,12 @@ func (m *Mesh) splitWants(q *incr.Query, service string, port int32) (out []stri
 func (m *Mesh) ServiceSplit(q *incr.Query, name, consumer string) Split {
 	at := parseServiceListener(name)
 	out := Split{Name: name, Service: at.service, Port: uint32(at.port), Telemetry: m.telemetry(q)}
-	for _, rule := range m.serviceBound.Get(q, m.bytesFronting(q, at.service, at.port, consumer)).Rules {
+	route := m.bytesFronting(q, at.service, at.port, consumer)
+	if route == "" {
+		out.Backends = m.divisionOf(q, at.service, at.port).Bytes
+		return out
+	}
+	for _, rule := range m.serviceBound.Get(q, route).Rules {
 		out.Backends, out.Unresolved = append(out.Backends, rule.Backends...), out.Unresolved+rule.Unresolved
 	}
 	return out

@@ -70,10 +70,10 @@ func byType(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) }
 // Status is the status wanted of one object. Its conditions have no lastTransitionTime: that is
 // set by comparing with the live object where the status is written.
 type Status struct {
-	Kind string // GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute, BackendTLSPolicy, MeshPolicy
+	Kind string // GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute, BackendTLSPolicy, MeshPolicy, TrafficSplit, HTTPRouteGroup
 	Key  string // namespace/name, or name
 	// Value is a gwv1.GatewayClassStatus, gwv1.GatewayStatus, gwv1.ListenerSetStatus,
-	// v1alpha1.MeshPolicyStatus, gwv1.HTTPRouteStatus or that of another kind of route, or gwv1.PolicyStatus, of routes and the last
+	// v1alpha1.MeshPolicyStatus, those of SMI's kinds, gwv1.HTTPRouteStatus or that of another kind of route, or gwv1.PolicyStatus, of routes and the last
 	// only the parents or ancestors with our ControllerName; nil: not ours, or gone.
 	Value any
 }

@@ -88,7 +88,7 @@ func (m *Mesh) GatewayStatus(q *incr.Query, k string) *gwv1.GatewayStatus {
 	usable := sets > 0
 	for _, l := range g.Listeners {
 		usable = usable || l.served()
-		st.Listeners = append(st.Listeners, l.status(g.Generation, int32(len(m.takenBy.Get(q, takerKey(k, l.ID)))), m.nack(q, k, l)))
+		st.Listeners = append(st.Listeners, l.status(g.Generation, int32(len(m.takenBy.Get(q, takerKey(k, l.ID)))), m.nack(q, k, l), m.overlapping(q, k, l, g.Generation)))
 	}
 	addresses, pending := m.addresses(q, g.Gateway)
 	st.Addresses = addresses

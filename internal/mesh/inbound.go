@@ -39,6 +39,7 @@ type Inbound struct {
 	Mode        MTLSMode      // of all other ports, those too
 	Shadow      string        // the policy in Shadow by which they would refuse the plaintext that they accept; "": none
 	Identity    string        // the SPIFFE ID of the pods
+	Guarded     bool          // only some callers are let in, whom filters of their own know
 	Probes      []sidecar.Probe
 	Telemetry   v1alpha1.Telemetry
 	// ConnectionAge is how long a connection of HTTP lives at most, so that a root that is trusted no
@@ -84,6 +85,7 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 			ports[at] = InboundPort{Port: at, Protocol: declared(port), Service: key(svc.Namespace, svc.Name), Of: port.Port}
 		}
 	}
+	in.Guarded = m.guarded(q, key(in.Namespace, in.ServiceAccount))
 	in.Identity = SPIFFEID(in.TrustDomain, in.Namespace, in.ServiceAccount)
 	slices.Sort(in.Services)
 	for _, at := range slices.Sorted(maps.Keys(ports)) {

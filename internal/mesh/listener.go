@@ -225,8 +225,9 @@ func markConflicts(ls []listener) {
 	}
 }
 
-// status is a listener's status with n routes attached, and with what a proxy said against it.
-func (l listener) status(generation int64, n int32, nack Verdict) gwv1.ListenerStatus {
+// status is a listener's status with n routes attached, with what a proxy said against it, and whether it
+// overlaps.
+func (l listener) status(generation int64, n int32, nack Verdict, overlaps *metav1.Condition) gwv1.ListenerStatus {
 	programmed := first(l.Conflict, l.Refused, nack)
 	if programmed.OK() && !l.served() {
 		programmed = l.Broken
@@ -242,5 +243,9 @@ func (l listener) status(generation int64, n int32, nack Verdict) gwv1.ListenerS
 		conflicted,
 		holds(gwv1.ListenerConditionProgrammed, generation, programmed, gwv1.ListenerReasonProgrammed, ""),
 		holds(gwv1.ListenerConditionResolvedRefs, generation, l.Broken, gwv1.ListenerReasonResolvedRefs, l.Ends))
+	if overlaps != nil {
+		st.Conditions = append(st.Conditions, *overlaps)
+	}
+	slices.SortFunc(st.Conditions, byType)
 	return st
 }

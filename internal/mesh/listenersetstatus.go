@@ -23,7 +23,7 @@ func (m *Mesh) ListenerSetStatus(q *incr.Query, k string) *gwv1.ListenerSetStatu
 	var invalid []Verdict
 	for _, l := range s.Listeners {
 		n := len(m.takenBy.Get(q, takerKey(s.Gateway, l.ID)))
-		st.Listeners = append(st.Listeners, gwv1.ListenerEntryStatus(l.status(s.Generation, int32(n), m.setNack(q, s, l))))
+		st.Listeners = append(st.Listeners, gwv1.ListenerEntryStatus(l.status(s.Generation, int32(n), m.setNack(q, s, l), m.overlapping(q, s.Gateway, l, s.Generation))))
 		invalid = append(invalid, l.invalid())
 	}
 	partly, refused := join(invalid).as(reasonListenersNotValid), first(s.Refused, m.gateways.Get(q, s.Gateway).unaccepted())

@@ -4,6 +4,7 @@ import (
 	"reflect"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
@@ -35,6 +36,7 @@ type Mesh struct {
 
 	bytesFrontedBy *incr.View[string, string]
 	rivalry
+	splitting
 
 	// PodsIn are the pods of a sidecars' scope, inbounds what is received there.
 	PodsIn   *incr.View[string, string]
@@ -70,8 +72,13 @@ type Mesh struct {
 	// backendPoliciesOn are the BackendTLSPolicies about a Service, by its key, sentBy the routes whose
 	// Gateways send to it; authorities are those of a ConfigMap or a Secret, by authoritiesIn.
 	backendPoliciesOn *incr.Index[string, string]
+	// trafficPoliciesOn are the XBackendTrafficPolicies about a Service, by its key.
+	trafficPoliciesOn *incr.Index[string, string]
+	sentInMesh        *incr.View[string, string] // the routes by which sidecars send to a Service
 	sentBy            *incr.View[string, string]
 	authorities       *incr.Memo[string, authorities]
+
+	accesses
 
 	// policiesOn are the MeshPolicies that are about a subject, by the subject's group.
 	policiesOn *incr.Index[string, string]
@@ -82,6 +89,7 @@ func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
+	m.trafficPoliciesOn = incr.NewIndex(t.XBackendTrafficPolicies, func(_ string, p *gwx.XBackendTrafficPolicy) []string { return trafficServices(p) })
 	m.authorities = incr.NewMemo(t.Graph, "authorities", same[authorities], m.readAuthorities)
 	m.endpoints = incr.NewMemo(t.Graph, "endpoints", sameAddresses, m.collect)
 	m.secrets = incr.NewMemo(t.Graph, "secret", same[keyPair], m.keyPair)
@@ -96,9 +104,11 @@ func New(t *cluster.Tables) *Mesh {
 	m.placedOn = incr.NewView(m.routes(), "placedOn", m.placements)
 	m.frontedBy = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "frontedBy", m.frontends)
 	m.bytesFrontedBy = incr.NewView(m.ofKind(TCPRoute), "bytesFrontedBy", m.frontends)
+	m.splitting = m.newSplitting()
 	m.sentBy = incr.NewView(m.routes(), "sentBy", m.destinations)
+	m.sentInMesh = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "sentInMesh", m.meshDestinations)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)
-	m.ServiceRouteWants = incr.NewView(m.routes(), "serviceRouteWants", m.serviceRouteWants)
+	m.ServiceRouteWants = incr.NewView(incr.Union(m.routes(), m.ofKind(TrafficSplit)), "serviceRouteWants", m.serviceRouteWants)
 	m.GatewayWants = incr.NewView(t.Gateways, "gatewayWants", m.gatewayWants)
 	m.SetWants = incr.NewView(t.ListenerSets, "setWants", m.setWants)
 	m.laySidecars(t)
@@ -124,6 +134,7 @@ func (m *Mesh) laySidecars(t *cluster.Tables) {
 	m.Reaches = incr.NewView[string](m.PodsIn, "reaches", m.reaches)
 	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
 	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
+	m.accesses = m.layAccess()
 	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
 	m.MeshWants = incr.NewSet[string](t.Graph)
 	for _, w := range meshWants() {

@@ -101,10 +101,16 @@ type Rule struct {
 	// backends and without a redirect answers the same when its reference is invalid (Fail).
 	Unresolved uint32
 	Mirrors    []Mirror
+	Auth       *ExternalAuth // nil: nobody is asked
 	Timeouts   *gwv1.HTTPRouteTimeouts
 	Retry      *gwv1.HTTPRouteRetry
+	Session    *Session // nil: requests go to any endpoint
+	// Sessionless, if not empty, says why the sessions that policies ask for are not kept.
+	Sessionless string
 	// Fail, when not zero, answers every request of the rule with this HTTP status.
 	Fail uint32
+
+	idle []Backend // of weight 0, while the rule is being made
 }
 
 // Cluster is the one by which the rule sends to a backend: that with OwnRetries if the rule says how
@@ -141,7 +147,9 @@ type Cluster struct {
 	Protocol   Protocol
 	OwnRetries bool // it leaves retries to the rules
 	Peers      Peers
-	TLS        *BackendTLS // that its endpoints' own apps end; nil: none
+	Sessions   bool         // its endpoints are those of several Services, over which sessions reach
+	Retries    *RetryBudget // nil: the usual one
+	TLS        *BackendTLS  // that its endpoints' own apps end; nil: none
 }
 
 // BackendTLS is how a Gateway speaks TLS to the apps behind a Service port. Without Authorities nobody
@@ -173,6 +181,7 @@ type Endpoint struct {
 	// Identity is the SPIFFE ID that it must prove by mTLS; empty: it is outside the mesh.
 	Identity string
 	Weight   uint32 // its share among those of its Cluster; 0 in all of them: all have the same
+	Idle     bool   // it gets the requests of sessions that it has, and no others
 }
 
 // Secret is a certificate and its private key, in PEM.

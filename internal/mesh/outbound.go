@@ -48,7 +48,7 @@ func (m *Mesh) ServiceListener(q *incr.Query, name, consumer string) ServiceList
 	}
 	at.protocol = TCP
 	out.Addresses, out.Protocol, out.Cluster = clusterIPs(svc), declared(port), at.name()
-	if m.bytesFronting(q, at.service, at.port, consumer) != "" {
+	if m.bytesFronting(q, at.service, at.port, consumer) != "" || len(m.divisionOf(q, at.service, at.port).Bytes) > 0 {
 		out.Split = name
 	}
 	return out
@@ -127,6 +127,9 @@ func (m *Mesh) ServiceHost(q *incr.Query, name, consumer string) VirtualHost {
 			Matches:  matches(nil),
 			Backends: []Backend{{Cluster: at.name(), Weight: 1}},
 		}}
+		if wanted := m.policySession(q, rules[0].Backends); wanted != nil {
+			rules[0].Session = newSession(wanted, rules[0].Origin, true)
+		}
 	}
 	if overHTTP2 {
 		rules = m.overHTTP2(q, rules)
@@ -139,13 +142,37 @@ func (m *Mesh) ServiceHost(q *incr.Query, name, consumer string) VirtualHost {
 func (m *Mesh) overHTTP2(q *incr.Query, rules []Rule) []Rule {
 	rules = slices.Clone(rules)
 	for i := range rules {
-		rules[i].Backends = slices.Clone(rules[i].Backends)
-		for j, b := range rules[i].Backends {
-			at := parseCluster(b.Cluster)
-			if _, port, ok := m.portOf(q, at.service, at.port); ok && declared(port) == Undeclared {
-				rules[i].Backends[j].Cluster = OverHTTP2(b.Cluster)
-			}
-		}
+		rules[i].Backends = m.spokenOverHTTP2(q, rules[i])
 	}
 	return rules
+}
+
+// spokenOverHTTP2 are a rule's backends for callers that speak HTTP/2.
+func (m *Mesh) spokenOverHTTP2(q *incr.Query, r Rule) []Backend {
+	behind := r.sessionBackends()
+	if len(behind) == 0 {
+		return m.undeclaredOverHTTP2(q, r.Backends)
+	}
+	out := slices.Clone(r.Backends)
+	if !slices.EqualFunc(behind, m.undeclaredOverHTTP2(q, behind), func(a, b Backend) bool { return a.Cluster == b.Cluster }) {
+		out[0].Cluster += overHTTP2
+	}
+	return out
+}
+
+func (m *Mesh) undeclaredOverHTTP2(q *incr.Query, backends []Backend) []Backend {
+	out := slices.Clone(backends)
+	for i, b := range out {
+		out[i].Cluster = m.asCalled(q, b.Cluster)
+	}
+	return out
+}
+
+// asCalled is the cluster by which callers that speak HTTP/2 reach what another one leads to.
+func (m *Mesh) asCalled(q *incr.Query, cluster string) string {
+	at := parseCluster(cluster)
+	if _, port, ok := m.portOf(q, at.service, at.port); ok && declared(port) == Undeclared {
+		return OverHTTP2(cluster)
+	}
+	return cluster
 }

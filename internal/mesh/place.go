@@ -16,7 +16,7 @@ type Kind string
 // The kinds, by what they become in Envoy.
 const (
 	KindListener    Kind = "listener"
-	KindExtension   Kind = "extension" // the filter of what passes bytes on
+	KindExtension   Kind = "extension" // a filter: of what passes bytes on, or of who may reach an app
 	KindRoutes      Kind = "routes"
 	KindVirtualHost Kind = "virtualhost"
 	KindCluster     Kind = "cluster"
@@ -130,6 +130,7 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 		for _, name := range m.splits(q, a) {
 			out = append(out, want(scope, KindExtension, name))
 		}
+		out = append(out, m.sessionWants(q, scope, m.rules.Get(q, k).Rules, false)...)
 		for _, c := range clusters {
 			out = append(out, clusterWants(scope, c, g.Certificate)...)
 			if ofTLS(k) {
@@ -225,9 +226,7 @@ func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
 		}
 	}
 	for _, k := range m.placedOn.Get(q, name) {
-		if m.quarantined(q, k).OK() {
-			out.Rules = append(out.Rules, m.rules.Get(q, k).Rules...)
-		}
+		out.Rules = append(out.Rules, m.servedRules(q, k, m.rules.Get(q, k))...)
 	}
 	return out
 }
@@ -258,6 +257,9 @@ func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
 func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
 	if strings.HasPrefix(name, GatewayPrefix) {
 		return m.datagrams(q, name)
+	}
+	if IsSession(name) {
+		return m.sessionEndpoints(q, name)
 	}
 	at := parseCluster(name)
 	out := Endpoints{Cluster: name}

@@ -83,7 +83,8 @@ func worstFirst(vs []Verdict) []Verdict {
 // waits says whether time alone may mend it: GitOps tools apply objects in any order, so that a
 // target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
-	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonProgramming}, v.Reason)
+	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonProgramming}, v.Reason) ||
+		slices.Contains(splitWaits, v.Reason)
 }
 
 // policyConditions are Ready and, as kstatus asks, what explains that it is not.

@@ -32,7 +32,7 @@ type route struct {
 // routeKey is a route's key among those of all kinds: "kind/namespace/name".
 func routeKey(kind, key string) string { return kind + "/" + key }
 
-// route is a route by its routeKey.
+// route is a route by its routeKey, or what a TrafficSplit has of one: no parents, and no rules.
 func (m *Mesh) route(q *incr.Query, k string) (route, bool) {
 	switch kind, name, _ := strings.Cut(k, "/"); kind {
 	case HTTPRoute:
@@ -55,6 +55,12 @@ func (m *Mesh) route(q *incr.Query, k string) (route, bool) {
 		if r, ok := m.UDPRoutes.Get(q, name); ok {
 			return route{kind, &r.ObjectMeta, r.Spec.ParentRefs, nil, nil, nil, likeTLS(r.Spec.Rules)}, true
 		}
+	case TrafficSplit:
+		if s, ok := m.TrafficSplits.Get(q, name); ok {
+			meta := s.ObjectMeta
+			meta.Generation = m.splitVersion(q, s)
+			return route{Kind: kind, ObjectMeta: &meta}, true
+		}
 	}
 	return route{}, false
 }
@@ -75,6 +81,8 @@ func (m *Mesh) ofKind(kind string) incr.Live[string] {
 		table = m.TCPRoutes
 	case UDPRoute:
 		table = m.UDPRoutes
+	case TrafficSplit:
+		table = m.TrafficSplits
 	}
 	return incr.Named(table, func(k string) string { return routeKey(kind, k) })
 }

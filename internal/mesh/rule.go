@@ -15,19 +15,27 @@ type resolved struct {
 	Rules   []Rule  // those that can be served, failing ones included
 	Refs    Verdict // what could not be resolved
 	Dropped Verdict // rules that hold a value that cannot be served, left out
-	Kept    bool    // at least one rule was kept
+	Kept    bool    // at least one rule is served as it is written
+	Checked bool    // some rule has an ExternalAuth: without the route its requests would not be checked
 	Remarks []string
 }
 
-// clusters are the names of the clusters that any rule sends to, each once.
+// clusters are the names of the clusters of Service ports that any rule sends to, each once.
 func (r resolved) clusters() []string {
 	var out []string
 	for _, rule := range r.Rules {
-		for _, b := range rule.Backends {
+		backends := rule.sessionBackends()
+		if len(backends) == 0 {
+			backends = rule.Backends
+		}
+		for _, b := range backends {
 			out = append(out, b.Cluster)
 		}
 		for _, m := range rule.Mirrors {
 			out = append(out, m.Cluster)
+		}
+		if rule.Auth != nil {
+			out = append(out, rule.Auth.Cluster)
 		}
 	}
 	slices.Sort(out)
@@ -37,7 +45,8 @@ func (r resolved) clusters() []string {
 // referrer is a route whose references are followed.
 type referrer struct {
 	route
-	Open bool // they cross namespaces without a grant
+	Open  bool // they cross namespaces without a grant
+	HTTP2 bool // they are spoken to by HTTP/2, whatever their ports declare
 }
 
 // fail is the HTTP status of what a route cannot send anywhere: 500, or for gRPC what its clients
@@ -59,8 +68,8 @@ func (r referrer) answer() string {
 
 // resolve follows the references of a route's rules as its parents have them followed: a Gateway
 // asks for grants, a Service does not, for its callers can reach the other Services themselves. A
-// rule that cannot be served as written is left out; one whose references fail stays and answers
-// 500, as Gateway API asks.
+// rule that cannot be served as written is left out, unless it has an ExternalAuth; one whose references
+// fail stays and answers 500, as Gateway API asks.
 func (m *Mesh) resolve(q *incr.Query, k string, open bool) resolved {
 	r, ok := m.route(q, k)
 	if !ok {
@@ -69,23 +78,47 @@ func (m *Mesh) resolve(q *incr.Query, k string, open bool) resolved {
 	var out resolved
 	var refs, dropped []Verdict
 	specs := r.rules()
+	from, ambiguous := referrer{r, open, r.Kind == GRPCRoute}, false
+	out.Kept = len(specs) == 0
 	for i := range specs {
 		spec, field := &specs[i], ruleField(i)
-		if bad := first(spec.Bad, unservable(&spec.HTTPRouteRule, field)); !bad.OK() {
+		var rule Rule
+		var ref Verdict
+		bad, checked := first(spec.Bad, unservable(&spec.HTTPRouteRule, field)), asksAuth(spec.Filters)
+		if bad.OK() {
+			rule, ref = m.rule(q, from, spec, field)
+			rule.Origin = originOf(r, spec, i)
+			bad = m.keepSessions(q, from, spec, &rule, field)
+		}
+		out.Checked = out.Checked || checked
+		switch {
+		case bad.OK():
+			refs, out.Kept = append(refs, ref), true
+			out.Remarks = append(out.Remarks, from.remarks(rule, spec, field)...)
+		case checked:
+			var whole bool
+			rule, whole = refusing(from, spec)
+			rule.Origin = originOf(r, spec, i)
+			dropped, ambiguous = append(dropped, insteadOfAuth(bad, whole)), ambiguous || !whole
+		default:
 			dropped = append(dropped, bad)
 			continue
 		}
-		rule, bad := m.rule(q, referrer{r, open}, spec, field)
-		rule.Origin = Origin{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Created: r.CreationTimestamp.Time, Index: i}
-		if spec.Name != nil {
-			rule.RuleName = string(*spec.Name)
-		}
-		out.Rules, refs = append(out.Rules, rule), append(refs, bad)
-		out.Remarks = append(out.Remarks, referrer{r, open}.remarks(rule, spec, field)...)
+		out.Rules = append(out.Rules, rule)
+	}
+	if ambiguous {
+		out.Rules, out.Kept = shut(out.Rules, from.fail()), false
 	}
 	out.Refs, out.Dropped = join(refs), join(dropped)
-	out.Kept = len(out.Rules) > 0 || len(specs) == 0
 	return out
+}
+
+func originOf(r route, spec *ruleSpec, i int) Origin {
+	o := Origin{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Created: r.CreationTimestamp.Time, Index: i}
+	if spec.Name != nil {
+		o.RuleName = string(*spec.Name)
+	}
+	return o
 }
 
 // rule resolves one rule.
@@ -100,7 +133,12 @@ func (m *Mesh) rule(q *incr.Query, r referrer, spec *ruleSpec, field string) (Ru
 			if problems = append(problems, bad); bad.OK() {
 				rule.Mirrors = append(rule.Mirrors, mirror)
 			}
-		case gwv1.HTTPRouteFilterExtensionRef, gwv1.HTTPRouteFilterExternalAuth:
+		case gwv1.HTTPRouteFilterExternalAuth:
+			auth, bad := m.externalAuth(q, r, f.ExternalAuth, at)
+			if problems, rule.Auth = append(problems, bad), auth; !bad.OK() {
+				rule.Fail = r.fail()
+			}
+		case gwv1.HTTPRouteFilterExtensionRef:
 			rule.Fail = r.fail()
 			problems = append(problems, wrong(gwv1.RouteReasonInvalidKind, "%s: filters of type %s are not supported: requests of this rule are %s", at, f.Type, r.answer()))
 		default:
@@ -144,6 +182,8 @@ func (m *Mesh) addBackend(q *incr.Query, r referrer, rule *Rule, ref gwv1.HTTPBa
 		bad = extension(r, ref.Filters, field)
 	}
 	switch {
+	case weight == 0 && bad.OK():
+		rule.idle = append(rule.idle, Backend{Cluster: rule.Cluster(name), Filters: ref.Filters})
 	case weight == 0:
 	case bad.OK():
 		rule.Backends = append(rule.Backends, Backend{Cluster: rule.Cluster(name), Weight: weight, Filters: ref.Filters})

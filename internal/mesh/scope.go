@@ -115,6 +115,7 @@ func (m *Mesh) sidecarWants(q *incr.Query, scope string) []string {
 			out = append(out, want(scope, KindSecret, name))
 		}
 	}
+	out = append(out, m.accessWants(q, scope, key(in.Namespace, in.ServiceAccount))...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -124,6 +125,9 @@ func meshWants() []string {
 	out := []string{want(MeshScope, KindSecret, RootsSecret)}
 	for _, c := range []string{AppHTTP1, AppHTTP2, AppTCP, AppHTTPS, Passthrough, Blackhole} {
 		out = append(out, want(MeshScope, KindCluster, c))
+	}
+	for _, name := range accessFilters {
+		out = append(out, want(MeshScope, KindExtension, name))
 	}
 	return out
 }

@@ -78,7 +78,8 @@ func (m *Mesh) frontends(q *incr.Query, k string) []string {
 	return m.frontendKeys(q, k, m.attached.Get(q, k))
 }
 
-// frontendKeys are the portKeys and frontendKeys of what a route was given; none if it is not served.
+// frontendKeys are the portKeys and frontendKeys of what a route was given; none if it is not served, unless
+// it has requests checked: without it they would reach the Service.
 func (m *Mesh) frontendKeys(q *incr.Query, k string, given []attached) []string {
 	var out []string
 	for _, a := range given {
@@ -86,7 +87,10 @@ func (m *Mesh) frontendKeys(q *incr.Query, k string, given []attached) []string 
 			out = append(out, portKey(a.Service, port), frontendKey(a.Service, port, namespaceOf(k)))
 		}
 	}
-	if len(out) == 0 || !m.serviceBound.Get(q, k).Kept || !m.quarantined(q, k).OK() {
+	if len(out) == 0 {
+		return nil
+	}
+	if r := m.serviceBound.Get(q, k); !r.Checked && (!r.Kept || !m.quarantined(q, k).OK()) {
 		return nil
 	}
 	slices.Sort(out)
@@ -108,25 +112,34 @@ func nearest(q *incr.Query, routes *incr.View[string, string], service string, p
 }
 
 // serviceRules are the rules of the routes whose parent is a port of a Service, as pods of namespace
-// consumer see them; false when there is none, and requests go to the Service as they are.
+// consumer see them, or of its TrafficSplit; false when there is neither, and requests go to the Service
+// as they are.
 func (m *Mesh) serviceRules(q *incr.Query, service string, port int32, consumer string) ([]Rule, bool) {
 	var out []Rule
 	ks := m.serviceRoutes(q, service, port, consumer)
 	for _, k := range ks {
-		out = append(out, m.serviceBound.Get(q, k).Rules...)
+		out = append(out, m.servedRules(q, k, m.serviceBound.Get(q, k))...)
 	}
-	return out, len(ks) > 0
+	if len(ks) == 0 {
+		out = m.divisionOf(q, service, port).HTTP
+	}
+	return out, len(ks)+len(out) > 0
 }
 
-// ServiceContributors are the routes that a variant of a Service port's RouteConfiguration is made of,
-// each with the generation that was used; none of any other RouteConfiguration.
+// ServiceContributors are the routes, or the TrafficSplit, that a variant of a Service port's
+// RouteConfiguration is made of, each with the generation that was used; none of any other
+// RouteConfiguration.
 func (m *Mesh) ServiceContributors(q *incr.Query, name, consumer string) map[string]int64 {
 	if !strings.HasPrefix(name, OutboundListener+"/") {
 		return nil
 	}
 	at, out := parseServiceListener(name), map[string]int64{}
-	for _, k := range m.serviceRoutes(q, at.service, at.port, consumer) {
-		if r, ok := m.route(q, k); ok {
+	from := m.serviceRoutes(q, at.service, at.port, consumer)
+	if len(from) == 0 {
+		from = []string{m.splitServing(q, at.service, at.port)}
+	}
+	for _, k := range from {
+		if r, ok := m.route(q, k); ok && m.quarantined(q, k).OK() {
 			out[k] = r.Generation
 		}
 	}
@@ -155,13 +168,17 @@ func consumers(q *incr.Query, routes *incr.View[string, string], service string,
 	return slices.Compact(out)
 }
 
-// serviceRouteWants are the clusters that a route sends to by the Services that it is attached to: a
-// producer's route has every sidecar see them, a consumer's those of its namespace.
+// serviceRouteWants are the clusters that a route, or a TrafficSplit, sends to by the Services that it is
+// attached to: a producer's route has every sidecar see them, a consumer's those of its namespace.
 func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
+	if strings.HasPrefix(k, TrafficSplit+"/") {
+		return m.trafficSplitWants(q, k)
+	}
 	if len(m.frontends(q, k)) == 0 {
 		return nil
 	}
-	clusters := m.serviceBound.Get(q, k).clusters()
+	rules := m.serviceBound.Get(q, k)
+	clusters := append(rules.clusters(), resolved{Rules: m.overHTTP2(q, rules.Rules)}.clusters()...)
 	for _, a := range m.attached.Get(q, k) {
 		if len(a.Ports) == 0 {
 			continue
@@ -173,6 +190,7 @@ func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
 		for _, c := range clusters {
 			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
 		}
+		out = append(out, m.sessionWants(q, scope, rules.Rules, true)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

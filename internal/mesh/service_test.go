@@ -123,7 +123,7 @@ func TestProducersAndConsumers(t *testing.T) {
 	if got := consumers(nil, w.frontedBy, "shop/cart", 80); len(got) > 0 {
 		t.Errorf("consumers %v", got)
 	}
-	w.http("shop/producer", parent("shop/cart", 0), gwv1.HTTPRouteRule{SessionPersistence: &gwv1.SessionPersistence{}})
+	w.http("shop/producer", parent("shop/cart", 0), gwv1.HTTPRouteRule{SessionPersistence: &gwv1.SessionPersistence{AbsoluteTimeout: new(gwv1.Duration("1h"))}})
 	check("which cannot be served", 80, map[string]string{"shop": "none", "buy": "none"})
 }
 

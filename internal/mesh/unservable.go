@@ -11,12 +11,12 @@ import (
 // unservable says what keeps a rule from being served as written. What the proxy would not do, a
 // status must not pretend: such a rule is left out.
 func unservable(r *gwv1.HTTPRouteRule, field string) Verdict {
-	vs := []Verdict{incomplete(r.Filters, field), incompatible(r.Filters, field), badHeaders(r.Filters, field)}
+	vs := []Verdict{incomplete(r.Filters, field), incompatible(r.Filters, field), badHeaders(r.Filters, field), badAuth(r.Filters, field)}
 	for i, b := range r.BackendRefs {
 		vs = append(vs, badHeaders(b.Filters, fmt.Sprintf("%s.backendRefs[%d]", field, i)))
 	}
 	if r.SessionPersistence != nil {
-		vs = append(vs, wrong(gwv1.RouteReasonUnsupportedValue, "%s.sessionPersistence is not supported: remove it", field))
+		vs = append(vs, badSession(r.SessionPersistence, field+".sessionPersistence"))
 	}
 	for i, m := range r.Matches {
 		vs = append(vs, badMatch(m, fmt.Sprintf("%s.matches[%d]", field, i)))

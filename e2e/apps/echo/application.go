@@ -16,14 +16,18 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"golang.org/x/net/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
 	"github.com/weft-mesh/weft/e2e/call"
@@ -35,11 +39,15 @@ type application struct {
 	ports    []*port
 	health   *health.Server
 	draining atomic.Bool
+
+	mu       sync.Mutex
+	requests map[string]int // of HTTP that were answered, by path
+	failed   atomic.Int64
 }
 
 // newApplication has all ports closed.
 func newApplication(pod string) (*application, error) {
-	a := &application{pod: pod, health: health.NewServer()}
+	a := &application{pod: pod, health: health.NewServer(), requests: map[string]int{}}
 	own, err := certificate()
 	if err != nil {
 		return nil, err
@@ -92,6 +100,10 @@ func (a *application) handler() http.Handler {
 		}
 	})
 	mux.HandleFunc("/private", a.private)
+	mux.HandleFunc("/check/", a.check)
+	mux.HandleFunc("/wait", a.wait)
+	mux.HandleFunc("/failing", a.fail)
+	mux.HandleFunc("/failed", a.failures)
 	mux.HandleFunc("GET /via/{next}", a.via)
 	mux.Handle("/socket", websocket.Handler(a.socket))
 	mux.HandleFunc("/", a.echo)
@@ -103,14 +115,45 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client has gone
 	}
+	a.mu.Lock()
+	a.requests[r.URL.Path]++
+	a.mu.Unlock()
+	for _, header := range r.Header.Values("Answer-With") {
+		name, value, _ := strings.Cut(header, ":")
+		w.Header().Add(name, strings.TrimSpace(value))
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr),
-		Said: string(said), Path: r.URL.RequestURI(), Headers: r.Header})
+	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr), Method: r.Method,
+		Said: string(said), Host: r.Host, Path: r.URL.RequestURI(), Headers: r.Header})
+}
+
+// wait answers after a minute, unless the client goes before.
+func (a *application) wait(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-r.Context().Done():
+	case <-time.After(time.Minute):
+		a.echo(w, r)
+	}
+}
+
+// fail takes as long as an application that is overloaded, and fails.
+func (a *application) fail(w http.ResponseWriter, _ *http.Request) {
+	a.failed.Add(1)
+	time.Sleep(failing)
+	http.Error(w, "failed", http.StatusServiceUnavailable)
+}
+
+const failing = 300 * time.Millisecond
+
+// failures says how often fail was asked.
+func (a *application) failures(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Said: strconv.FormatInt(a.failed.Load(), 10)}) // the client has gone
 }
 
 // private is for callers with a good token, which the application checks itself.
 func (a *application) private(w http.ResponseWriter, r *http.Request) {
-	if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer good-") {
+	if _, good := bearer(r.Header.Get("Authorization")); !good {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "no good token", http.StatusUnauthorized)
 		return
@@ -154,6 +197,7 @@ func (a *application) socket(conn *websocket.Conn) {
 func (a *application) grpc(l net.Listener) error {
 	server := grpc.NewServer()
 	call.Serve(server, a)
+	authv3.RegisterAuthorizationServer(server, checker{})
 	grpc_health_v1.RegisterHealthServer(server, a.health)
 	return server.Serve(l)
 }
@@ -164,7 +208,8 @@ func (a *application) Say(ctx context.Context, text string) (string, error) {
 	if !known {
 		return "", errors.New("the call comes from nowhere")
 	}
-	answer, err := json.Marshal(call.Answer{Pod: a.pod, Protocol: "gRPC", Remote: host(from.Addr.String()), Said: text})
+	with, _ := metadata.FromIncomingContext(ctx)
+	answer, err := json.Marshal(call.Answer{Pod: a.pod, Protocol: "gRPC", Remote: host(from.Addr.String()), Said: text, Headers: http.Header(with)})
 	return string(answer), err
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 )
 
@@ -18,7 +19,14 @@ func (a *application) control() http.Handler {
 	mux.HandleFunc("PUT /ports/{port}/{state}", a.turn)
 	mux.HandleFunc("GET /healthy", a.healthy)
 	mux.HandleFunc("GET /status", a.status)
+	mux.HandleFunc("GET /asked", a.asked)
 	return mux
+}
+
+func (a *application) asked(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, _ = fmt.Fprint(w, a.requests[r.FormValue("path")]) // the client has gone
 }
 
 func (a *application) find(name string) *port {

@@ -5,8 +5,9 @@
 //	echo turn PORT on|off   has a port of the running application listen, or be closed
 //	echo healthy            ends with 0 while the port exec is on, as an exec probe wants it
 //	echo status             prints what each port has seen, as JSON
+//	echo asked PATH         prints how many HTTP requests there were for a path
 //
-// The last three are run in the application's own container, and reach it without the network.
+// The last four are run in the application's own container, and reach it without the network.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -42,8 +44,10 @@ func main() {
 		tell(http.MethodGet, "/healthy")
 	case command == "status":
 		tell(http.MethodGet, "/status")
+	case command == "asked" && len(args) == 1:
+		tell(http.MethodGet, "/asked?path="+url.QueryEscape(args[0]))
 	default:
-		fmt.Fprintln(os.Stderr, "usage: echo serve [-on-term drain|exit] | echo turn PORT on|off | echo healthy | echo status")
+		fmt.Fprintln(os.Stderr, "usage: echo serve [-on-term drain|exit] | echo turn PORT on|off | echo healthy | echo status | echo asked PATH")
 		os.Exit(2)
 	}
 }

@@ -41,7 +41,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: shop serve [-version NAME] [-on-term drain|exit] [-ledger HOST] | shop ledger|unready|ready")
+	fmt.Fprintln(os.Stderr, "usage: shop serve [-version NAME] [-on-term drain|exit] [-ledger HOST] [-broken] | shop ledger|unready|ready")
 	os.Exit(2)
 }
 
@@ -60,6 +60,7 @@ type options struct {
 	onTerm  string        // what SIGTERM does: "drain" or "exit"
 	grace   time.Duration // how long a draining shop still serves
 	work    time.Duration // how long an order takes
+	broken  bool          // every answer but that of /ready has the status 500
 }
 
 func serverOptions(args []string) options {
@@ -71,6 +72,7 @@ func serverOptions(args []string) options {
 	flags.StringVar(&o.onTerm, "on-term", "drain", "what SIGTERM does: drain or exit")
 	flags.DurationVar(&o.grace, "grace", 8*time.Second, "how long a draining shop still serves")
 	flags.DurationVar(&o.work, "work", 2*time.Millisecond, "how long an order takes")
+	flags.BoolVar(&o.broken, "broken", false, "answer everything but /ready with status 500")
 	_ = flags.Parse(args) // ExitOnError
 	if o.onTerm != "drain" && o.onTerm != "exit" {
 		log.Fatalf("-on-term is %q: it must be drain or exit", o.onTerm)

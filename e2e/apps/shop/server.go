@@ -82,13 +82,14 @@ func (s *shop) ready(w http.ResponseWriter, _ *http.Request) {
 
 func (s *shop) front(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(s.status(http.StatusOK))
 	_ = page.Execute(w, s.answer(r)) // the client has gone
 }
 
 func (s *shop) api(w http.ResponseWriter, r *http.Request) {
 	a := s.answer(r)
 	a.Headers = r.Header
-	write(w, http.StatusOK, a)
+	write(w, s.status(http.StatusOK), a)
 }
 
 // order writes the order into the ledger before it answers, so that an answered order is never lost
@@ -104,7 +105,15 @@ func (s *shop) order(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
-	write(w, http.StatusCreated, s.answer(r))
+	write(w, s.status(http.StatusCreated), s.answer(r))
+}
+
+// status is that of an answer: the one wanted, unless the shop is broken.
+func (s *shop) status(wanted int) int {
+	if s.broken {
+		return http.StatusInternalServerError
+	}
+	return wanted
 }
 
 func (s *shop) answer(r *http.Request) answer {

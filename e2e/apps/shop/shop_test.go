@@ -129,6 +129,24 @@ func TestTheLedgerCountsRunsNotRepetitions(t *testing.T) {
 	}
 }
 
+func TestABrokenShopIsReadyAndSaysWhoItIs(t *testing.T) {
+	s := &shop{options: options{broken: true, version: "red"}, book: newBook("")}
+	for _, want := range []struct {
+		method, path string
+		status       int
+	}{{http.MethodGet, "/ready", 200}, {http.MethodGet, "/", 500}, {http.MethodGet, "/api/goods", 500}, {http.MethodPost, "/orders", 500}} {
+		answer, request := httptest.NewRecorder(), httptest.NewRequest(want.method, want.path, nil)
+		request.Header.Set(idHeader, "7")
+		s.handler().ServeHTTP(answer, request)
+		if answer.Code != want.status || answer.Header().Get(idHeader) != "7" {
+			t.Errorf("%s %s answers %d %v, want %d", want.method, want.path, answer.Code, answer.Header(), want.status)
+		}
+		if want.status == 500 && !strings.Contains(answer.Body.String(), "red") {
+			t.Errorf("%s %s does not say which version it is: %s", want.method, want.path, answer.Body)
+		}
+	}
+}
+
 func FuzzIDIn(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nOrder-Id: 7\r\n\r\n"))
 	f.Add([]byte("\norder-id:"))

@@ -27,7 +27,7 @@ func gatewayAPIServed(client discovery.DiscoveryInterface) (bool, error) {
 	for _, resource := range resources.APIResources {
 		served[resource.Kind] = true
 	}
-	return served["Gateway"] && served["HTTPRoute"], nil
+	return served["Gateway"] && served["HTTPRoute"] && served["ListenerSet"], nil
 }
 
 // restartWithGatewayAPI waits for Gateway API's CRDs and then starts the program

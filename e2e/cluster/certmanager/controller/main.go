@@ -14,6 +14,8 @@ import (
 
 	"github.com/cert-manager/cert-manager/pkg/controller"
 	gatewayshim "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/gateways"
+	listenersetshim "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/listenerset"
+	"github.com/cert-manager/cert-manager/pkg/util/feature"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
@@ -49,13 +51,16 @@ func run(ctx context.Context, namespace string) error {
 		log.Print("Gateway API is not installed: the gateway shim starts when it is")
 		go restartWithGatewayAPI(ctx, client)
 	}
+	if err := feature.DefaultMutableFeatureGate.Set("ListenerSets=true"); err != nil {
+		return fmt.Errorf("switch on what cert-manager does for ListenerSets: %w", err)
+	}
 	return runControllers(ctx, options(namespace, gateways))
 }
 
 func options(namespace string, gateways bool) controller.ContextOptions {
 	return controller.ContextOptions{
 		KubernetesAPIQPS: 50, KubernetesAPIBurst: 100,
-		ConfigOptions: controller.ConfigOptions{EnableGatewayAPI: gateways},
+		ConfigOptions: controller.ConfigOptions{EnableGatewayAPI: gateways, EnableGatewayAPIListenerSet: gateways},
 		IssuerOptions: controller.IssuerOptions{ClusterResourceNamespace: namespace},
 		ACMEOptions:   controller.ACMEOptions{DNS01CheckRetryPeriod: 10 * time.Second},
 		CertificateOptions: controller.CertificateOptions{
@@ -79,7 +84,7 @@ func runControllers(ctx context.Context, options controller.ContextOptions) erro
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for name, construct := range controller.Known() {
-		if name == gatewayshim.ControllerName && !options.EnableGatewayAPI {
+		if (name == gatewayshim.ControllerName || name == listenersetshim.ControllerName) && !options.EnableGatewayAPI {
 			continue
 		}
 		c, err := construct(factory)

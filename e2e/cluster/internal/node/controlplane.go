@@ -34,7 +34,7 @@ func (n Node) etcd() process.Spec {
 
 func (n Node) apiServer() process.Spec {
 	pki := n.pki
-	return n.kubernetes("kube-apiserver",
+	return n.kubernetes("kube-apiserver", append(n.audit(),
 		"--advertise-address="+layout.NodeIPv4,
 		"--secure-port="+layout.APIServerPort,
 		"--etcd-servers="+etcdClient,
@@ -62,7 +62,7 @@ func (n Node) apiServer() process.Spec {
 		"--proxy-client-key-file="+pki("front-proxy-client.key"),
 		"--cert-dir="+n.Layout.Path("pki"),
 		"--profiling=false",
-	)
+	)...)
 }
 
 func (n Node) controllerManager() process.Spec {

@@ -75,7 +75,7 @@ func (n Node) sysctlRecord() string { return n.Layout.Path("sysctls.json") }
 
 // StartStorage starts etcd and containerd.
 func (n Node) StartStorage(ctx context.Context) error {
-	if err := errors.Join(n.writeContainerdConfig(), n.writeKubeletConfig()); err != nil {
+	if err := errors.Join(n.writeContainerdConfig(), n.writeKubeletConfig(), n.writeAuditPolicy()); err != nil {
 		return err
 	}
 	if err := errors.Join(n.Processes.Start(n.etcd()), n.Processes.Start(n.containerd())); err != nil {

@@ -41,12 +41,12 @@ type Table struct {
 }
 
 // Adopt marks every program that this one runs from now on, so that Kill also
-// finds those that outlive it when it is killed.
+// finds those that outlive it when it is killed, and keeps its own files from them.
 func (t Table) Adopt() error {
 	if err := os.Setenv(strings.TrimSuffix(mark, "="), t.Owner); err != nil {
 		return fmt.Errorf("mark the programs of this run: %w", err)
 	}
-	return nil
+	return keepFiles()
 }
 
 // Start runs a process in a session of its own, unless it runs already.

@@ -2,8 +2,12 @@ package process
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -53,6 +57,37 @@ func TestStartIsIdempotent(t *testing.T) {
 	}
 	if again, _ := find(t, table, "one"); again != first {
 		t.Errorf("a second process %d started beside %d", again, first)
+	}
+}
+
+// TestProcessesKeepNoFileOfTheCaller: a lock under which the cluster was started must not last as
+// long as the cluster.
+func TestProcessesKeepNoFileOfTheCaller(t *testing.T) {
+	var ends [2]int
+	if err := syscall.Pipe(ends[:]); err != nil { // children inherit these
+		t.Fatal(err)
+	}
+	defer func() { _, _ = syscall.Close(ends[0]), syscall.Close(ends[1]) }()
+	pipe, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", ends[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keepFiles(); err != nil {
+		t.Fatal(err)
+	}
+	table := newTable(t)
+	if err := table.Start(sleeper(t, "one")); err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := find(t, table, "one")
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("its files are %v: %v", files, err)
+	}
+	for _, file := range files {
+		if to, _ := os.Readlink(file); to == pipe {
+			t.Errorf("it holds a file of the caller: %s", file)
+		}
 	}
 }
 

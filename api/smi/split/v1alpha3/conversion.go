@@ -1,0 +1,45 @@
+package v1alpha3
+
+import (
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/conversion"
+
+	"github.com/weft-mesh/weft/api/smi/split/v1alpha4"
+)
+
+var _ conversion.Convertible = &TrafficSplit{}
+
+// ConvertTo makes hub, a TrafficSplit of v1alpha4, say the same.
+func (t *TrafficSplit) ConvertTo(hub conversion.Hub) error {
+	to, ok := hub.(*v1alpha4.TrafficSplit)
+	if !ok {
+		return fmt.Errorf("convert a TrafficSplit to %T", hub)
+	}
+	to.ObjectMeta, to.Status = t.ObjectMeta, t.Status
+	to.Spec = v1alpha4.TrafficSplitSpec{Service: t.Spec.Service}
+	for _, b := range t.Spec.Backends {
+		to.Spec.Backends = append(to.Spec.Backends, v1alpha4.TrafficSplitBackend(b))
+	}
+	for _, m := range t.Spec.Matches {
+		to.Spec.Matches = append(to.Spec.Matches, v1alpha4.TrafficSplitMatch(m))
+	}
+	return nil
+}
+
+// ConvertFrom makes t say what hub, a TrafficSplit of v1alpha4, says.
+func (t *TrafficSplit) ConvertFrom(hub conversion.Hub) error {
+	from, ok := hub.(*v1alpha4.TrafficSplit)
+	if !ok {
+		return fmt.Errorf("convert a TrafficSplit from %T", hub)
+	}
+	t.ObjectMeta, t.Status = from.ObjectMeta, from.Status
+	t.Spec = TrafficSplitSpec{Service: from.Spec.Service}
+	for _, b := range from.Spec.Backends {
+		t.Spec.Backends = append(t.Spec.Backends, TrafficSplitBackend(b))
+	}
+	for _, m := range from.Spec.Matches {
+		t.Spec.Matches = append(t.Spec.Matches, TrafficSplitMatch(m))
+	}
+	return nil
+}

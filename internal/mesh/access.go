@@ -1,0 +1,169 @@
+package mesh
+
+import (
+	"strings"
+
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/smi"
+)
+
+// The filters that decide who may reach an app: of requests, of bytes to ports that are declared to carry
+// them, and of bytes to all others. Every sidecar has them, and sees of each a variant of its ServiceAccount's
+// own if that is guarded.
+const (
+	accessPrefix     = "access/"
+	AccessRequests   = accessPrefix + "requests"
+	AccessBytes      = accessPrefix + "bytes"
+	AccessUndeclared = accessPrefix + "undeclared"
+)
+
+var accessFilters = []string{AccessRequests, AccessBytes, AccessUndeclared}
+
+// IsAccess says whether an Extension is one of these filters.
+func IsAccess(name string) bool { return strings.HasPrefix(name, accessPrefix) }
+
+// Access is who may reach the pods of a ServiceAccount.
+type Access struct {
+	Name        string // one of the three
+	Guarded     bool   // false: all callers, as far as other policies let them
+	TrustDomain string
+	Allows      []smi.Allow
+}
+
+// accesses is what is remembered of TrafficTargets: which are about a ServiceAccount, what each comes to, and
+// which scopes it reaches, by pairs.
+type accesses struct {
+	targetsOf     *incr.Index[string, string]
+	namedBy       *incr.Index[string, string] // by kind and key of what they name
+	targets       *incr.Memo[string, smi.Target]
+	TargetReaches *incr.View[string, string]
+}
+
+func (m *Mesh) layAccess() accesses {
+	return accesses{
+		targetsOf: incr.NewIndex(m.TrafficTargets, func(_ string, t *access.TrafficTarget) []string {
+			if account := smi.Destination(t); account != "" {
+				return []string{account}
+			}
+			return nil
+		}),
+		namedBy:       incr.NewIndex(m.TrafficTargets, func(_ string, t *access.TrafficTarget) []string { return namedIn(t) }),
+		targets:       incr.NewMemo(m.Graph, "trafficTarget", same[smi.Target], m.target),
+		TargetReaches: incr.NewView[string](m.PodsIn, "targetReaches", m.targetReaches),
+	}
+}
+
+// target translates a TrafficTarget.
+func (m *Mesh) target(q *incr.Query, k string) smi.Target {
+	t, ok := m.TrafficTargets.Get(q, k)
+	if !ok {
+		return smi.Target{}
+	}
+	return smi.Access(t, smi.Specs{
+		HTTPRouteGroup: func(name string) (*specs.HTTPRouteGroup, bool) {
+			return m.HTTPRouteGroups.Get(q, key(t.Namespace, name))
+		},
+		TCPRoute: func(name string) (*specs.TCPRoute, bool) { return m.SMITCPRoutes.Get(q, key(t.Namespace, name)) },
+		Regex:    CheckRegex,
+		Header:   ValidHeaderName,
+	})
+}
+
+// Access is one of the filters, as the pods of a ServiceAccount have it; of "" those of all that no
+// TrafficTarget is about.
+func (m *Mesh) Access(q *incr.Query, name, account string) Access {
+	out := Access{Name: name}
+	if account == "" {
+		return out
+	}
+	out.Guarded, out.TrustDomain = true, m.trustDomain(q)
+	if name == AccessRequests || !m.crowded(q, account) {
+		out.Allows = m.waysIn(q, account)
+	}
+	return out
+}
+
+// waysIn are all ways in to the pods of a ServiceAccount.
+func (m *Mesh) waysIn(q *incr.Query, account string) (out []smi.Allow) {
+	for _, k := range m.targetsOf.Get(q, account) {
+		out = append(out, m.targets.Get(q, k).Allows...)
+	}
+	return out
+}
+
+// Of connections, one expression says who may make them, which a proxy reads only if it is no longer than
+// 100,000 characters and not too deep.
+const (
+	maxByteRules = 100
+	maxByteText  = 90_000
+)
+
+// crowded says whether more may send bytes to the pods of a ServiceAccount than can be told: then nobody may.
+func (m *Mesh) crowded(q *incr.Query, account string) bool {
+	rules, text := 0, 0
+	for _, a := range m.waysIn(q, account) {
+		if a.Traffic == smi.Requests {
+			continue
+		}
+		rules, text = rules+1, text+len(a.Name)+len("filter_state[''] in [] && destination.port in [] ? destination.address : ")+20+len("12345, ")*len(a.Ports)
+		for _, source := range a.Sources {
+			text += len("b'', ") + len(SPIFFEID(m.trustDomain(q), source, ""))
+		}
+	}
+	return rules > maxByteRules || text > maxByteText
+}
+
+// guarded says whether the pods of a ServiceAccount take only what is allowed.
+func (m *Mesh) guarded(q *incr.Query, account string) bool {
+	return len(m.targetsOf.Get(q, account)) > 0
+}
+
+// accessWants are what the sidecars of a scope see in place of what all see.
+func (m *Mesh) accessWants(q *incr.Query, scope, account string) (out []string) {
+	if !m.guarded(q, account) {
+		return nil
+	}
+	for _, name := range accessFilters {
+		out = append(out, Want{scope, KindExtension, name, account}.Key())
+	}
+	return out
+}
+
+// ofTarget is what a TrafficTarget is counted by, beside MeshPolicies.
+const ofTarget = "TrafficTarget "
+
+// targetReaches are the pairs of a scope with the TrafficTargets about its pods.
+func (m *Mesh) targetReaches(q *incr.Query, scope string) (out []string) {
+	in := m.inbounds.Get(q, scope)
+	if in.Namespace == "" {
+		return nil
+	}
+	for _, k := range m.targetsOf.Get(q, key(in.Namespace, in.ServiceAccount)) {
+		out = append(out, reachKey(ofTarget+k, scope))
+	}
+	return out
+}
+
+// TargetCarriers are the resources that carry a TrafficTarget to the proxies of a scope, by their key in
+// TargetReaches.
+func (m *Mesh) TargetCarriers(q *incr.Query, k string) (out []Want) {
+	_, scope := ParseReach(k)
+	in := m.inbounds.Get(q, scope)
+	for _, name := range accessFilters {
+		out = append(out, Want{scope, KindExtension, name, key(in.Namespace, in.ServiceAccount)})
+	}
+	return out
+}
+
+// TargetKey is what a TrafficTarget is counted by, by its own key.
+func TargetKey(k string) string { return ofTarget + k }
+
+// TargetGeneration is that of a TrafficTarget, by its key.
+func (m *Mesh) TargetGeneration(q *incr.Query, k string) int64 {
+	if t, ok := m.TrafficTargets.Get(q, k); ok {
+		return t.Generation
+	}
+	return 0
+}
