@@ -67,6 +67,11 @@ func (t objectTable) put(o metav1.Object) {
 	t.set.Call([]reflect.Value{key, reflect.ValueOf(o)})
 }
 
+// holds says whether a kind is the table's: SMI has names of kinds that Gateway API has too.
+func (t objectTable) holds(kind metav1.TypeMeta) bool {
+	return t.of.Name() == kind.Kind && strings.Contains(t.of.PkgPath(), "smi") == strings.Contains(kind.APIVersion, "smi-spec.io")
+}
+
 // draw makes choices of bytes, and once there are none left, always the first.
 type draw struct{ bytes []byte }
 
@@ -97,7 +102,7 @@ var (
 
 // Kinds that have no namespace, with the names of those that are drawn of them. A Mesh and a Node are about
 // everybody.
-var unscoped = map[string][]string{"GatewayClass": {"bad", "worse"}, "Namespace": ownNamespaces, "Node": {"one", "two"}, "Mesh": {"default"}}
+var unscoped = map[string][]string{"GatewayClass": {"bad", "worse"}, "Namespace": ownNamespaces, "Node": {"one", "two"}, "Mesh": {"default"}, "XMesh": {"bad", "worse"}}
 
 // object draws one: an example, or one of any fields, with some of its fields drawn anew.
 func (d *draw) object(tables []objectTable, in []string) drawn {
@@ -369,7 +374,7 @@ func objectsIn(text string) (out []drawn) {
 		if err := yaml.Unmarshal(doc, &kind); err != nil {
 			panic(err)
 		}
-		i := slices.IndexFunc(tables, func(t objectTable) bool { return t.of.Name() == kind.Kind })
+		i := slices.IndexFunc(tables, func(t objectTable) bool { return t.holds(kind) })
 		o := reflect.New(tables[i].of).Interface().(metav1.Object)
 		if err := yaml.Unmarshal(doc, o); err != nil {
 			panic(err)
