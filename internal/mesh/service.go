@@ -156,7 +156,8 @@ func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
 	if len(m.frontends(q, k)) == 0 {
 		return nil
 	}
-	clusters := m.serviceBound.Get(q, k).clusters()
+	rules := m.serviceBound.Get(q, k)
+	clusters := append(rules.clusters(), resolved{Rules: m.overHTTP2(q, rules.Rules)}.clusters()...)
 	for _, a := range m.attached.Get(q, k) {
 		if len(a.Ports) == 0 {
 			continue
@@ -168,7 +169,7 @@ func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
 		for _, c := range clusters {
 			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
 		}
-		out = append(out, m.sessionWants(q, scope, m.serviceBound.Get(q, k).Rules, true)...)
+		out = append(out, m.sessionWants(q, scope, rules.Rules, true)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
