@@ -229,6 +229,18 @@ func (l line) asks(t *testing.T, a attempt) (status int, saw string, closed bool
 	return response.StatusCode, string(body), response.Close
 }
 
+// agreesOfBytes opens a connection to each port that takes bytes.
+func (g guard) agreesOfBytes(t *testing.T, written anyAccess, from string, counts map[string]int) {
+	t.Helper()
+	for port, declared := range map[uint32]bool{g.raw: true, g.loose: false} {
+		in, want := hears(t, as(t, port, "mesh", from)) != "", written.lets(attempt{from: from, port: int32(port)}, declared)
+		counts[fmt.Sprint("bytes ", in)]++
+		if in != want {
+			t.Errorf("bytes of %s to %d: %t, wanted %t by %+v", from, port, in, want, written)
+		}
+	}
+}
+
 // TestAccessDiffers: for TrafficTargets at random, a real sidecar lets in the requests, on connections that
 // outlive the TrafficTargets, and the bytes that an evaluator of its own lets in, and no others; and no path
 // gets in that is another to an app which reads it otherwise.
@@ -274,14 +286,7 @@ func TestAccessDiffers(t *testing.T) {
 			}
 		}
 		for range 3 {
-			from := one(r, callers...)
-			for port, declared := range map[uint32]bool{g.raw: true, g.loose: false} {
-				in, want := hears(t, as(t, port, "mesh", from)) != "", written.lets(attempt{from: from, port: int32(port)}, declared)
-				counts[fmt.Sprint("bytes ", in)]++
-				if in != want {
-					t.Errorf("bytes of %s to %d: %t, wanted %t by %+v", from, port, in, want, written)
-				}
-			}
+			g.agreesOfBytes(t, written, one(r, callers...), counts)
 		}
 		if status, _, _ := plaintext.asks(t, attempt{method: "GET", path: "/open"}); status != http.StatusForbidden {
 			t.Errorf("plaintext: %d", status)

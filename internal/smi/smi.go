@@ -2,6 +2,7 @@
 // they are served as its routes are.
 //
 //	TrafficSplit, HTTPRouteGroup → rules of an HTTPRoute → internal/mesh
+//	TrafficTarget, HTTPRouteGroup, TCPRoute → Allows ────┘
 package smi
 
 import (
