@@ -72,7 +72,7 @@ e2e() {
 	fi
 	part conformance "$([ "$what" = long ] && echo 3h || echo 40m)" ./e2e/conformance
 	# Gateways first: a part that passed is not run again when a long run is resumed.
-	part gateway-stories "$([ "$what" = long ] && echo 3h || echo 25m)" -skip "^($(mesh_stories))$" ./e2e/stories
+	part gateway-stories "$([ "$what" = long ] && echo 3h || echo 30m)" -skip "^($(mesh_stories))$" ./e2e/stories
 	part mesh-stories "$([ "$what" = long ] && echo 3h || echo 40m)" -run "^($(mesh_stories))$" ./e2e/stories
 }
 

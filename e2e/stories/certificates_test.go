@@ -67,19 +67,21 @@ func TestTwoWishesForCertificates(t *testing.T) {
 	serial(t, s, s.Gateway("front"), trust(t, s, "both-tls"), "")
 }
 
-// issued waits until a Certificate is ready.
+// issued waits until a Certificate is ready, and no other is being made for it.
 func issued(t *testing.T, s *stage.Scene, name string) (certificate cmv1.Certificate) {
 	t.Helper()
 	s.Until(2*time.Minute, "Certificate "+name+" is ready", func(ctx context.Context) error {
 		if err := s.Get(ctx, s.Key(name), &certificate); err != nil {
 			return err
 		}
+		is := map[cmv1.CertificateConditionType]cmmeta.ConditionStatus{}
 		for _, c := range certificate.Status.Conditions {
-			if c.Type == cmv1.CertificateConditionReady && c.Status == cmmeta.ConditionTrue {
-				return nil
-			}
+			is[c.Type] = c.Status
 		}
-		return fmt.Errorf("conditions: %v", certificate.Status.Conditions)
+		if is[cmv1.CertificateConditionReady] != cmmeta.ConditionTrue || is[cmv1.CertificateConditionIssuing] == cmmeta.ConditionTrue {
+			return fmt.Errorf("conditions: %v", certificate.Status.Conditions)
+		}
+		return nil
 	})
 	return certificate
 }
