@@ -66,9 +66,9 @@ func (f *feeds) start(ctx context.Context, served Served) error {
 const conversionPatience = 30 * time.Second
 
 // wait returns when the inbox has all there was of every kind that is started; false when ctx ended
-// before. SMI's kinds, which nothing else depends on, are not waited for without end: the API server may
-// need a webhook to list them.
-func (f *feeds) wait(ctx context.Context) bool {
+// before. SMI's kinds, which nothing else depends on, are waited for at most as long as patience: the API
+// server may need a webhook to list them.
+func (f *feeds) wait(ctx context.Context, patience time.Duration) bool {
 	var synced, converted []toolscache.InformerSynced
 	for gvk, s := range f.started {
 		if strings.HasSuffix(gvk.Group, ".smi-spec.io") {
@@ -77,8 +77,8 @@ func (f *feeds) wait(ctx context.Context) bool {
 			synced = append(synced, s)
 		}
 	}
-	patience, done := context.WithTimeout(ctx, conversionPatience)
+	limited, done := context.WithTimeout(ctx, patience)
 	defer done()
-	toolscache.WaitForCacheSync(patience.Done(), converted...)
+	toolscache.WaitForCacheSync(limited.Done(), converted...)
 	return toolscache.WaitForCacheSync(ctx.Done(), synced...)
 }

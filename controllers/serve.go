@@ -147,7 +147,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.begin(ctx, served); err != nil {
 		return err
 	}
-	if !s.feeds.wait(ctx) {
+	if !s.feeds.wait(ctx, conversionPatience) {
 		return nil
 	}
 	s.core.Commit()

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -121,6 +122,22 @@ func TestLateSMI(t *testing.T) {
 	expect(metav1.ConditionTrue, split.ConditionAccepted)
 	if len(s.Status.Ports) != 1 || meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReconciling) != nil {
 		t.Errorf("%+v", s.Status)
+	}
+}
+
+// TestUnlistedSMI: kinds of SMI that cannot be listed do not keep the rest from being served; other kinds do.
+func TestUnlistedSMI(t *testing.T) {
+	never, at := func() bool { return false }, func() bool { return true }
+	services := corev1.SchemeGroupVersion.WithKind("Service")
+	f := &feeds{started: map[schema.GroupVersionKind]func() bool{split.GroupVersion.WithKind("TrafficSplit"): never, services: at}}
+	if !f.wait(t.Context(), 0) {
+		t.Error("SMI is waited for without end")
+	}
+	f.started[services] = never
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if f.wait(ended, 0) {
+		t.Error("Services are not waited for")
 	}
 }
 
