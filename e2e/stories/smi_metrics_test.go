@@ -50,7 +50,9 @@ func TestTrafficMetrics(t *testing.T) {
 	a.counts(web)
 	a.users()
 
-	monitoring.Apply("{apiVersion: apps/v1, kind: Deployment, metadata: {name: prometheus}, spec: {replicas: 0}}")
+	if _, err := a.Kubectl(t.Context(), "scale", "--namespace="+monitoring.Namespace, "--replicas=0", "deployment/prometheus"); err != nil {
+		t.Fatal(err)
+	}
 	a.says(cart, "ServiceUnavailable", "See that it runs")
 	a.says("pods", "ServiceUnavailable", "spec.metrics.prometheus.url")
 	resources, err := a.Kubectl(t.Context(), "api-resources", "--api-group=metrics.smi-spec.io", "--no-headers")
