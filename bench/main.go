@@ -42,6 +42,8 @@ var (
 	routes  = flag.Int("routes", 1000, "routes present, with hostnames of their own")
 	changes = flag.Int("changes", 50, "changes of such routes, with none and with all present")
 	sharing = flag.Bool("sharing", true, "measure routes that share a hostname")
+	adding  = flag.Int("added", 3000, "routes added one by one")
+	spaces  = flag.Int("namespaces", 50, "namespaces with 100 Services and routes each, under churn")
 )
 
 var parts = []part{
@@ -56,9 +58,13 @@ var parts = []part{
 		return of.Measure(ctx, root)
 	}},
 	{"attached", gateway.Part{Routes: 1000, Progress: os.Stdout}.Attached},
-	{"added", gateway.Part{Routes: 3000, Progress: os.Stdout}.Added},
+	{"added", func(ctx context.Context, root string) ([]figure.Figure, error) {
+		return gateway.Part{Routes: *adding, Progress: os.Stdout}.Added(ctx, root)
+	}},
 	{"changed", gateway.Part{Alternations: 300, Progress: os.Stdout}.Changed},
-	{"scaled", gateway.Part{Namespaces: 50, PerNamespace: 100, Churn: time.Minute, Progress: os.Stdout}.Scaled},
+	{"scaled", func(ctx context.Context, root string) ([]figure.Figure, error) {
+		return gateway.Part{Namespaces: *spaces, PerNamespace: 100, Churn: time.Minute, Progress: os.Stdout}.Scaled(ctx, root)
+	}},
 	{"sidecar", sidecar.Part{Rate: 1000, Rounds: 5, Long: 8 * time.Second, Progress: os.Stdout}.Measure},
 }
 

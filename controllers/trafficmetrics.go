@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,6 +25,9 @@ const (
 	trafficMetricsSecret = "weft-traffic-metrics-tls"
 )
 
+// secretsPerSecond is how often the Secret of a Prometheus is read.
+const secretsPerSecond = 10
+
 // +kubebuilder:rbac:groups="",resources=pods;secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 // +kubebuilder:rbac:groups=mesh.weft.dev,resources=meshes,verbs=get;list;watch
@@ -33,7 +37,13 @@ func setupTrafficMetrics(mgr ctrl.Manager, address string) error {
 	if address == "" || address == "0" {
 		return nil
 	}
-	from := figures{mgr.GetClient(), mgr.GetAPIReader()}
+	config := rest.CopyConfig(mgr.GetConfig()) // what is asked from outside takes nothing from the rest of the operator
+	config.QPS, config.Burst = secretsPerSecond, 2*secretsPerSecond
+	live, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return fmt.Errorf("make a client of Secrets: %w", err)
+	}
+	from := figures{mgr.GetClient(), live}
 	server, err := trafficmetrics.New(trafficmetrics.Options{
 		Address:     address,
 		Certificate: (&KeyPair{Secrets: mgr.GetClient(), Name: systemName(trafficMetricsSecret)}).GetCertificate,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net/http"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +34,10 @@ const (
 	conversionPath = "/convert"
 )
 
+// maxConversion bounds what is read of a request to convert, which may hold a list of tens of thousands of
+// objects.
+const maxConversion = 64 << 20
+
 // Validator refuses Gateways whose annotation mesh.weft.dev/issuer names no issuer: Weft cannot
 // put a rule on the Gateway API's own CRDs. Whether the issuer exists is not asked: objects
 // are applied in any order.
@@ -47,7 +52,7 @@ func Setup(mgr ctrl.Manager, port int, certificate func(*tls.ClientHelloInfo) (*
 		c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate
 	}}})
 	server.Register(podPath, &admission.Webhook{Handler: injector})
-	server.Register(conversionPath, conversion.NewWebhookHandler(mgr.GetScheme(), conversion.NewRegistry()))
+	server.Register(conversionPath, http.MaxBytesHandler(conversion.NewWebhookHandler(mgr.GetScheme(), conversion.NewRegistry()), maxConversion))
 	server.Register(gatewayPath, admission.WithValidator(mgr.GetScheme(), Validator{}))
 	if err := mgr.Add(server); err != nil {
 		return fmt.Errorf("serve webhooks: %w", err)

@@ -143,7 +143,7 @@ func (s *Stage) flaggerObjects(ctx context.Context, metrics string) ([]*unstruct
 func configureFlagger(deployment *unstructured.Unstructured, metrics string) error {
 	containers, found, err := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
 	if err != nil || !found || len(containers) != 1 {
-		return fmt.Errorf("Flagger's Deployment is not as expected: %d containers: %w", len(containers), err)
+		return errors.Join(fmt.Errorf("the Deployment of Flagger has %d containers, not one", len(containers)), err)
 	}
 	probe := map[string]any{"httpGet": map[string]any{"path": "/healthz", "port": "http"}, "periodSeconds": int64(1)}
 	container := containers[0].(map[string]any)

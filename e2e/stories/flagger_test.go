@@ -15,8 +15,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/e2e/call"
@@ -24,15 +22,13 @@ import (
 	"github.com/weft-mesh/weft/e2e/stage"
 )
 
-// delivery is a shop in the mesh, and perhaps behind a Gateway, that Flagger delivers while requests are
-// under way.
+// delivery is a shop in the mesh and behind a Gateway that Flagger delivers while requests are under way.
 type delivery struct {
 	*stage.Scene
 	t       *testing.T
-	split   bool // Flagger writes a TrafficSplit of SMI, not an HTTPRoute
 	caller  *stage.Caller
-	gateway *stage.Gateway // nil: requests come from the mesh alone
-	outside *load.Load     // at the Gateway
+	gateway *stage.Gateway
+	outside *load.Load // at the Gateway; nil before Flagger has made a route there
 }
 
 // shopHost is the host of the Canary in docs/flagger.md.
@@ -135,9 +131,6 @@ func (d *delivery) canary() *unstructured.Unstructured {
 		d.t.Fatal(err)
 	}
 	analysis["interval"] = "10s" // Flagger takes no less
-	if d.split {
-		d.bySplit(canary)
-	}
 	if !stage.Long() {
 		analysis["stepWeight"], analysis["maxWeight"] = int64(30), int64(60)
 	}
@@ -152,17 +145,6 @@ func (d *delivery) canary() *unstructured.Unstructured {
 		d.t.Fatal(err)
 	}
 	return canary
-}
-
-// bySplit has Flagger use SMI, in the mesh alone.
-func (d *delivery) bySplit(canary *unstructured.Unstructured) {
-	d.t.Helper()
-	if err := unstructured.SetNestedField(canary.Object, "smi:v1alpha2:weft", "spec", "provider"); err != nil {
-		d.t.Fatal(err)
-	}
-	for _, ofGatewayAPI := range []string{"hosts", "gatewayRefs"} {
-		unstructured.RemoveNestedField(canary.Object, "spec", "service", ofGatewayAPI)
-	}
 }
 
 func (d *delivery) apply(object *unstructured.Unstructured) {
@@ -232,21 +214,18 @@ var inMesh = call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/api"}
 // here at the Gateway.
 func (d *delivery) calls(n int) map[string][]call.Outcome {
 	d.t.Helper()
-	all := map[string][]call.Outcome{"in the mesh": d.caller.Calls(n, inMesh)}
+	var outside []call.Outcome
 	for range n {
-		if d.gateway != nil {
-			o := call.Do(d.t.Context(), call.Request{Protocol: call.HTTP, Address: d.gateway.At(80), Host: shopHost, Path: "/api"})
-			all["at the Gateway"] = append(all["at the Gateway"], o)
-		}
+		outside = append(outside, call.Do(d.t.Context(), call.Request{Protocol: call.HTTP, Address: d.gateway.At(80), Host: shopHost, Path: "/api"}))
 	}
-	return all
+	return map[string][]call.Outcome{"in the mesh": d.caller.Calls(n, inMesh), "at the Gateway": outside}
 }
 
 // measured sends requests and wants that percent of them to be of the version that is tried. The weight
 // must last until they are answered.
 func (d *delivery) measured(percent int64, tried func(call.Outcome) bool) {
 	d.t.Helper()
-	generation := d.written(d.t.Context()).GetGeneration()
+	generation := d.route(d.t.Context()).Generation
 	for where, outcomes := range d.calls(drawn) {
 		share := 0.0
 		for _, o := range outcomes {
@@ -262,7 +241,7 @@ func (d *delivery) measured(percent int64, tried func(call.Outcome) bool) {
 			d.t.Errorf("%s %.1f %% of the requests are answered by the version that is tried, want %d", where, share, percent)
 		}
 	}
-	if now := d.written(d.t.Context()).GetGeneration(); now != generation {
+	if now := d.route(d.t.Context()).Generation; now != generation {
 		d.t.Errorf("Flagger changed the weights while they were measured: generation %d was %d", now, generation)
 	}
 }
@@ -287,30 +266,22 @@ func (d *delivery) answersOf(version string) {
 	}
 }
 
-// written is what Flagger writes the weights into.
-func (d *delivery) written(ctx context.Context) client.Object {
+// route is the one that Flagger writes the weights into.
+func (d *delivery) route(ctx context.Context) (route gwv1.HTTPRoute) {
 	d.t.Helper()
-	object := &unstructured.Unstructured{}
-	object.SetGroupVersionKind(gwv1.SchemeGroupVersion.WithKind("HTTPRoute"))
-	if d.split {
-		object.SetGroupVersionKind(schema.GroupVersionKind{Group: "split.smi-spec.io", Version: "v1alpha2", Kind: "TrafficSplit"})
-	}
-	if err := d.Get(ctx, d.Key("shop"), object); err != nil {
+	if err := d.Get(ctx, d.Key("shop"), &route); err != nil {
 		d.t.Fatal(err)
 	}
-	return object
+	return route
 }
 
 // statusIsExact wants of the route what newer versions of Flagger wait for: for each parent an entry with
 // the very reference of the spec, accepted for this generation.
 func (d *delivery) statusIsExact() {
 	d.t.Helper()
-	if d.split {
-		return
-	}
 	d.Until(10*time.Second, "the status of HTTPRoute shop is exact", func(ctx context.Context) error {
-		var route gwv1.HTTPRoute
-		all := d.Get(ctx, d.Key("shop"), &route)
+		var all error
+		route := d.route(ctx)
 		for _, ref := range route.Spec.ParentRefs {
 			all = errors.Join(all, exact(route, ref))
 		}
@@ -335,11 +306,7 @@ func exact(route gwv1.HTTPRoute, ref gwv1.ParentReference) error {
 // account wants that nothing failed but what the bad version answered, at no more than its share.
 func (d *delivery) account() {
 	d.t.Helper()
-	results := map[string][]load.Result{"in the mesh": d.caller.Stop()}
-	if d.outside != nil {
-		results["at the Gateway"] = d.outside.Stop()
-	}
-	for where, results := range results {
+	for where, results := range map[string][]load.Result{"in the mesh": d.caller.Stop(), "at the Gateway": d.outside.Stop()} {
 		own := 0
 		for _, r := range load.Failures(results, nil) {
 			if r.Step != "a bad version is tried" || r.Failed != "status 500"+load.ByApplication {

@@ -148,11 +148,13 @@ func (i *idle) wiped(name string) {
 	i.t.Logf("a status that was wiped away is written again: %v", written)
 }
 
+var gatewayAPI = schema.GroupVersion(gwv1.GroupVersion)
+
 // said are the kinds whose status Weft writes.
 var said = []schema.GroupVersionKind{
-	gwv1.SchemeGroupVersion.WithKind("GatewayClass"), gwv1.SchemeGroupVersion.WithKind("Gateway"), gwv1.SchemeGroupVersion.WithKind("ListenerSet"),
-	gwv1.SchemeGroupVersion.WithKind("HTTPRoute"), gwv1.SchemeGroupVersion.WithKind("GRPCRoute"), gwv1.SchemeGroupVersion.WithKind("TLSRoute"),
-	gwv1.SchemeGroupVersion.WithKind("TCPRoute"), gwv1.SchemeGroupVersion.WithKind("UDPRoute"), gwv1.SchemeGroupVersion.WithKind("BackendTLSPolicy"),
+	gatewayAPI.WithKind("GatewayClass"), gatewayAPI.WithKind("Gateway"), gatewayAPI.WithKind("ListenerSet"),
+	gatewayAPI.WithKind("HTTPRoute"), gatewayAPI.WithKind("GRPCRoute"), gatewayAPI.WithKind("TLSRoute"),
+	gatewayAPI.WithKind("TCPRoute"), gatewayAPI.WithKind("UDPRoute"), gatewayAPI.WithKind("BackendTLSPolicy"),
 	v1alpha1.GroupVersion.WithKind("MeshPolicy"), v1alpha1.GroupVersion.WithKind("Mesh"),
 }
 

@@ -229,13 +229,13 @@ func (s *shell) kstatus() {
 // computed wants kstatus to say something of the object that kubectl prints.
 func (s *shell) computed(want status.Status, args ...string) {
 	s.t.Helper()
-	objects, err := stage.Decode(s.does(append(args, "--output=yaml")...))
-	if err != nil || len(objects) != 1 {
-		s.t.Fatalf("kubectl %v: %d objects: %v", args, len(objects), err)
+	object := &unstructured.Unstructured{}
+	if err := object.UnmarshalJSON([]byte(s.does(append(args, "--output=json")...))); err != nil {
+		s.t.Fatal(err)
 	}
-	result, err := status.Compute(objects[0])
+	result, err := status.Compute(object)
 	if err != nil || result.Status != want {
-		conditions, _, _ := unstructured.NestedSlice(objects[0].Object, "status", "conditions")
+		conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
 		s.t.Errorf("kubectl %v: kstatus says %+v (%v), want %s; conditions: %v", args, result, err, want, conditions)
 	}
 }

@@ -186,13 +186,16 @@ func (a *traffic) counts(web *stage.Caller) {
 		return err
 	})
 	a.Step("%d requests and %d failures are counted exactly on both sides after %s", success, failure, took)
-	var whole metrics.TrafficMetrics
+	var whole, callers metrics.TrafficMetrics
 	edge, err := a.edge(a.t.Context(), "deployments/cart", edges["deployments/cart"])
-	if err = errors.Join(err, a.raw(a.t.Context(), "", "deployments/cart?t=1h", &whole)); err != nil {
+	if err = errors.Join(err, a.raw(a.t.Context(), "", "deployments/cart?t=1h", &whole), a.raw(a.t.Context(), "", "deployments/web?t=1h", &callers)); err != nil {
 		a.t.Fatal(err)
 	}
 	if r := rowOf(whole); r.figures[metrics.Success] != edge.figures[metrics.Success] || r.figures[metrics.Failure] != edge.figures[metrics.Failure] || r.ordered() != nil {
 		a.t.Errorf("the only caller has %v, of %v", edge, r)
+	}
+	if r := rowOf(callers); r.figures[metrics.Success]+r.figures[metrics.Failure] != 0 {
+		a.t.Errorf("nobody calls web, which received %v", r)
 	}
 	a.t.Logf("deployments/cart: %v", rowOf(whole).figures)
 }

@@ -116,8 +116,8 @@ func (c *canary) weigh(weight int) {
 	})
 }
 
-// sample is how many calls tell a share: five standard deviations of the worst are then a tenth.
-const sample = 600
+// sample is how many calls tell a share: four standard deviations of the worst are then a tenth.
+const sample = 400
 
 // shares waits until the canary has a part in percent of what is sent, give or take a tenth of all; none
 // and all are exact.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/sidecar"
@@ -161,6 +162,16 @@ func BenchmarkMeshRoute(b *testing.B) {
 		r.Spec.Hostnames = nil
 		r.Spec.ParentRefs = []gwv1.ParentReference{{Group: new(gwv1.Group("")), Kind: new(gwv1.Kind("Service")), Name: gwv1.ObjectName(shopName(shop))}}
 		c.Tables().HTTPRoutes.Set(shopKey(shop), r)
+	})
+}
+
+// BenchmarkMeshSplit: the weights of one TrafficSplit change.
+func BenchmarkMeshSplit(b *testing.B) {
+	town{}.change(b, func(c town, shop, n int) {
+		s := &split.TrafficSplit{ObjectMeta: c.in("shop", shopName(shop))}
+		s.Spec.Service = shopName(shop)
+		s.Spec.Backends = []split.TrafficSplitBackend{{Service: shopName(shop), Weight: 1000}, {Service: shopName(shop + 1), Weight: n % 1000}}
+		c.Tables().TrafficSplits.Set(shopKey(shop), s)
 	})
 }
 

@@ -67,14 +67,23 @@ func inlined(t *testing.T, l *listenerv3.Listener) *listenerv3.Listener {
 type guard struct {
 	*station
 	web, raw, loose uint32 // declared to carry HTTP, bytes, and nothing
+	probed          uint32 // of what the node sends
 }
 
 const opening = "the app\n"
 
 func startGuard(t *testing.T) guard {
 	t.Helper()
+	g := newGuard(t, unguarded())
+	eventually(t, "the sidecar is ready", g.isReady)
+	return g
+}
+
+// newGuard starts one that is told of these filters.
+func newGuard(t *testing.T, filters map[string]proto.Message) guard {
+	t.Helper()
 	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), freePorts(t, 4)
-	g := guard{web: ports[0], raw: ports[1], loose: ports[2]}
+	g := guard{web: ports[0], raw: ports[1], loose: ports[2], probed: ports[3]}
 	in := mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Guarded: true, Telemetry: everything, Ports: []mesh.InboundPort{
 		{Port: int32(g.web), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 80},
 		{Port: int32(g.raw), Protocol: mesh.TCP, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 5432},
@@ -94,10 +103,9 @@ func startGuard(t *testing.T) guard {
 		fmt.Fprint(c, opening)
 		_, _ = io.Copy(c, c) // the caller sees what is missing
 	})
-	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), unguarded(), listeners, map[string]proto.Message{
+	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), filters, listeners, map[string]proto.Message{
 		mesh.AppHTTP1: app(mesh.AppHTTP1, web), mesh.AppHTTP2: app(mesh.AppHTTP2, web), mesh.AppTCP: appWherever(raw)})
 	g.station = startSidecar(t, store, operator(t, store, operatorKey, known{}), operatorKey, "cart")
-	eventually(t, "the sidecar is ready", g.isReady)
 	return g
 }
 
@@ -210,6 +218,46 @@ func TestAccessOfBytes(t *testing.T) {
 	fmt.Fprintln(kept, "still there")
 	if got := hears(t, kept); got != "still there\n" {
 		t.Errorf("the connection that was let in before: %q", got)
+	}
+}
+
+// TestAccessWithoutFilters: a sidecar that has not been told who may call is not ready, and nobody gets in; nor
+// does anybody when what it was told is taken back.
+func TestAccessWithoutFilters(t *testing.T) {
+	t.Parallel()
+	g := newGuard(t, nil)
+	g.knows(t)
+	g.knows(t)
+	if !g.refuses() || status(fmt.Sprintf("http://127.0.0.1:%d/", g.web)) != 0 {
+		t.Fatal("the sidecar serves without its filters")
+	}
+	commitTo(g.store, g.account, unguarded())
+	eventually(t, "the sidecar is ready", g.isReady)
+	if got := hears(t, as(t, g.raw, "mesh", account("web"))); got != opening {
+		t.Fatalf("everybody is let in, and hears %q", got)
+	}
+	gone := map[string]proto.Message{}
+	for name := range unguarded() {
+		gone[name] = (*corev3.TypedExtensionConfig)(nil)
+	}
+	commitTo(g.store, g.account, gone)
+	eventually(t, "requests are refused", func() bool { return status(fmt.Sprintf("http://127.0.0.1:%d/", g.web)) == http.StatusForbidden })
+	for _, port := range []uint32{g.raw, g.loose} {
+		if got := hears(t, as(t, port, "mesh", account("web"))); got != "" {
+			t.Errorf("without filters, port %d says %q", port, got)
+		}
+	}
+}
+
+// TestAccessAndProbes: where nobody is let in, the kubelet is, and asks no more than it is to.
+func TestAccessAndProbes(t *testing.T) {
+	t.Parallel()
+	g := startGuard(t)
+	g.lets(t)
+	for path, want := range map[string]int{"/live": http.StatusOK, "/live?x": http.StatusForbidden, "/": http.StatusForbidden} {
+		if got := status(fmt.Sprintf("http://127.0.0.1:%d%s", g.probed, path)); got != want {
+			t.Errorf("%s: %d, wanted %d", path, got, want)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/sidecar"
+	"github.com/weft-mesh/weft/internal/smi"
 )
 
 const (
@@ -39,6 +40,22 @@ func open(in mesh.Inbound) mesh.Inbound {
 	return in
 }
 
+func guardedOf(in mesh.Inbound) mesh.Inbound {
+	in.Guarded = true
+	return in
+}
+
+// lettingIn lets two in by some requests, one of them by bytes too, and another by whatever it sends.
+func lettingIn(name string) mesh.Access {
+	both := []string{"office/reports", "shop/web"}
+	return mesh.Access{Name: name, Guarded: true, TrustDomain: "cluster.local", Allows: []smi.Allow{
+		{Name: "traffictarget/shop/cart/0/read", Sources: both, Request: smi.Request{Methods: []string{"GET", "HEAD"}, Path: "/cart/[0-9]+", Headers: []smi.Header{{Name: "x-a", Value: "b|c"}, {Name: "x-b", Value: ".*"}}}},
+		{Name: "traffictarget/shop/cart/0/all", Sources: both[1:], Ports: []int32{8080}, Request: smi.Request{Path: ".*"}},
+		{Name: "traffictarget/shop/cart/1", Sources: both[1:], Ports: []int32{5432, 8080}, Traffic: smi.DeclaredBytes},
+		{Name: "traffictarget/shop/ops/0", Sources: []string{"shop/ops"}, Traffic: smi.Bytes},
+	}}
+}
+
 // What a sidecar is given, as it is spelt for Envoy.
 func TestSidecar(t *testing.T) {
 	serviceListener := func(protocol mesh.Protocol) proto.Message {
@@ -64,6 +81,14 @@ func TestSidecar(t *testing.T) {
 		"sidecar-inbound-public":      envoy.Inbound(open(receiving(mesh.MTLSStrict))),
 		"sidecar-inbound-node":        envoy.NodeInbound(receiving(mesh.MTLSStrict)),
 		"sidecar-inbound-node-permit": envoy.NodeInbound(receiving(mesh.MTLSPermissive)),
+		"sidecar-inbound-node-guard":  envoy.NodeInbound(guardedOf(receiving(mesh.MTLSPermissive))),
+		"access-requests":             envoy.Access(lettingIn(mesh.AccessRequests)),
+		"access-bytes":                envoy.Access(lettingIn(mesh.AccessBytes)),
+		"access-undeclared":           envoy.Access(lettingIn(mesh.AccessUndeclared)),
+		"access-requests-all":         envoy.Access(mesh.Access{Name: mesh.AccessRequests}),
+		"access-bytes-all":            envoy.Access(mesh.Access{Name: mesh.AccessBytes}),
+		"access-requests-none":        envoy.Access(mesh.Access{Name: mesh.AccessRequests, Guarded: true}),
+		"access-bytes-none":           envoy.Access(mesh.Access{Name: mesh.AccessBytes, Guarded: true}),
 		"sidecar-outbound-shadow":     envoy.Outbound(mesh.Outbound{Egress: mesh.EgressAllow, Shadow: "shop/no-egress", Identity: cartID}),
 		"sidecar-inbound-shadow":      envoy.Inbound(tried(receiving(mesh.MTLSPermissive))),
 		"sidecar-inbound-node-shadow": envoy.NodeInbound(tried(receiving(mesh.MTLSPermissive))),

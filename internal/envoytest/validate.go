@@ -16,7 +16,6 @@ import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -25,7 +24,7 @@ import (
 )
 
 // Validate asks the real Envoy whether it would take these resources: listeners, clusters,
-// route configurations, virtual hosts, filters, load assignments, secrets, or a whole
+// route configurations, virtual hosts, network filters, load assignments, secrets, or a whole
 // bootstrap. What a proxy gets by discovery is put where Envoy looks at it: routes and filters
 // into a listener of their own, load assignments into a static cluster.
 func Validate(t testing.TB, resources ...proto.Message) {
@@ -92,7 +91,7 @@ func place(s *bootstrap.Bootstrap_StaticResources, m proto.Message) error {
 	case *cluster.Cluster:
 		s.Clusters = append(s.Clusters, r)
 	case *core.TypedExtensionConfig:
-		s.Listeners = append(s.Listeners, filtering(len(s.Listeners), r))
+		s.Listeners = append(s.Listeners, filtered(serving(len(s.Listeners), &route.RouteConfiguration{}), r))
 	case *tls.Secret:
 		s.Secrets = append(s.Secrets, r)
 	case *endpoint.ClusterLoadAssignment:
@@ -107,24 +106,9 @@ func place(s *bootstrap.Bootstrap_StaticResources, m proto.Message) error {
 	return nil
 }
 
-// filtering is a listener with that filter: one of HTTP before the router, another before what serves
-// connections, unless it serves them itself.
-func filtering(n int, e *core.TypedExtensionConfig) *listener.Listener {
-	if strings.Contains(e.TypedConfig.TypeUrl, "envoy.extensions.filters.http.") {
-		return serving(n, &route.RouteConfiguration{}, &hcm.HttpFilter{Name: e.Name, ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: e.TypedConfig}})
-	}
-	l := serving(n, &route.RouteConfiguration{})
-	chain := []*listener.Filter{{Name: e.Name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: e.TypedConfig}}}
-	if !e.TypedConfig.MessageIs(&tcpproxy.TcpProxy{}) {
-		chain = append(chain, l.FilterChains[0].Filters...)
-	}
-	l.FilterChains[0].Filters = chain
-	return l
-}
-
-// serving is a listener with that route configuration inline, and filters before the router. Inline, Envoy
-// would look for the clusters that routes name; by discovery it does not.
-func serving(n int, r *route.RouteConfiguration, filters ...*hcm.HttpFilter) *listener.Listener {
+// serving is a listener with that route configuration inline. Inline, Envoy would look for
+// the clusters that routes name; by discovery it does not.
+func serving(n int, r *route.RouteConfiguration) *listener.Listener {
 	r = proto.CloneOf(r)
 	r.Vhds = nil
 	if r.ValidateClusters == nil {
@@ -139,11 +123,32 @@ func serving(n int, r *route.RouteConfiguration, filters ...*hcm.HttpFilter) *li
 			ConfigType: &listener.Filter_TypedConfig{TypedConfig: packed(&hcm.HttpConnectionManager{
 				StatPrefix:     "envoytest",
 				RouteSpecifier: &hcm.HttpConnectionManager_RouteConfig{RouteConfig: r},
-				HttpFilters: append(filters, &hcm.HttpFilter{Name: "envoy.filters.http.router",
-					ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: packed(&router.Router{})}}),
+				HttpFilters: []*hcm.HttpFilter{{Name: "envoy.filters.http.router",
+					ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: packed(&router.Router{})}}},
 			})},
 		}}}},
 	}
+}
+
+// filtered has a filter in a listener: one of HTTP in the connection manager, one that passes bytes on in
+// its place, and any other before it.
+func filtered(l *listener.Listener, r *core.TypedExtensionConfig) *listener.Listener {
+	chain, kind := l.FilterChains[0], r.TypedConfig.GetTypeUrl()
+	one := &listener.Filter{Name: r.Name, ConfigType: &listener.Filter_TypedConfig{TypedConfig: r.TypedConfig}}
+	switch {
+	case strings.Contains(kind, ".filters.http."):
+		m := &hcm.HttpConnectionManager{}
+		if err := chain.Filters[0].GetTypedConfig().UnmarshalTo(m); err != nil {
+			panic(err) // serving made it
+		}
+		m.HttpFilters = append([]*hcm.HttpFilter{{Name: r.Name, ConfigType: &hcm.HttpFilter_TypedConfig{TypedConfig: r.TypedConfig}}}, m.HttpFilters...)
+		chain.Filters[0].ConfigType = &listener.Filter_TypedConfig{TypedConfig: packed(m)}
+	case strings.Contains(kind, ".tcp_proxy."):
+		chain.Filters = []*listener.Filter{one}
+	default:
+		chain.Filters = append([]*listener.Filter{one}, chain.Filters...)
+	}
+	return l
 }
 
 func packed(m proto.Message) *anypb.Any {

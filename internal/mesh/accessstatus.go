@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"fmt"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,7 +40,7 @@ func (m *Mesh) TrafficTargetStatus(q *incr.Query, k string) *access.TrafficTarge
 	bad = first(bad, told)
 	st := &access.TrafficTargetStatus{ObservedGeneration: t.Generation}
 	st.Conditions = append(st.Conditions,
-		holds(access.ConditionAccepted, t.Generation, accepted, "Accepted", "Of the pods that run as the destination."),
+		holds(access.ConditionAccepted, t.Generation, accepted, "Accepted", "It is enforced at the pods that run as the destination."),
 		holds(access.ConditionReady, t.Generation, bad, reasonEnforced, reached(held)),
 	)
 	if !bad.OK() {
@@ -51,7 +50,7 @@ func (m *Mesh) TrafficTargetStatus(q *incr.Query, k string) *access.TrafficTarge
 		}
 		st.Conditions = append(st.Conditions, present(kind, t.Generation, bad))
 	}
-	st.Conditions = append(st.Conditions, holds(access.ConditionResolvedRefs, t.Generation, resolved, "ResolvedRefs", fmt.Sprintf("%d of %d rules are found.", len(t.Spec.Rules), len(t.Spec.Rules))))
+	st.Conditions = append(st.Conditions, holds(access.ConditionResolvedRefs, t.Generation, resolved, "ResolvedRefs", "All that the rules name is there and can be used."))
 	slices.SortFunc(st.Conditions, byType)
 	return st
 }

@@ -33,8 +33,8 @@ type authorities struct {
 }
 
 // aboutService says whether a policy's target is a Service, the one kind that can have a
-// BackendTLSPolicy.
-func aboutService(t gwv1.LocalPolicyTargetReferenceWithSectionName) bool {
+// BackendTLSPolicy or an XBackendTrafficPolicy.
+func aboutService(t gwv1.LocalPolicyTargetReference) bool {
 	return t.Group == "" && t.Kind == "Service"
 }
 
@@ -46,7 +46,7 @@ func section(t gwv1.LocalPolicyTargetReferenceWithSectionName) string {
 // backendServices are the keys of the Services that a policy is about.
 func backendServices(p *gwv1.BackendTLSPolicy) (out []string) {
 	for _, t := range p.Spec.TargetRefs {
-		if k := key(p.Namespace, string(t.Name)); aboutService(t) && !slices.Contains(out, k) {
+		if k := key(p.Namespace, string(t.Name)); aboutService(t.LocalPolicyTargetReference) && !slices.Contains(out, k) {
 			out = append(out, k)
 		}
 	}
@@ -70,7 +70,7 @@ func (m *Mesh) backendPolicyOf(q *incr.Query, service, of string) (holds *gwv1.B
 	for _, k := range m.backendPoliciesOn.Get(q, service) {
 		p, ok := m.BackendTLSPolicies.Get(q, k)
 		if !ok || !slices.ContainsFunc(p.Spec.TargetRefs, func(t gwv1.LocalPolicyTargetReferenceWithSectionName) bool {
-			return aboutService(t) && key(p.Namespace, string(t.Name)) == service && section(t) == of
+			return aboutService(t.LocalPolicyTargetReference) && key(p.Namespace, string(t.Name)) == service && section(t) == of
 		}) {
 			continue
 		}

@@ -38,7 +38,7 @@ func (m *Mesh) BackendTLSPolicyStatus(q *incr.Query, k string) *gwv1.PolicyStatu
 	problems, message := map[string][]Verdict{}, "The Gateway speaks TLS as the policy says." // problems by Gateway
 	for i, ref := range p.Spec.TargetRefs {
 		t := backendTarget{key(p.Namespace, string(ref.Name)), section(ref), targetField(i)}
-		if !aboutService(ref) {
+		if !aboutService(ref.LocalPolicyTargetReference) {
 			none = first(none, wrong(gwv1.PolicyReasonInvalid, "%s names a %s of group %q: only a Service of the core group can have a BackendTLSPolicy", t.Field, ref.Kind, ref.Group))
 			continue
 		}

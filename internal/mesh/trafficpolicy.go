@@ -24,15 +24,10 @@ const (
 	DefaultLeastRetries = 10
 )
 
-// aboutServiceToo says whether a policy's target is a Service.
-func aboutServiceToo(t gwx.LocalPolicyTargetReference) bool {
-	return t.Group == "" && t.Kind == "Service"
-}
-
 // trafficServices are the keys of the Services that a policy is about.
 func trafficServices(p *gwx.XBackendTrafficPolicy) (out []string) {
 	for _, t := range p.Spec.TargetRefs {
-		if k := key(p.Namespace, string(t.Name)); aboutServiceToo(t) && !slices.Contains(out, k) {
+		if k := key(p.Namespace, string(t.Name)); aboutService(t) && !slices.Contains(out, k) {
 			out = append(out, k)
 		}
 	}
@@ -61,7 +56,7 @@ func (m *Mesh) trafficPolicy(q *incr.Query, service string) *gwx.XBackendTraffic
 // badTraffic says what keeps a policy from holding.
 func badTraffic(p *gwx.XBackendTrafficPolicy) Verdict {
 	for i, t := range p.Spec.TargetRefs {
-		if !aboutServiceToo(t) {
+		if !aboutService(t) {
 			return wrong(gwv1.PolicyReasonInvalid, "%s names a %s of group %q: only a Service of the core group can have an XBackendTrafficPolicy", targetField(i), t.Kind, t.Group)
 		}
 	}

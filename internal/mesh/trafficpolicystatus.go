@@ -24,7 +24,7 @@ func (m *Mesh) TrafficPolicyStatus(q *incr.Query, k string) *gwv1.PolicyStatus {
 	bad, gateways := badTraffic(p), map[string][]Verdict{} // problems by Gateway
 	out := trafficAncestors{policy: p, status: &gwv1.PolicyStatus{}}
 	for i, t := range p.Spec.TargetRefs {
-		if !aboutServiceToo(t) {
+		if !aboutService(t) {
 			out.add(gwv1.ParentReference{Group: new(t.Group), Kind: new(t.Kind), Namespace: new(gwv1.Namespace(p.Namespace)), Name: t.Name}, bad)
 			continue
 		}

@@ -138,8 +138,15 @@ func (s *Server) may(ctx context.Context, a authorizer.AttributesRecord) metrics
 	return metrics.Problem{Code: http.StatusForbidden, Message: fmt.Sprintf("User %q cannot %s resource %q in API group %q in the namespace %q", a.User.GetName(), a.Verb, resource, a.APIGroup, a.Namespace)}
 }
 
-// measure asks Prometheus, all for one moment.
+// measure asks Prometheus, all for one moment, once it is its turn: all that costs more than to be refused
+// is bounded by that.
 func (s *Server) measure(ctx context.Context, r metrics.Request) (any, metrics.Problem) {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return nil, metrics.Problem{Code: http.StatusTooManyRequests, Message: fmt.Sprintf("%d requests wait for Prometheus already: ask again, less often", atOnce)}
+	}
 	source, err := s.Source(ctx)
 	if err != nil {
 		return nil, metrics.Problem{Code: http.StatusServiceUnavailable, Message: err.Error()}
@@ -171,10 +178,7 @@ func (s *Server) world(ctx context.Context, r metrics.Request) (w metrics.World,
 }
 
 func (s *Server) unanswered(source Source, err error) metrics.Problem {
-	switch {
-	case errors.Is(err, errBusy):
-		return metrics.Problem{Code: http.StatusTooManyRequests, Message: fmt.Sprintf("%d requests wait for Prometheus already: ask again, less often", atOnce)}
-	case errors.Is(err, errNothing):
+	if errors.Is(err, errNothing) {
 		return metrics.Problem{Code: http.StatusServiceUnavailable, Message: fmt.Sprintf("the Prometheus at %s scrapes no proxy of Weft: have it scrape them with config/prometheus/scrape.yaml, or proxies.yaml, of this release, and see /targets there", source.URL)}
 	}
 	return metrics.Problem{Code: http.StatusServiceUnavailable, Message: fmt.Sprintf(

@@ -27,15 +27,12 @@ type Source struct {
 }
 
 var (
-	errBusy     = errors.New("no turn came")
 	errNothing  = errors.New("no proxy is scraped")
 	errTooLarge = fmt.Errorf("an answer is larger than %d MiB: ask for one namespace, or one resource", answerBytes>>20)
 )
 
 // prometheus asks the one that the Mesh names now.
 type prometheus struct {
-	turns chan struct{}
-
 	mu     sync.Mutex
 	source Source
 	client promv1.API
@@ -47,12 +44,6 @@ func (p *prometheus) ask(ctx context.Context, source Source, at time.Time, queri
 	client, err := p.at(source)
 	if err != nil {
 		return nil, err
-	}
-	select {
-	case p.turns <- struct{}{}:
-		defer func() { <-p.turns }()
-	case <-ctx.Done():
-		return nil, errBusy
 	}
 	var answers [][]metrics.Sample
 	for i, q := range queries {

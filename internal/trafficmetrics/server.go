@@ -58,7 +58,8 @@ type Server struct {
 	Options
 	front      *frontProxy
 	authorizer authorizer.Authorizer
-	prometheus *prometheus
+	prometheus prometheus
+	turns      chan struct{} // to ask Prometheus
 }
 
 // New makes one; Start runs it.
@@ -73,7 +74,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve TrafficMetrics: %w", err)
 	}
-	s := &Server{Options: o, prometheus: &prometheus{turns: make(chan struct{}, atOnce)}}
+	s := &Server{Options: o, turns: make(chan struct{}, atOnce)}
 	if s.front, err = newFrontProxy(configMaps); err != nil {
 		return nil, fmt.Errorf("serve TrafficMetrics: authenticate: %w", err)
 	}

@@ -41,7 +41,7 @@ type TrafficTargetList struct {
 
 // TrafficTargetSpec is what people write about a TrafficTarget.
 type TrafficTargetSpec struct {
-	// destination is whom the traffic is for.
+	// destination is whom the traffic is for: a ServiceAccount of the TrafficTarget's own namespace.
 	//
 	// +required
 	Destination IdentityBindingSubject `json:"destination"`
@@ -53,7 +53,8 @@ type TrafficTargetSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	Sources []IdentityBindingSubject `json:"sources"`
 
-	// rules describe the traffic: what any of them describes is allowed.
+	// rules describe the traffic: what any of them describes is allowed. Beside HTTPRouteGroups, TCPRoutes say to
+	// which ports requests may go.
 	//
 	// +required
 	// +listType=atomic
@@ -63,7 +64,7 @@ type TrafficTargetSpec struct {
 
 // IdentityBindingSubject is an identity: a ServiceAccount, or a group of them.
 type IdentityBindingSubject struct {
-	// kind is ServiceAccount or Group.
+	// kind is ServiceAccount. Group, which SMI has too, means nothing here: it lets nobody in.
 	//
 	// +required
 	// +kubebuilder:validation:Enum=ServiceAccount;Group

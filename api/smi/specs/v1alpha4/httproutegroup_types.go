@@ -50,7 +50,7 @@ type HTTPRouteGroupSpec struct {
 }
 
 // HTTPMatch describes the requests that meet all that it says. One that says nothing but its name describes
-// all.
+// all to a TrafficSplit, and none to a TrafficTarget, which takes it for a mistake.
 type HTTPMatch struct {
 	// name is what a TrafficTarget calls it by.
 	//
@@ -68,7 +68,8 @@ type HTTPMatch struct {
 
 	// pathRegex is a regular expression (RE2) for the path, without the query. It is anchored at the
 	// beginning and not at the end: /api describes /api, /api/a and /apis too; write /api$ for the one,
-	// /api(/.*)?$ for it and what is under it. None: any path.
+	// /api(/.*)?$ for it and what is under it. To a TrafficTarget it describes whole paths: /api is /api alone.
+	// None: any path.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
