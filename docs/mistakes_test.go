@@ -41,7 +41,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 // reasons are those of all conditions and Events, by the constants and texts that the code has for them.
 func reasons(t *testing.T) []string {
 	found := map[string]bool{"GatewayAPIMissing": true, "CertManagerMissing": true} // which controllers/mesh.go puts together
-	for _, path := range sources(t, "../internal/mesh/*.go") {
+	for _, path := range slices.Concat(sources(t, "../internal/mesh/*.go"), sources(t, "../internal/smi/*.go"), sources(t, "../api/smi/*/*/*.go")) {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func reasonAt(n ast.Node, found map[string]bool) {
 	}
 }
 
-var reasonText = regexp.MustCompile(`^[A-Z][a-z]+[A-Za-z]*$`)
+var reasonText = regexp.MustCompile(`^[A-Z][A-Za-z]+$`)
 
 func addText(e ast.Expr, found map[string]bool) {
 	if lit, is := e.(*ast.BasicLit); is && lit.Kind == token.STRING {

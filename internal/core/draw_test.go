@@ -93,10 +93,9 @@ type drawn struct {
 	metav1.Object
 }
 
-// The objects that are drawn, and whom they refer to. Those of the namespace "good" are the neighbours'.
+// Where objects are drawn, and how they are called. Those of other namespaces are the neighbours'.
 var (
 	ownNamespaces = []string{"a", "b"}
-	namespaces    = []string{"a", "b", "good", "better"}
 	objectNames   = []string{"cart", "edge", "stock", "bad", "pay", "cert", "roots", "raw", "dns", "weft", "edge-weft", "more"}
 )
 
