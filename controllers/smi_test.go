@@ -120,7 +120,7 @@ func TestLateSMI(t *testing.T) {
 	expect(metav1.ConditionFalse, split.ReasonServiceNotFound)
 	create(t, i.Client, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80, Name: "http"}}}})
 	expect(metav1.ConditionTrue, split.ConditionAccepted)
-	if len(s.Status.Ports) != 1 || meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReconciling) != nil {
+	if len(s.Status.Ports) != 1 || s.Status.Weights != "web 1" || meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReconciling) != nil {
 		t.Errorf("%+v", s.Status)
 	}
 }

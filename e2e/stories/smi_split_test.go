@@ -243,7 +243,7 @@ spec: {service: web, backends: [{service: web-primary, weight: 900m}, {service: 
 	table, err := c.Kubectl(c.t.Context(), "-n", c.Namespace, "get", "ts,htr")
 	c.must(err)
 	c.t.Log("\n" + table)
-	for _, words := range []string{"NAME", "SERVICE", "READY", "oldest", "insiders"} {
+	for _, words := range []string{"NAME", "SERVICE", "READY", "web-primary 900, web-canary 100", "insiders"} {
 		if !strings.Contains(table, words) {
 			c.t.Errorf("kubectl's table has no %s", words)
 		}

@@ -24,7 +24,7 @@ func (m *Mesh) TrafficSplitStatus(q *incr.Query, k string) *split.TrafficSplitSt
 	if !ok {
 		return nil
 	}
-	st := &split.TrafficSplitStatus{ObservedGeneration: s.Generation}
+	st := &split.TrafficSplitStatus{ObservedGeneration: s.Generation, Weights: weightsOf(s)}
 	bad, refs, acts := m.apexProblem(q, s), []Verdict(nil), ""
 	if bad.OK() {
 		st.Ports, bad, refs, acts = m.splitPorts(q, s)
@@ -44,6 +44,21 @@ func (m *Mesh) TrafficSplitStatus(q *incr.Query, k string) *split.TrafficSplitSt
 	}
 	slices.SortFunc(st.Conditions, byType)
 	return st
+}
+
+// maxWeights is how long a line of backends with their weights may be.
+const maxWeights = 256
+
+// weightsOf are a TrafficSplit's backends with their weights, for a person to read: as many as fit.
+func weightsOf(s *split.TrafficSplit) (out string) {
+	for _, b := range s.Spec.Backends {
+		next := strings.TrimPrefix(fmt.Sprintf("%s, %s %d", out, b.Service, b.Weight), ", ")
+		if len(next) > maxWeights {
+			return out
+		}
+		out = next
+	}
+	return out
 }
 
 // apexProblem is what keeps a TrafficSplit from being about any port.

@@ -22,8 +22,7 @@ import (
 // +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.service`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:printcolumn:name="Backends",type=string,JSONPath=`.spec.backends[*].service`,priority=1
-// +kubebuilder:printcolumn:name="Weights",type=string,JSONPath=`.spec.backends[*].weight`
+// +kubebuilder:printcolumn:name="Weights",type=string,JSONPath=`.status.weights`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type TrafficSplit struct {
 	metav1.TypeMeta   `json:",inline"`

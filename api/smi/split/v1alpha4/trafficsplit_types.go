@@ -18,8 +18,7 @@ import (
 // +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.service`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:printcolumn:name="Backends",type=string,JSONPath=`.spec.backends[*].service`,priority=1
-// +kubebuilder:printcolumn:name="Weights",type=string,JSONPath=`.spec.backends[*].weight`
+// +kubebuilder:printcolumn:name="Weights",type=string,JSONPath=`.status.weights`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type TrafficSplit struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -167,6 +166,12 @@ type TrafficSplitStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// weights are the backends with their weights in one line, such as web-v1 90, web-v2 10.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Weights string `json:"weights,omitempty"`
 
 	// ports tell of each port of the apex Service by itself: Accepted while the split acts on it.
 	//
