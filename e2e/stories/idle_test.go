@@ -15,7 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
+	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
+	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
+	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/stage"
@@ -54,6 +58,9 @@ func (i *idle) setUp() {
 	}
 	echo(i.t, i.Scene, "echo", "declared", "{}")
 	caller(i.t, i.Scene, "caller", false)
+	if err := i.InstallSMI(i.t.Context()); err != nil {
+		i.t.Fatal(err)
+	}
 	i.Apply(manifest(i.t, "idle.yaml"))
 	i.Rollout("echo", "caller")
 	front := i.Gateway("front")
@@ -156,6 +163,8 @@ var said = []schema.GroupVersionKind{
 	gatewayAPI.WithKind("HTTPRoute"), gatewayAPI.WithKind("GRPCRoute"), gatewayAPI.WithKind("TLSRoute"),
 	gatewayAPI.WithKind("TCPRoute"), gatewayAPI.WithKind("UDPRoute"), gatewayAPI.WithKind("BackendTLSPolicy"),
 	v1alpha1.GroupVersion.WithKind("MeshPolicy"), v1alpha1.GroupVersion.WithKind("Mesh"),
+	schema.GroupVersion(gwx.GroupVersion).WithKind("XBackendTrafficPolicy"),
+	split.GroupVersion.WithKind("TrafficSplit"), specs.GroupVersion.WithKind("HTTPRouteGroup"), access.GroupVersion.WithKind("TrafficTarget"),
 }
 
 // statusesEcho wants every condition to speak of the generation that there is, and every parentRef of

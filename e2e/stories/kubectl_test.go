@@ -77,9 +77,14 @@ func (s *shell) file(text string) string {
 // and kstatus, by which Flux waits, says of each object what its status means.
 func TestKubectl(t *testing.T) {
 	s := newShell(t, stage.New(t, "kubectl"))
-	for _, kind := range []string{"meshes", "meshpolicies"} {
-		s.explains(kind)
+	if err := s.InstallSMI(t.Context()); err != nil {
+		t.Fatal(err)
 	}
+	s.explains("meshes", "mesh.weft.dev", 40)
+	s.explains("meshpolicies", "mesh.weft.dev", 40)
+	s.explains("trafficsplits", "split.smi-spec.io", 15)
+	s.explains("traffictargets", "access.smi-spec.io", 15)
+	s.explains("httproutegroups", "specs.smi-spec.io", 10)
 	s.withoutMesh()
 	t.Cleanup(s.withoutMesh)
 	s.samples()
@@ -100,15 +105,16 @@ func (s *shell) withoutMesh() {
 	}
 }
 
-// explains wants a text for a kind, and for each of its fields at every depth.
-func (s *shell) explains(plural string) {
+// explains wants a text for a kind, and for each of its fields at every depth, which are at least so many.
+func (s *shell) explains(plural, group string, atLeast int) {
 	s.t.Helper()
 	var crd apiextensionsv1.CustomResourceDefinition
-	if err := s.Get(s.t.Context(), client.ObjectKey{Name: plural + ".mesh.weft.dev"}, &crd); err != nil {
+	if err := s.Get(s.t.Context(), client.ObjectKey{Name: plural + "." + group}, &crd); err != nil {
 		s.t.Fatal(err)
 	}
+	newest := crd.Spec.Versions[len(crd.Spec.Versions)-1]
 	fields := 0
-	for path, names := range objectsIn(plural, crd.Spec.Versions[0].Schema.OpenAPIV3Schema) {
+	for path, names := range objectsIn(plural, newest.Schema.OpenAPIV3Schema) {
 		out := s.does("explain", path)
 		for _, nothing := range []string{"<no description>", "<empty>"} {
 			if strings.Contains(out, nothing) {
@@ -123,7 +129,7 @@ func (s *shell) explains(plural string) {
 		}
 	}
 	s.Step("kubectl explains %s with %d fields", plural, fields)
-	if fields < 40 {
+	if fields < atLeast {
 		s.t.Errorf("%s has %d fields: were all found?", plural, fields)
 	}
 }
