@@ -87,7 +87,7 @@ func trafficMessage(p *gwx.XBackendTrafficPolicy) string {
 		out = append(out, "Sessions are kept by the rules that send to the Service, each for itself, unless a rule says something of sessions itself.")
 	}
 	if len(out) == 0 {
-		return "The policy says nothing."
+		return "The policy says nothing: add retryConstraint or sessionPersistence, or remove it."
 	}
 	return strings.Join(out, " ")
 }

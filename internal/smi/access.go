@@ -138,7 +138,7 @@ func (c *compiler) sources() {
 		case s.Kind != serviceAccount:
 			c.problem(ReasonInvalid, "spec.sources[%d].kind: %s has no meaning here, so that it lets nobody in: name each ServiceAccount", i, s.Kind)
 		case !isAccount(namespace, s.Name):
-			c.problem(ReasonInvalid, "spec.sources[%d]: no ServiceAccount can be called %q in namespace %q", i, s.Name, namespace)
+			c.problem(ReasonInvalid, "spec.sources[%d]: no ServiceAccount can be called %q in namespace %q: write the name alone, and its namespace apart", i, s.Name, namespace)
 		default:
 			c.from = append(c.from, namespace+"/"+s.Name)
 		}
