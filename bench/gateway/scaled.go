@@ -280,6 +280,10 @@ func (t *town) editOne(ctx context.Context, n int) error {
 	return nil
 }
 
+// patience is how long the namespace controller may take to empty fifty namespaces of 15,000 objects: it is
+// allowed some 20 calls a second.
+const patience = 15 * time.Minute
+
 // raze removes the namespaces and waits until their routes are gone.
 func (t *town) raze(ctx context.Context) error {
 	t.say("remove the namespaces")
@@ -289,7 +293,7 @@ func (t *town) raze(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove a namespace: %w", err)
 	}
-	return stage.Until(ctx, slow, func(ctx context.Context) error {
+	return stage.Until(ctx, patience, func(ctx context.Context) error {
 		var left corev1.NamespaceList
 		if err := t.List(ctx, &left, client.MatchingLabels{scaledLabel: t.namespace}); err != nil || len(left.Items) > 0 {
 			return fmt.Errorf("%d namespaces are still there: %v", len(left.Items), err)
