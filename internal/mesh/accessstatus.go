@@ -97,7 +97,7 @@ func (m *Mesh) SMITCPRouteStatus(q *incr.Query, k string) *specs.Status {
 	if !ok {
 		return nil
 	}
-	return m.specStatus(q, "TCPRoute", k, r.Generation, Verdict{})
+	return specStatus(r.Generation, Verdict{}, m.namedByTargets(q, "TCPRoute", k))
 }
 
 // SMIUDPRouteStatus is the status of SMI's UDPRoute; nil when it is gone.
@@ -106,18 +106,18 @@ func (m *Mesh) SMIUDPRouteStatus(q *incr.Query, k string) *specs.Status {
 	if !ok {
 		return nil
 	}
-	return m.specStatus(q, "UDPRoute", k, r.Generation, wrong(smi.ReasonNotEnforced, "No sidecar sees UDP, which a TrafficTarget that names this neither allows nor keeps out: guard it by a NetworkPolicy."))
+	bad := wrong(smi.ReasonNotEnforced, "No sidecar sees UDP, which a TrafficTarget that names this neither allows nor keeps out: guard it by a NetworkPolicy.")
+	return specStatus(r.Generation, bad, m.namedByTargets(q, "UDPRoute", k))
 }
 
-func (m *Mesh) specStatus(q *incr.Query, kind, k string, generation int64, bad Verdict) *specs.Status {
-	st := &specs.Status{ObservedGeneration: generation, Conditions: []metav1.Condition{
+// specStatus is the status of a description of traffic: what is wrong with it, and who names it.
+func specStatus(generation int64, bad Verdict, users []specs.User) *specs.Status {
+	st := &specs.Status{ObservedGeneration: generation, UsedBy: users[:min(len(users), maxUsers)], Conditions: []metav1.Condition{
 		holds(specs.ConditionAccepted, generation, bad, specs.ConditionAccepted, "All of it can be used."),
 		holds(specs.ConditionReady, generation, bad, specs.ConditionAccepted, "All of it can be used."),
 	}}
 	if !bad.OK() {
 		st.Conditions = append(st.Conditions, present(v1alpha1.ConditionStalled, generation, bad))
 	}
-	st.UsedBy = m.namedByTargets(q, kind, k)
-	st.UsedBy = st.UsedBy[:min(len(st.UsedBy), maxUsers)]
 	return st
 }

@@ -107,15 +107,11 @@ func (m *Mesh) meshed(q *incr.Query, service string, has func(port int32) bool) 
 }
 
 // destinations are the Services to which the Gateways of a route send what they read of it.
-func (m *Mesh) destinations(q *incr.Query, k string) (out []string) {
+func (m *Mesh) destinations(q *incr.Query, k string) []string {
 	if ofUDP(k) || !slices.ContainsFunc(m.attached.Get(q, k), func(a attached) bool { return len(a.Places) > 0 }) {
 		return nil
 	}
-	for _, c := range m.rules.Get(q, k).clusters() {
-		out = append(out, parseCluster(c).service)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return m.rules.Get(q, k).services()
 }
 
 // senders are the Gateways that send to one of some ports of a Service what they read.

@@ -5,11 +5,8 @@ import (
 	"maps"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	specs "github.com/weft-mesh/weft/api/smi/specs/v1alpha4"
 	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
-	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/smi"
 )
@@ -53,21 +50,11 @@ func (m *Mesh) HTTPRouteGroupStatus(q *incr.Query, k string) *specs.Status {
 	if !ok {
 		return nil
 	}
-	st := &specs.Status{ObservedGeneration: g.Generation}
 	bad := badHTTPMatches(g)
 	if !bad.OK() {
 		bad.Message += "; whoever names it behaves as if this described no request"
 	}
-	st.Conditions = []metav1.Condition{
-		holds(specs.ConditionAccepted, g.Generation, bad, specs.ConditionAccepted, "All of it can be used."),
-		holds(specs.ConditionReady, g.Generation, bad, specs.ConditionAccepted, "All of it can be used."),
-	}
-	if !bad.OK() {
-		st.Conditions = append(st.Conditions, present(v1alpha1.ConditionStalled, g.Generation, bad))
-	}
-	st.UsedBy = m.groupUsers(q, k)
-	st.UsedBy = st.UsedBy[:min(len(st.UsedBy), maxUsers)]
-	return st
+	return specStatus(g.Generation, bad, m.groupUsers(q, k))
 }
 
 // groupUsers are the objects that name an HTTPRouteGroup, in order.

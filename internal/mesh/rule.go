@@ -42,6 +42,15 @@ func (r resolved) clusters() []string {
 	return slices.Compact(out)
 }
 
+// services are the keys of the Services of these, each once.
+func (r resolved) services() (out []string) {
+	for _, c := range r.clusters() {
+		out = append(out, parseCluster(c).service)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // referrer is a route whose references are followed.
 type referrer struct {
 	route

@@ -126,13 +126,9 @@ func (m *Mesh) sessionless(q *incr.Query, p *gwx.XBackendTrafficPolicy, service 
 }
 
 // meshDestinations are the Services to which sidecars send by a route.
-func (m *Mesh) meshDestinations(q *incr.Query, k string) (out []string) {
+func (m *Mesh) meshDestinations(q *incr.Query, k string) []string {
 	if len(m.frontends(q, k)) == 0 {
 		return nil
 	}
-	for _, c := range m.serviceBound.Get(q, k).clusters() {
-		out = append(out, parseCluster(c).service)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return m.serviceBound.Get(q, k).services()
 }
