@@ -236,6 +236,13 @@ func TestAccessWithoutFilters(t *testing.T) {
 	if got := hears(t, as(t, g.raw, "mesh", account("web"))); got != opening {
 		t.Fatalf("everybody is let in, and hears %q", got)
 	}
+	for _, names := range [][]string{
+		{account("web"), account("batch")}, {account("web"), account("web")}, {account("web"), "https://web"}, {"https://web", account("web")}, {account("web") + "/x"},
+	} {
+		if got := hears(t, as(t, g.raw, "mesh", names...)); got != "" {
+			t.Errorf("where everybody is let in, %v hears %q", names, got)
+		}
+	}
 	gone := map[string]proto.Message{}
 	for name := range unguarded() {
 		gone[name] = (*corev3.TypedExtensionConfig)(nil)

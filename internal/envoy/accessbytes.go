@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	netstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 
@@ -18,6 +19,7 @@ import (
 // in, or none; and what follows of that, by which the cluster that leads to the app goes.
 const (
 	callerState  = "weft.caller"
+	firstState   = "weft.caller.first"
 	policyState  = "weft.policy"
 	verdictState = "weft.verdict"
 	addressState = "envoy.network.transport_socket.original_dst_address"
@@ -26,6 +28,21 @@ const (
 	allowed, denied = "allowed", "denied"
 	nowhereToGo     = "255.255.255.255:1" // no connection is made there
 )
+
+// onlyNameOfBytes is onlyName for what may go on before the caller's first byte: an app that speaks first is
+// not connected to. A caller has one name if the first is all of them.
+func onlyNameOfBytes(trustDomain string) *listenerv3.Filter {
+	member := fmt.Sprintf("filter_state['%s'] == filter_state['%s'] && connection.uri_san_peer_certificate.matches(r'^%s$')",
+		firstState, callerState, memberID(trustDomain))
+	return filterNamed("envoy.filters.network.set_filter_state", &netstatev3.Config{
+		OnNewConnection: []*filterstatev3.FilterStateValue{state(addressState, nowhereToGo)},
+		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
+			state(callerState, "%DOWNSTREAM_PEER_URI_SAN%"),
+			state(firstState, "%CEL(connection.uri_san_peer_certificate)%"),
+			state(addressState, fmt.Sprintf("%%CEL(%s ? destination.address : '%s')%%", member, nowhereToGo)),
+		},
+	})
+}
 
 // accessOfBytes refuses a connection from its beginning, which a handshake alone may change: then it is known
 // who calls, and the app has not heard of it yet. Envoy's RBAC filter for connections would wait for the

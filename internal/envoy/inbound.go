@@ -73,7 +73,7 @@ func (r *receiver) declared(p mesh.InboundPort) {
 		r.anything(port, to, open)
 	case p.Protocol.HTTP():
 		cluster := appOf(p.Protocol)
-		r.mutual(port, []string{offerHTTP1, offerHTTP2, offerTCP}, networkFilter(r.toApp(cluster, to)))
+		r.peers(port, []string{offerHTTP1, offerHTTP2, offerTCP}, cluster, to)
 		if open.taken {
 			r.plain(port, nil, r.requests(port, cluster, to, open))
 		}
@@ -109,8 +109,8 @@ func (r *receiver) undeclared() {
 
 // anything reads a port (0: any) as its callers say.
 func (r *receiver) anything(port uint32, to called, open plaintext) {
-	r.mutual(port, []string{offerHTTP1}, networkFilter(r.toApp(mesh.AppHTTP1, to)))
-	r.mutual(port, []string{offerHTTP2}, networkFilter(r.toApp(mesh.AppHTTP2, to)))
+	r.peers(port, []string{offerHTTP1}, mesh.AppHTTP1, to)
+	r.peers(port, []string{offerHTTP2}, mesh.AppHTTP2, to)
 	if open.taken {
 		r.plain(port, foundHTTP1, r.requests(port, mesh.AppHTTP1, to, open))
 		r.plain(port, foundHTTP2, r.requests(port, mesh.AppHTTP2, to, open))
@@ -120,7 +120,7 @@ func (r *receiver) anything(port uint32, to called, open plaintext) {
 
 // bytes passes on what is not HTTP, and TLS that is not the mesh's to the app, as the filter of that name lets it.
 func (r *receiver) bytes(port uint32, to called, open plaintext, access string) {
-	r.mutual(port, []string{offerTCP}, guardedBytes(access), fromPeer(mesh.AppTCP, to, r.Telemetry)).Metadata = since(r.RootsRetired)
+	r.mutual(port, []string{offerTCP}, onlyNameOfBytes(r.TrustDomain), guardedBytes(access), fromPeer(mesh.AppTCP, to, r.Telemetry)).Metadata = since(r.RootsRetired)
 	if !open.taken {
 		return
 	}
@@ -131,6 +131,11 @@ func (r *receiver) bytes(port uint32, to called, open plaintext, access string) 
 	app := []*listenerv3.Filter{guardedBytes(access), filterNamed(tcpProxyFilter, proxy)}
 	r.plain(port, nil, app...)
 	r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, app...)
+}
+
+// peers serves HTTP to callers by mTLS.
+func (r *receiver) peers(port uint32, offers []string, cluster string, to called) {
+	r.mutual(port, offers, onlyName(r.TrustDomain), networkFilter(r.toApp(cluster, to)))
 }
 
 // requests serves HTTP to callers without mTLS.
@@ -172,7 +177,7 @@ func (r *receiver) add(kind string, port uint32, match *listenerv3.FilterChainMa
 
 func (r *receiver) mutual(port uint32, offers []string, to ...*listenerv3.Filter) *listenerv3.FilterChain {
 	match := &listenerv3.FilterChainMatch{TransportProtocol: "tls", ApplicationProtocols: offers}
-	chain := r.add("mtls "+offers[0], port, match, append([]*listenerv3.Filter{onlyName(r.TrustDomain)}, to...)...)
+	chain := r.add("mtls "+offers[0], port, match, to...)
 	chain.TransportSocket = callersTLS(r.TrustDomain, alpn)
 	chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
 	return chain

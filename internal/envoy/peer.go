@@ -79,7 +79,7 @@ func peerTLS(alpn []string, names []*tlsv3.SubjectAltNameMatcher) *tlsv3.CommonT
 }
 
 // callersTLS is the receiving side: it takes any identity of the trust domain. Envoy counts a peer in
-// when one of its names matches; that it has one only is asked by onlyName.
+// when one of its names matches; that it has one only is asked by onlyName and onlyNameOfBytes.
 func callersTLS(trustDomain string, alpn []string) *corev3.TransportSocket {
 	member := &tlsv3.SubjectAltNameMatcher{
 		SanType: tlsv3.SubjectAltNameMatcher_URI,
@@ -101,7 +101,8 @@ func probedTLS() *tlsv3.DownstreamTlsContext {
 }
 
 // onlyName turns peers away whose certificate has another name beside its SPIFFE ID: Envoy itself is
-// content when one of several names is right.
+// content when one of several names is right. It decides at a peer's first byte, before which nothing is
+// asked of an app that is spoken to by HTTP.
 func onlyName(trustDomain string) *listenerv3.Filter {
 	return filterNamed("envoy.filters.network.rbac", &networkrbacv3.RBAC{
 		StatPrefix: "peer",
