@@ -15,6 +15,9 @@ import (
 // MeshControllerName is the one that an XMesh names to show what Weft's mesh can do.
 const MeshControllerName gwv1.GatewayController = "mesh.weft.dev/mesh-controller"
 
+// xmesh is the kind of Gateway API that shows what a mesh can do.
+const xmesh = "XMesh"
+
 // MeshFeatures are the features of Gateway API that routes between sidecars have, by the names of the
 // conformance suite, as far as it tests them there.
 var MeshFeatures = []features.FeatureName{
@@ -46,7 +49,7 @@ func misnamed(name, own gwv1.GatewayController, kind string) Verdict {
 	if name == own {
 		return Verdict{}
 	}
-	return wrong("Invalid", "spec.controllerName: %s is not what a %s names, so that it does nothing. It cannot be changed: delete the %s, and create it anew with controllerName %s", name, kind, kind, own)
+	return wrong("Invalid", "spec.controllerName: %s is none that serves this kind, so that nothing comes of it. It cannot be changed: delete the %s, and create it anew with controllerName: %s", name, kind, own)
 }
 
 // XMeshStatus is the status of an XMesh; nil when its controller is another's.
@@ -55,7 +58,7 @@ func (m *Mesh) XMeshStatus(q *incr.Query, name string) *gwx.MeshStatus {
 	if !ok || !strings.HasPrefix(string(x.Spec.ControllerName), controllerDomain) {
 		return nil
 	}
-	bad := first(misnamed(x.Spec.ControllerName, MeshControllerName, "XMesh"), m.xmeshParameters(q, x.Spec.ParametersRef))
+	bad := first(misnamed(x.Spec.ControllerName, MeshControllerName, xmesh), m.xmeshParameters(q, x.Spec.ParametersRef))
 	st := &gwx.MeshStatus{}
 	st.Conditions = append(st.Conditions, holds(gwx.MeshConditionAccepted, x.Generation, bad, gwx.MeshReasonAccepted, "Weft's sidecars serve the routes of Services."))
 	if x.Spec.ControllerName != MeshControllerName {
@@ -74,14 +77,14 @@ func (m *Mesh) xmeshParameters(q *incr.Query, ref *gwv1.ParametersReference) Ver
 	}
 	const reason, field = gwx.MeshReasonInvalidParameters, "spec.parametersRef"
 	group := v1alpha1.GroupVersion.Group
-	settings := "the mesh's settings are in Mesh " + v1alpha1.MeshName + " of group " + group + ", whether an XMesh names it or not"
+	settings := "the mesh's settings are those of " + group + " Mesh " + v1alpha1.MeshName + ", whether an XMesh names it or not"
 	switch {
 	case ref.Kind == "Mesh" && string(ref.Group) != group:
 		return wrong(reason, "%s.group: %q has no kind Mesh that Weft reads: write %s, or remove the reference, for %s", field, ref.Group, group, settings)
 	case string(ref.Group) != group:
-		return wrong(reason, "%s: Weft reads nothing from a %s of group %q: remove the reference, for %s", field, ref.Kind, ref.Group, settings)
+		return wrong(reason, "%s: Weft reads nothing from %s %s of group %q: remove the reference, for %s", field, ref.Kind, ref.Name, ref.Group, settings)
 	case ref.Kind != "Mesh":
-		return wrong(reason, "%s.kind: %s is not Mesh, the one kind that Weft reads here: write Mesh, or remove the reference, for %s", field, ref.Kind, settings)
+		return wrong(reason, "%s.kind: %s gives no parameters: remove the reference, for %s", field, ref.Kind, settings)
 	}
 	var vs []Verdict
 	if ref.Namespace != nil {
