@@ -29,13 +29,21 @@ func badHTTPMatch(match *specs.HTTPMatch, field string) Verdict {
 	}
 	for _, name := range slices.Sorted(maps.Keys(match.Headers)) {
 		if !ValidHeaderName(name) {
-			return wrong(specs.ReasonInvalidMatch, "%s.headers: %q is no header's name: write one, as x-user, or describe the path by pathRegex and the method by methods", field, bounded(name))
+			return wrong(specs.ReasonInvalidMatch, "%s.headers: %q is no header's name: %s", field, bounded(name), nameRemedy(name))
 		}
 		if err := CheckRegex(string(match.Headers[name])); err != nil {
 			return wrong(specs.ReasonInvalidMatch, "%s.headers[%s]: %q is not a regular expression of RE2: %v%s", field, name, bounded(string(match.Headers[name])), err, dialect(err))
 		}
 	}
 	return Verdict{}
+}
+
+// nameRemedy is for what is no header's name.
+func nameRemedy(name string) string {
+	if strings.HasPrefix(name, ":") {
+		return "describe methods by methods, and paths by pathRegex"
+	}
+	return "write letters, digits and - alone"
 }
 
 // dialect is what to write instead where an expression is of another dialect; "" where that is not known.
