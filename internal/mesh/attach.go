@@ -9,17 +9,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gwx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// attached is what became of one parentRef of a route that names a Gateway of ours, or a Service.
+// attached is what became of one parentRef of a route that names a Gateway of ours, a Service, or an XMesh of ours.
 type attached struct {
 	Ref     gwv1.ParentReference
 	Field   string
 	Gateway string // its key, where Ref names it or a ListenerSet of it
 	Set     string // the key of that
-	Service string // its key; Gateway or this
+	Service string // its key; Gateway or this, or neither of an XMesh
 	Refused Verdict
 	Places  []place // at a Gateway; none if refused
 	Ports   []int32 // of a Service; none if refused
@@ -44,11 +45,14 @@ func parentOf(r route, ref gwv1.ParentReference) (kind, k string) {
 	if (kind == "Gateway" || kind == ListenerSet) && group == gwv1.GroupName || kind == "Service" && group == "" {
 		return kind, k
 	}
+	if kind == xmesh && group == gwx.GroupName {
+		return kind, string(ref.Name)
+	}
 	return "", ""
 }
 
-// claim decides each parentRef of a route that names a Gateway of ours or a Service, in the route's
-// order, as if there were no other route.
+// claim decides each parentRef of a route that names a Gateway of ours, a Service or an XMesh of ours, which
+// takes none, in the route's order, as if there were no other route.
 func (m *Mesh) claim(q *incr.Query, k string) []attached {
 	r, ok := m.route(q, k)
 	if !ok {
@@ -77,6 +81,11 @@ func (m *Mesh) claim(q *incr.Query, k string) []attached {
 			if a.Refused = notOfServices(r.Kind, a); a.Refused.OK() {
 				a.Ports, a.Refused = m.frontend(q, r.Kind, a)
 			}
+		case xmesh:
+			if x, ok := m.XMeshes.Get(q, parent); !ok || x.Spec.ControllerName != MeshControllerName {
+				continue
+			}
+			a.Refused = wrong(gwv1.RouteReasonNoMatchingParent, "%s: XMesh %s takes no routes: name the Service whose callers the route is for, by group: \"\" and kind: Service", a.Field, parent)
 		default:
 			continue
 		}

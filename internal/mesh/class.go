@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/features"
 
@@ -67,11 +68,14 @@ var experimentalFeatures = []features.FeatureName{
 	features.SupportHTTPRouteRetryConnectionError,
 }
 
-// ClassStatus is the status of a GatewayClass; nil when its controller is another.
+// ClassStatus is the status of a GatewayClass; nil when its controller is another's.
 func (m *Mesh) ClassStatus(q *incr.Query, name string) *gwv1.GatewayClassStatus {
 	c, ok := m.GatewayClasses.Get(q, name)
-	if !ok || c.Spec.ControllerName != ControllerName {
+	if !ok || !strings.HasPrefix(string(c.Spec.ControllerName), controllerDomain) {
 		return nil
+	}
+	if bad := misnamed(c.Spec.ControllerName, ControllerName, "GatewayClass"); !bad.OK() {
+		return &gwv1.GatewayClassStatus{Conditions: []metav1.Condition{holds(gwv1.GatewayClassConditionStatusAccepted, c.Generation, bad, gwv1.GatewayClassReasonAccepted, "")}}
 	}
 	st := &gwv1.GatewayClassStatus{}
 	st.Conditions = append(st.Conditions,

@@ -93,8 +93,8 @@ type AnyRouteStatus interface {
 }
 
 // RouteStatus gives the status of a route of a kind, whose type S is, by its key: one entry for each of its
-// parentRefs that names a Gateway of ours, a ListenerSet of one or a Service, the reference echoed as it was
-// written; nil when the route is gone.
+// parentRefs that names a Gateway of ours, a ListenerSet of one, a Service or an XMesh of ours, the reference
+// echoed as it was written; nil when the route is gone.
 func RouteStatus[S AnyRouteStatus](m *Mesh, kind string) func(q *incr.Query, k string) *S {
 	return func(q *incr.Query, k string) *S {
 		parents, ok := m.parentStatuses(q, routeKey(kind, k))

@@ -26,9 +26,9 @@ func (c *compiler) group(i int, r access.TrafficTargetRule, ports []int32, shut 
 		if len(r.Matches) > 0 && !slices.Contains(r.Matches, m.Name) {
 			continue
 		}
-		request, problem := c.specs.request(m)
-		if problem != "" {
-			c.problem(ReasonInvalidMatch, "spec.rules[%d]: HTTPRouteGroup %s/%s: spec.matches[%d]%s, so that %q allows nothing", i, c.Namespace, r.Name, j, problem, m.Name)
+		request, unfit := c.specs.request(m)
+		if unfit.What != "" {
+			c.problem(ReasonInvalidMatch, "spec.rules[%d]: HTTPRouteGroup %s/%s: spec.matches[%d]%s, so that %q allows nothing: %s", i, c.Namespace, r.Name, j, unfit.What, m.Name, unfit.Remedy)
 			continue
 		}
 		if !shut {
@@ -41,27 +41,43 @@ func (c *compiler) group(i int, r access.TrafficTargetRule, ports []int32, shut 
 }
 
 func named(matches []specs.HTTPMatch) string {
-	if len(matches) == 0 {
-		return "none"
-	}
 	var names []string
 	for _, m := range matches {
-		names = append(names, m.Name)
+		if m.Name != "" {
+			names = append(names, m.Name)
+		}
+	}
+	if len(names) == 0 {
+		return "none with a name"
 	}
 	return strings.Join(names, ", ")
+}
+
+// Fault is what keeps a TrafficTarget from allowing anything by a match; nothing, by its zero value.
+type Fault struct {
+	What   string // after the match's own place
+	Remedy string
+	Silent bool // the match says nothing
+}
+
+// Unfit is what keeps a TrafficTarget from allowing anything by a match, by what Specs know of expressions
+// and headers.
+func Unfit(m specs.HTTPMatch, regex func(string) error, header func(string) bool) Fault {
+	_, unfit := Specs{Regex: regex, Header: header}.request(m)
+	return unfit
 }
 
 // request is a match as it is enforced, or what keeps it from being. One that says nothing is taken for a
 // mistake: the API server drops fields that it does not know, and what is left of a misspelt one must not
 // allow everything.
-func (s Specs) request(m specs.HTTPMatch) (Request, string) {
+func (s Specs) request(m specs.HTTPMatch) (Request, Fault) {
 	out := Request{Path: m.PathRegex}
 	if len(m.Methods) == 0 && m.PathRegex == "" && len(m.Headers) == 0 {
-		return out, " says nothing of methods, pathRegex or headers: write pathRegex: .* if it stands for all requests"
+		return out, Fault{" says nothing of methods, pathRegex or headers", "write pathRegex: .* if it stands for all requests, or correct the field that was misspelt", true}
 	}
 	if m.PathRegex != "" {
 		if err := s.Regex(m.PathRegex); err != nil {
-			return out, fmt.Sprintf(".pathRegex cannot be used: %v", err)
+			return out, Fault{What: fmt.Sprintf(".pathRegex cannot be used: %v", err), Remedy: "correct it"}
 		}
 	}
 	for _, method := range m.Methods {
@@ -74,14 +90,14 @@ func (s Specs) request(m specs.HTTPMatch) (Request, string) {
 		value, lower := string(m.Headers[name]), strings.ToLower(name)
 		switch err := s.Regex(value); {
 		case !s.Header(name) || lower == "host":
-			return out, fmt.Sprintf(".headers: no request has a header %q to match by", name)
+			return out, Fault{What: fmt.Sprintf(".headers: no request has a header %q to match by", name), Remedy: "remove it"}
 		case err != nil:
-			return out, fmt.Sprintf(".headers[%s] cannot be used: %v", name, err)
+			return out, Fault{What: fmt.Sprintf(".headers[%s] cannot be used: %v", name, err), Remedy: "correct it"}
 		case slices.ContainsFunc(out.Headers, func(h Header) bool { return h.Name == lower }):
-			return out, fmt.Sprintf(".headers: %q is there twice, in other letters", name)
+			return out, Fault{What: fmt.Sprintf(".headers: %q is there twice, in other letters", name), Remedy: "remove one"}
 		}
 		out.Headers = append(out.Headers, Header{lower, value})
 	}
 	slices.SortFunc(out.Headers, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
-	return out, ""
+	return out, Fault{}
 }
