@@ -25,8 +25,9 @@ func TestAccess(t *testing.T) {
 			r := map[string]*specs.TCPRoute{"ports": ports, "named": named}[name]
 			return r, r != nil
 		},
-		Regex:  func(s string) error { _, err := regexp.Compile(s); return err },
-		Header: func(string) bool { return true },
+		Namesake: func(_, name string) bool { return name == "route" },
+		Regex:    func(s string) error { _, err := regexp.Compile(s); return err },
+		Header:   func(string) bool { return true },
 	}
 	for rules, want := range map[string]string{
 		"[{kind: HTTPRouteGroup, name: g, matches: [m]}]":                                                              "0/m 0 []",
