@@ -54,7 +54,7 @@ func (m *Mesh) layAccess() accesses {
 		namedBy:       incr.NewIndex(m.TrafficTargets, func(_ string, t *access.TrafficTarget) []string { return namedIn(t) }),
 		targets:       incr.NewMemo(m.Graph, "trafficTarget", same[smi.Target], m.target),
 		TargetReaches: incr.NewView[string](m.PodsIn, "targetReaches", m.targetReaches),
-		scopesOf:      incr.NewView[string](m.PodsIn, "scopesOf", m.accountsOf),
+		scopesOf:      incr.NewView[string](m.PodsIn, "scopesOf", accountOf),
 		ownPorts:      incr.NewMemo(m.Graph, "ownPorts", same[containerPorts], m.containerPorts),
 	}
 }
@@ -160,12 +160,10 @@ func (m *Mesh) targetReaches(q *incr.Query, scope string) (out []string) {
 	return out
 }
 
-// accountsOf is the ServiceAccount that the pods of a scope run as.
-func (m *Mesh) accountsOf(q *incr.Query, scope string) []string {
-	if in := m.inbounds.Get(q, scope); in.Namespace != "" {
-		return []string{key(in.Namespace, in.ServiceAccount)}
-	}
-	return nil
+// accountOf is the ServiceAccount that the pods of a scope run as.
+func accountOf(_ *incr.Query, scope string) []string {
+	account := strings.TrimPrefix(scope, scopePrefix)
+	return []string{account[:strings.LastIndex(account, "/")]}
 }
 
 // TargetCarriers are the resources that carry a TrafficTarget to the proxies of a scope, by their key in

@@ -18,7 +18,7 @@ import (
 // and probes. Pods may listen to more.
 type accountPorts struct {
 	known    map[int32]Protocol // those of TCP, by what is declared
-	excluded map[int32]bool // which the sidecars are kept out of
+	excluded map[int32]bool     // which the sidecars are kept out of
 	services []*corev1.Service
 	named    map[string]int32 // container ports by name
 }

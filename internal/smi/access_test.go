@@ -42,6 +42,9 @@ func TestAccess(t *testing.T) {
 		"[{kind: HTTPRouteGroup, name: gone}, {kind: TCPRoute, name: ports}]":                                          "1 2 [80 90], RefNotFound",
 		"[{kind: HTTPRouteGroup, name: g}]":                                                                            "0/m 0 [], InvalidMatch",
 		"[{kind: HTTPRouteGroup, name: g, matches: [m]}, {kind: UDPRoute, name: ports}]":                               "0/m 0 [], NotEnforced",
+		"[{kind: UDPRoute, name: ports}, {kind: TCPRoute, name: ports}]":                                               "1 1 [80 90], NotEnforced",
+		"[{kind: TCPRoute, name: named, matches: [other, its]}]":                                                       "0 1 [], RefNotFound",
+		"[{kind: TCPRoute, name: route}]":                                                                              "RefNotFound",
 		"[{kind: Ingress, name: g}]":                                                                                   "Invalid",
 		"[]":                                                                                                           "Invalid",
 	} {
