@@ -41,7 +41,7 @@ func (m *Mesh) accountPorts(q *incr.Query, account string) (accountPorts, bool) 
 		}
 		maps.Copy(out.named, in.workload.Ports)
 		own := m.ownPorts.Get(q, scope)
-		for _, p := range slices.Concat(in.Others, own.Ports) {
+		for _, p := range own.Ports {
 			if _, is := out.known[p]; !is {
 				out.known[p] = Undeclared
 			}
@@ -55,7 +55,7 @@ func (m *Mesh) accountPorts(q *incr.Query, account string) (accountPorts, bool) 
 
 // containerPorts are what the pods of a scope say of their ports.
 type containerPorts struct {
-	Ports    []int32 // of TCP
+	Ports    []int32 // of TCP, and those of probes
 	Excluded []uint16
 }
 
@@ -65,6 +65,9 @@ func (m *Mesh) containerPorts(q *incr.Query, scope string) (out containerPorts) 
 		return out
 	}
 	out.Excluded = sidecar.ExcludedInbound(p)
+	for _, probe := range sidecar.Probes(p) {
+		out.Ports = append(out.Ports, probe.Port)
+	}
 	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
 		for _, port := range c.Ports {
 			if c.Name != sidecar.ProxyContainer && (port.Protocol == "" || port.Protocol == corev1.ProtocolTCP) {
