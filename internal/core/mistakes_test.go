@@ -93,6 +93,7 @@ func mistake(t *testing.T, name string, objects []byte) string {
 // healthy is what is told of an object that nothing is wrong with.
 var healthy = regexp.MustCompile(`(Accepted=True Accepted|ResolvedRefs=True ResolvedRefs|Programmed=True Programmed|Conflicted=False NoConflicts|SupportedVersion=True SupportedVersion): (` +
 	`|The route is served\.|All references were resolved\.|Weft serves .*|All that it names is there\.|\d+ of \d+ rules are found\.|All of it can be used\.|Of the pods that .*|The split acts on (it|port \d+ of [^:]*)\.|The policy is about it\.|The proxies have the policy\.|The Gateway speaks TLS as the policy says\.|The Gateway API CRDs .*|Weft's sidecars serve the routes of Services\.)$` +
+	`|(Accepted|Ready)=True Accepted: All of it can be used\.$|Accepted=True Accepted: It is enforced at the pods that run as the destination\.$|ResolvedRefs=True ResolvedRefs: All that the rules name is there and can be used\.$` +
 	`|Pending: No proxy of|AddressNotAssigned: Service|: See Accepted\.$|attachedRoutes=|^proxies|^address |used by |takes [A-Za-z]+Route$|attachedListenerSets=|^(Mesh|HTTPRoute|GRPCRoute)[A-Za-z0-9]*$`)
 
 // unhealthy are the lines of a status that its object had not before, and that something is wrong in; the

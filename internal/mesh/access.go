@@ -33,12 +33,14 @@ type Access struct {
 }
 
 // accesses is what is remembered of TrafficTargets: which are about a ServiceAccount, what each comes to, and
-// which scopes it reaches, by pairs.
+// which scopes it reaches, by pairs; and of the pods, which scopes a ServiceAccount has, and what ports.
 type accesses struct {
 	targetsOf     *incr.Index[string, string]
 	namedBy       *incr.Index[string, string] // by kind and key of what they name
 	targets       *incr.Memo[string, smi.Target]
 	TargetReaches *incr.View[string, string]
+	scopesOf      *incr.View[string, string]
+	ownPorts      *incr.Memo[string, containerPorts]
 }
 
 func (m *Mesh) layAccess() accesses {
@@ -52,6 +54,8 @@ func (m *Mesh) layAccess() accesses {
 		namedBy:       incr.NewIndex(m.TrafficTargets, func(_ string, t *access.TrafficTarget) []string { return namedIn(t) }),
 		targets:       incr.NewMemo(m.Graph, "trafficTarget", same[smi.Target], m.target),
 		TargetReaches: incr.NewView[string](m.PodsIn, "targetReaches", m.targetReaches),
+		scopesOf:      incr.NewView[string](m.PodsIn, "scopesOf", accountOf),
+		ownPorts:      incr.NewMemo(m.Graph, "ownPorts", same[containerPorts], m.containerPorts),
 	}
 }
 
@@ -62,6 +66,7 @@ func (m *Mesh) target(q *incr.Query, k string) smi.Target {
 		return smi.Target{}
 	}
 	return smi.Access(t, smi.Specs{
+		Namesake: func(kind, name string) bool { return m.namesake(q, kind, key(t.Namespace, name)) },
 		HTTPRouteGroup: func(name string) (*specs.HTTPRouteGroup, bool) {
 			return m.HTTPRouteGroups.Get(q, key(t.Namespace, name))
 		},
@@ -69,6 +74,15 @@ func (m *Mesh) target(q *incr.Query, k string) smi.Target {
 		Regex:    CheckRegex,
 		Header:   ValidHeaderName,
 	})
+}
+
+// namesake says whether Gateway API's kind of a name that SMI has too has an object.
+func (m *Mesh) namesake(q *incr.Query, kind, k string) bool {
+	if kind != TCPRoute {
+		return false
+	}
+	_, is := m.TCPRoutes.Get(q, k)
+	return is
 }
 
 // Access is one of the filters, as the pods of a ServiceAccount have it; of "" those of all that no
@@ -144,6 +158,12 @@ func (m *Mesh) targetReaches(q *incr.Query, scope string) (out []string) {
 		out = append(out, reachKey(ofTarget+k, scope))
 	}
 	return out
+}
+
+// accountOf is the ServiceAccount that the pods of a scope run as.
+func accountOf(_ *incr.Query, scope string) []string {
+	account := strings.TrimPrefix(scope, scopePrefix)
+	return []string{account[:strings.LastIndex(account, "/")]}
 }
 
 // TargetCarriers are the resources that carry a TrafficTarget to the proxies of a scope, by their key in

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,7 +41,7 @@ func (m *Mesh) TrafficTargetStatus(q *incr.Query, k string) *access.TrafficTarge
 	bad = first(bad, told)
 	st := &access.TrafficTargetStatus{ObservedGeneration: t.Generation}
 	st.Conditions = append(st.Conditions,
-		holds(access.ConditionAccepted, t.Generation, accepted, "Accepted", "It is enforced at the pods that run as the destination."),
+		holds(access.ConditionAccepted, t.Generation, accepted, "Accepted", but("It is enforced at the pods that run as the destination.", m.accessRemarks(q, k, t))),
 		holds(access.ConditionReady, t.Generation, bad, reasonEnforced, reached(held)),
 	)
 	if !bad.OK() {
@@ -97,7 +98,21 @@ func (m *Mesh) SMITCPRouteStatus(q *incr.Query, k string) *specs.Status {
 	if !ok {
 		return nil
 	}
-	return specStatus(r.Generation, Verdict{}, m.namedByTargets(q, "TCPRoute", k))
+	users := m.namedByTargets(q, TCPRoute, k)
+	st := specStatus(r.Generation, Verdict{}, users)
+	st.Conditions[0].Message = tcpRouteSaid(r, st.Conditions[0].Message, users)
+	return st
+}
+
+// tcpRouteSaid is what is told of a TCPRoute that can be used.
+func tcpRouteSaid(r *specs.TCPRoute, said string, users []specs.User) string {
+	if len(r.Spec.Matches.Ports) == 0 {
+		said += " It names no port, which stands for all of them."
+	}
+	if len(users) == 0 {
+		return but(said, []string{fmt.Sprintf("no TrafficTarget of namespace %s names it, so that it does nothing: name it in spec.rules of one", r.Namespace)})
+	}
+	return said
 }
 
 // SMIUDPRouteStatus is the status of SMI's UDPRoute; nil when it is gone.
@@ -106,8 +121,8 @@ func (m *Mesh) SMIUDPRouteStatus(q *incr.Query, k string) *specs.Status {
 	if !ok {
 		return nil
 	}
-	bad := wrong(smi.ReasonNotEnforced, "No sidecar sees UDP, which a TrafficTarget that names this neither allows nor keeps out: guard it by a NetworkPolicy.")
-	return specStatus(r.Generation, bad, m.namedByTargets(q, "UDPRoute", k))
+	bad := wrong(smi.ReasonNotEnforced, "No sidecar sees UDP, which a TrafficTarget that names this neither allows nor keeps out: guard it by a NetworkPolicy, or write a TCPRoute if TCP is meant.")
+	return specStatus(r.Generation, bad, m.namedByTargets(q, UDPRoute, k))
 }
 
 // specStatus is the status of a description of traffic: what is wrong with it, and who names it.

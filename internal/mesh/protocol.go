@@ -23,6 +23,9 @@ const (
 // HTTP says whether a port is declared to speak HTTP.
 func (p Protocol) HTTP() bool { return p == HTTP1 || p == HTTP2 }
 
+// mayCarryHTTP says whether requests may come at a port: it is not declared to carry something else.
+func (p Protocol) mayCarryHTTP() bool { return p.HTTP() || p == Undeclared }
+
 // names give the protocol of an appProtocol (KEP-3726, IANA's names), and of the part of a port's
 // name that precedes the first "-".
 var names = map[string]Protocol{

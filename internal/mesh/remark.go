@@ -100,8 +100,13 @@ func (m *Mesh) standing(q *incr.Query, k string, a attached, rules resolved) str
 	if said == "" {
 		said = "The route is served."
 	}
-	if len(rules.Remarks) > 0 {
-		said += " But " + strings.Join(rules.Remarks, "; ") + "."
+	return but(said, rules.Remarks)
+}
+
+// but is what is said of something, with the remarks on it.
+func but(said string, remarks []string) string {
+	if len(remarks) > 0 {
+		said += " But " + strings.Join(remarks, "; ") + "."
 	}
 	return bounded(said)
 }

@@ -48,6 +48,8 @@ type Header struct{ Name, Value string }
 type Specs struct {
 	HTTPRouteGroup func(name string) (*specs.HTTPRouteGroup, bool)
 	TCPRoute       func(name string) (*specs.TCPRoute, bool)
+	// Namesake says whether Gateway API has an object of that name, of its kind of the same name.
+	Namesake func(kind, name string) bool
 	// Regex says what keeps a text from being a regular expression for the proxy.
 	Regex func(string) error
 	// Header says whether a header can have that name.
@@ -165,9 +167,9 @@ func (c *compiler) rules() {
 		case httpRouteGroup:
 			c.group(i, r, ports, shut)
 		case tcpRoute:
-			c.tcp(i, r, bytes)
+			c.tcp(i, r, bytes, shut)
 		case udpRoute:
-			c.problem(ReasonNotEnforced, "spec.rules[%d]: no sidecar sees UDP, which UDPRoute %s therefore neither allows nor keeps out: guard it by a NetworkPolicy, and take the rule out", i, r.Name)
+			c.problem(ReasonNotEnforced, "spec.rules[%d]: no sidecar sees UDP, which UDPRoute %s therefore neither allows nor keeps out: guard it by a NetworkPolicy, and take the rule out, or name a TCPRoute if TCP is meant", i, r.Name)
 		default:
 			c.problem(ReasonInvalid, "spec.rules[%d].kind: %s is none of HTTPRouteGroup, TCPRoute and UDPRoute", i, r.Kind)
 		}
@@ -219,18 +221,44 @@ func (c *compiler) allow(a Allow) {
 	c.out.Allows = append(c.out.Allows, a)
 }
 
-func (c *compiler) tcp(i int, r access.TrafficTargetRule, bytes Traffic) {
+func (c *compiler) tcp(i int, r access.TrafficTargetRule, bytes Traffic, shut bool) {
 	route, ok := c.specs.TCPRoute(r.Name)
-	switch {
-	case !ok:
+	if !ok {
 		c.missing(i, r)
-	case !isNamed(r, route):
-		c.problem(ReasonNotFound, "spec.rules[%d].matches: the matches of TCPRoute %s/%s are called %q, so that the rule allows nothing: take the names out", i, c.Namespace, r.Name, route.Spec.Matches.Name)
-	default:
+		c.told(shut)
+		return
+	}
+	for j, name := range r.Matches {
+		if name != route.Spec.Matches.Name {
+			c.problem(ReasonNotFound, "spec.rules[%d].matches[%d]: TCPRoute %s/%s has no match %q, so that it allows nothing: %s", i, j, c.Namespace, r.Name, name, naming(route))
+		}
+	}
+	if isNamed(r, route) {
 		c.allow(Allow{Name: fmt.Sprint(i), Ports: ordered(route.Spec.Matches.Ports), Traffic: bytes})
+		return
+	}
+	c.told(shut)
+}
+
+// told adds to the last problem that requests may go to no port for it, if there are HTTPRouteGroups beside.
+func (c *compiler) told(shut bool) {
+	if last := len(c.out.Problems) - 1; shut && c.has(httpRouteGroup) {
+		c.out.Problems[last].Message += "; until then no request is let in either, as beside TCPRoutes an HTTPRouteGroup is about their ports alone"
 	}
 }
 
+// naming says how a rule names what a TCPRoute describes.
+func naming(route *specs.TCPRoute) string {
+	if route.Spec.Matches.Name == "" {
+		return "take the names out, as its spec.matches has none"
+	}
+	return fmt.Sprintf("take the name out, as its one match is called %q", route.Spec.Matches.Name)
+}
+
 func (c *compiler) missing(i int, r access.TrafficTargetRule) {
-	c.problem(ReasonNotFound, "spec.rules[%d].name: there is no %s.specs.smi-spec.io %s/%s, so that the rule allows nothing: create it, or name another", i, r.Kind, c.Namespace, r.Name)
+	what := "create it, or name another"
+	if c.specs.Namesake(r.Kind, r.Name) {
+		what += "; the one of that name is of gateway.networking.k8s.io, which is another kind"
+	}
+	c.problem(ReasonNotFound, "spec.rules[%d].name: there is no %s.specs.smi-spec.io %s/%s, so that the rule allows nothing: %s", i, r.Kind, c.Namespace, r.Name, what)
 }

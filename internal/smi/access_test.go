@@ -25,8 +25,9 @@ func TestAccess(t *testing.T) {
 			r := map[string]*specs.TCPRoute{"ports": ports, "named": named}[name]
 			return r, r != nil
 		},
-		Regex:  func(s string) error { _, err := regexp.Compile(s); return err },
-		Header: func(string) bool { return true },
+		Namesake: func(_, name string) bool { return name == "route" },
+		Regex:    func(s string) error { _, err := regexp.Compile(s); return err },
+		Header:   func(string) bool { return true },
 	}
 	for rules, want := range map[string]string{
 		"[{kind: HTTPRouteGroup, name: g, matches: [m]}]":                                                              "0/m 0 []",
@@ -41,6 +42,9 @@ func TestAccess(t *testing.T) {
 		"[{kind: HTTPRouteGroup, name: gone}, {kind: TCPRoute, name: ports}]":                                          "1 2 [80 90], RefNotFound",
 		"[{kind: HTTPRouteGroup, name: g}]":                                                                            "0/m 0 [], InvalidMatch",
 		"[{kind: HTTPRouteGroup, name: g, matches: [m]}, {kind: UDPRoute, name: ports}]":                               "0/m 0 [], NotEnforced",
+		"[{kind: UDPRoute, name: ports}, {kind: TCPRoute, name: ports}]":                                               "1 1 [80 90], NotEnforced",
+		"[{kind: TCPRoute, name: named, matches: [other, its]}]":                                                       "0 1 [], RefNotFound",
+		"[{kind: TCPRoute, name: route}]":                                                                              "RefNotFound",
 		"[{kind: Ingress, name: g}]":                                                                                   "Invalid",
 		"[]":                                                                                                           "Invalid",
 	} {
