@@ -36,7 +36,7 @@ func TestExternalAuthChanges(t *testing.T) {
 	asks := func(i int) map[string]proto.Message {
 		name := fmt.Sprintf("service/shop/authz-%d/80", i)
 		host := virtualHost(t, routes, "*", fmt.Sprintf(`[{filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: %s}, http: {allowedHeaders: [x-%d]}}}], backendRefs: [{name: %s}]}]`, name, i, backend))
-		return map[string]proto.Message{name: envoy.Cluster(mesh.Cluster{Name: name, Protocol: mesh.HTTP1}), host.Name(): envoy.VirtualHost(host)}
+		return map[string]proto.Message{name: envoy.Cluster(mesh.Cluster{Name: name, Protocol: mesh.HTTP1}), mesh.Asking(name): envoy.AskingCluster(mesh.Asking(name)), host.Name(): envoy.VirtualHost(host)}
 	}
 	at := func(i int) map[string]proto.Message {
 		name := fmt.Sprintf("service/shop/authz-%d/80", i)
