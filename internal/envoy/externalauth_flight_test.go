@@ -3,9 +3,12 @@ package envoy_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -70,6 +73,7 @@ type flight struct {
 	speaks     mesh.Cluster    // how it is spoken to
 	protocol   string
 	asked, app string // the clusters
+	admin      string
 }
 
 const (
@@ -77,7 +81,7 @@ const (
 	inFlight     = 20 // requests
 )
 
-func newFlight(t *testing.T, protocol string) *flight {
+func newFlight(t *testing.T, protocol string, linger func(string) time.Duration) *flight {
 	f := &flight{t: t, slow: slow{heard: make(chan struct{}, inFlight), let: make(chan struct{})}, store: xds.NewStore(nil), facts: xds.NewFacts(), protocol: protocol,
 		asked: "service/shop/authz/80", app: "service/shop/cart/80"}
 	f.speaks = mesh.Cluster{Name: f.asked, Endpoints: f.asked, Protocol: mesh.HTTP1}
@@ -90,7 +94,7 @@ func newFlight(t *testing.T, protocol string) *flight {
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
 	close(door.open)
 	p := sample
-	p.XDSAddress = operate(t, certificate, xds.Options{Store: f.store, Facts: f.facts, Authenticator: door, Linger: mesh.Linger})
+	p.XDSAddress = operate(t, certificate, xds.Options{Store: f.store, Facts: f.facts, Authenticator: door, Linger: linger})
 	p.XDSName = "weft-xds.weft-system.svc"
 	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]
 	p.TokenSDSPath, p.RootsSDSPath = files(t, door.token, certificate.Chain)
@@ -106,6 +110,7 @@ func newFlight(t *testing.T, protocol string) *flight {
 	})
 	f.asks()
 	f.gateway = run(t, bootstrap(t, p), 0)
+	f.admin = fmt.Sprintf("http://127.0.0.1:%d", p.AdminPort)
 	f.url = "http://127.0.0.1:" + fmt.Sprint(ports[3])
 	eventually(t, "the proxy is ready", func() bool { return status(fmt.Sprintf("http://127.0.0.1:%d", p.ReadyPort)+envoy.ReadyPath) == 200 })
 	return f
@@ -190,7 +195,7 @@ func TestExternalAuthInFlight(t *testing.T) {
 	for _, protocol := range []string{"HTTP", "GRPC"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			f := newFlight(t, protocol)
+			f := newFlight(t, protocol, mesh.Linger)
 			f.over("the pods of the server have another ServiceAccount", func() {
 				f.speaks.Peers.Identities = []string{"spiffe://cluster.local/ns/shop/sa/authz"}
 				f.asks()
@@ -209,5 +214,47 @@ func TestExternalAuthInFlight(t *testing.T) {
 				f.asks()
 			})
 		})
+	}
+}
+
+// What questions go through is gone in the end.
+func TestExternalAuthLeavesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFlight(t, "HTTP", func(string) time.Duration { return 10 * time.Millisecond })
+	has := func() bool {
+		response, err := client.Get(f.admin + "/clusters")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(text), mesh.Asking(f.asked))
+	}
+	if !has() {
+		t.Fatal("there is no cluster to ask by")
+	}
+	f.leaves(0)
+	eventually(t, "the cluster is gone", func() bool { return !has() })
+}
+
+// A question that proves not to have reached the server goes to another of its pods.
+func TestExternalAuthAsksAnother(t *testing.T) {
+	w := world{endpoints: echoes(t, "b"), hosts: host(t, authRules)}
+	asked, at := judge(t)
+	for _, port := range freePorts(t, 2) {
+		at = append(at, mesh.Endpoint{Address: "127.0.0.1", Port: port})
+	}
+	w.endpoints["authz"] = at
+	g := w.start(t)
+	for range 20 {
+		if response, got := g.send(t, "GET", "/go"); response.StatusCode != 302 {
+			t.Errorf("%d %q, want 302", response.StatusCode, got.Backend)
+		}
+	}
+	if n := len(asked.take()); n != 20 {
+		t.Errorf("asked %d times, want 20", n)
 	}
 }

@@ -103,8 +103,8 @@ func lingering(t *testing.T) (*Store, *line) {
 
 func (l *line) acknowledged(want uint64) {
 	l.t.Helper()
-	if all := l.facts.All(); len(all) != 1 || all[0].Acknowledged != want {
-		l.t.Errorf("facts are %+v, want revision %d to be acknowledged", all, want)
+	if got := l.facts.All()[0].Acknowledged; got != want {
+		l.t.Errorf("after %s revision %d is acknowledged, want %d", time.Since(midnight), got, want)
 	}
 }
 
@@ -121,7 +121,7 @@ func TestLinger(t *testing.T) {
 		l.acknowledged(rev)
 		time.Sleep(lingerTime - 1)
 		l.hears()
-		rev = commit(s, put(ListenerType, "l", "3")) // which has to do with it nothing
+		rev = commit(s, put(ListenerType, "l", "3")) // nothing to do with it
 		l.hears("Listener +l@3")
 		l.acknowledged(rev)
 		time.Sleep(1)
@@ -180,7 +180,7 @@ func TestLingerTakenBack(t *testing.T) {
 	})
 }
 
-// A proxy that comes with one that it lacks a reason for keeps it for as long as from then on.
+// A proxy that comes with one that is gone loses it as long after that as if it had gone then.
 func TestLingerReconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := lingering(t)
