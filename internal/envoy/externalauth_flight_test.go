@@ -2,10 +2,12 @@ package envoy_test
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -256,5 +259,33 @@ func TestExternalAuthAsksAnother(t *testing.T) {
 	}
 	if n := len(asked.take()); n != 20 {
 		t.Errorf("asked %d times, want 20", n)
+	}
+}
+
+// A server that a BackendTLSPolicy is about is asked over TLS, and where it does not prove what that says, not
+// at all.
+func TestExternalAuthOverTLS(t *testing.T) {
+	secure := startApp(t, "spiffe://shop.test/authz", "authz.internal")
+	proves := func(authorities []byte) *mesh.BackendTLS {
+		return &mesh.BackendTLS{SNI: "authz.internal", Names: []gwv1.SubjectAltName{hostname("authz.internal")}, Authorities: authorities}
+	}
+	w := world{endpoints: echoes(t, "b"), tls: map[string]*mesh.BackendTLS{
+		"good":    proves(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})),
+		"strange": proves(storedAuthority(t)),
+	}}
+	text := ""
+	for name := range w.tls {
+		w.endpoints[name] = []mesh.Endpoint{endpointAt(secure.Listener)}
+		text += fmt.Sprintf("- {matches: [{path: {value: /%s}}], filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: %s}}}], backendRefs: [{name: b}]}\n", name, name)
+	}
+	w.hosts = host(t, text)
+	g := w.start(t)
+	response, got := g.send(t, "GET", "/good")
+	if told := secure.take(); response.StatusCode != 200 || got.Backend != "b" || !slices.Equal(told, []asked{{"authz.internal", "http/1.1", "HTTP/1.1"}}) {
+		t.Errorf("%d %q, and the server heard %v", response.StatusCode, got.Backend, told)
+	}
+	response, got = g.send(t, "GET", "/strange")
+	if told := secure.take(); response.StatusCode != 503 || got.Backend != "" || len(told) != 0 {
+		t.Errorf("by another authority: %d %q, and the server heard %v", response.StatusCode, got.Backend, told)
 	}
 }
