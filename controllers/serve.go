@@ -100,6 +100,7 @@ func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 		Authenticator: tokenreview.Authenticator{Reviews: reviews.TokenReviews()},
 		ScopeOf:       s.core.ScopeOf,
 		OnDemand:      s.demand,
+		Linger:        mesh.Linger,
 	})
 	s.core.OnRescope = s.xds.Rescope
 	s.ports = &SetPorts{Of: s.core.SetPorts}

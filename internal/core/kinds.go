@@ -49,6 +49,8 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Messa
 	switch {
 	case strings.HasPrefix(name, mesh.DirectPrefix):
 		return envoy.DirectCluster(m.Direct(q, name))
+	case strings.HasPrefix(name, mesh.AskingPrefix):
+		return envoy.AskingCluster(name)
 	case mesh.IsSession(name):
 		return envoy.Cluster(m.SessionCluster(q, name))
 	case strings.HasPrefix(name, "service/"):

@@ -259,7 +259,9 @@ func accessText(config map[string]any) any {
 func clusterText(tree map[string]any) any {
 	text := fmt.Sprint(tree)
 	out := map[string]any{}
-	if tree["type"] == "EDS" {
+	if of, is := tree["clusterType"].(map[string]any); is {
+		out["through"] = of["typedConfig"].(map[string]any)["clusters"]
+	} else if tree["type"] == "EDS" {
 		out["http2"] = fmt.Sprint(strings.Contains(text, "http2ProtocolOptions"))
 	} else {
 		out["type"], out["to"] = tree["type"], strings.Join(addressText.FindAllString(text, -1), " ")

@@ -3,13 +3,14 @@ package envoy
 import (
 	"slices"
 	"strings"
-	"time"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	aggregatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/aggregate/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
@@ -17,6 +18,7 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -25,10 +27,6 @@ import (
 
 const (
 	authFilter = "envoy.filters.http.composite"
-
-	// checkTimeout is how long the server of an ExternalAuth has to answer. A shorter one of the rule's
-	// request bounds it too.
-	checkTimeout = 10 * time.Second
 
 	// framing are headers about a message itself. An answer's must not become a request's.
 	framing = "connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade"
@@ -87,8 +85,8 @@ func without(headers []string) *headermutationv3.HeaderMutation {
 // check asks the server. Where it does not answer, or answers what no request can carry, the client gets an
 // error.
 func check(rule *mesh.Rule) *extauthzv3.ExtAuthz {
-	a, limit := rule.Auth, durationpb.New(checkTimeout)
-	if t := timeout(rule.Timeouts); t.AsDuration() > 0 && t.AsDuration() < checkTimeout {
+	a, limit := rule.Auth, durationpb.New(mesh.AskTimeout)
+	if t := timeout(rule.Timeouts); t.AsDuration() > 0 && t.AsDuration() < mesh.AskTimeout {
 		limit = t
 	}
 	out := &extauthzv3.ExtAuthz{
@@ -120,7 +118,7 @@ func check(rule *mesh.Rule) *extauthzv3.ExtAuthz {
 func overGRPC(a *mesh.ExternalAuth, limit *durationpb.Duration) *corev3.GrpcService {
 	return &corev3.GrpcService{
 		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
-			ClusterName: a.Cluster, Authority: a.Authority, SkipEnvoyHeaders: true,
+			ClusterName: mesh.Asking(a.Cluster), Authority: a.Authority, SkipEnvoyHeaders: true,
 		}},
 		Timeout: limit,
 	}
@@ -134,11 +132,30 @@ func overHTTP(a *mesh.ExternalAuth, limit *durationpb.Duration) *extauthzv3.Http
 	return &extauthzv3.HttpService{
 		ServerUri: &corev3.HttpUri{
 			Uri:              "http://" + a.Authority,
-			HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: a.Cluster},
+			HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: mesh.Asking(a.Cluster)},
 			Timeout:          limit,
 		},
 		PathPrefix:            a.Path,
 		AuthorizationResponse: &extauthzv3.AuthorizationResponse{AllowedUpstreamHeaders: taken},
+	}
+}
+
+// AskingCluster is the cluster of that mesh.Asking name. Endpoints, connections and how these speak are the
+// other cluster's; of its own it has the retries, the other's way of which Envoy does not look at.
+func AskingCluster(name string) *clusterv3.Cluster {
+	options := spokenTo(false, false)
+	options.CommonHttpProtocolOptions = nil
+	options.RetryPolicy = retryUnsent()
+	return &clusterv3.Cluster{
+		Name: name,
+		ClusterDiscoveryType: &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
+			Name:        "envoy.clusters.aggregate",
+			TypedConfig: typed(&aggregatev3.ClusterConfig{Clusters: []string{strings.TrimPrefix(name, mesh.AskingPrefix)}}),
+		}},
+		LbPolicy:                      clusterv3.Cluster_CLUSTER_PROVIDED,
+		ConnectTimeout:                durationpb.New(connectTimeout),
+		CircuitBreakers:               breakers(nil),
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: typed(options)},
 	}
 }
 

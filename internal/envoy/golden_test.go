@@ -121,8 +121,9 @@ func TestResources(t *testing.T) {
 		"listener-udp": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/53/udp", Port: 53, Datagrams: "gateway/shop/web/53/udp"}),
 		"split": envoy.Split(mesh.Split{Name: "gateway/shop/web/9000", Unresolved: 1, Telemetry: everything,
 			Backends: []mesh.Backend{{Cluster: "service/shop/cart/80/tcp", Weight: 3}, {Cluster: "service/shop/stock/443/tcp/backend-tls", Weight: 1}}}),
-		"split-none":  envoy.Split(mesh.Split{Name: "gateway/shop/web/9000"}),
-		"cluster-udp": envoy.DatagramCluster("gateway/shop/web/53/udp"),
+		"split-none":     envoy.Split(mesh.Split{Name: "gateway/shop/web/9000"}),
+		"cluster-asking": envoy.AskingCluster(mesh.Asking("service/shop/authz/80")),
+		"cluster-udp":    envoy.DatagramCluster("gateway/shop/web/53/udp"),
 		"endpoints-udp": envoy.Endpoints(mesh.Endpoints{Cluster: "gateway/shop/web/53/udp", Addresses: []mesh.Endpoint{
 			{Address: "10.0.1.1", Port: 53, Weight: 3}, {Address: "fd00::1", Port: 53, Weight: 1},
 		}}),

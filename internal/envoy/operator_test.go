@@ -134,15 +134,18 @@ func overTLS(t *testing.T, port string) {
 // operator serves a store as the operator does.
 func operator(t *testing.T, store *xds.Store, certificate mesh.Secret, who xds.Authenticator) string {
 	t.Helper()
+	return operate(t, certificate, xds.Options{Store: store, Facts: xds.NewFacts(), Authenticator: who})
+}
+
+func operate(t *testing.T, certificate mesh.Secret, o xds.Options) string {
+	t.Helper()
 	pair, err := tls.X509KeyPair(certificate.Chain, certificate.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := xds.NewServer(xds.Options{
-		Store: store, Facts: xds.NewFacts(), Authenticator: who,
-		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil },
-		ScopeOf:     func(who xds.Identity) (string, bool) { return cmp.Or(who.ServiceAccount, "gateway"), true },
-	})
+	o.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }
+	o.ScopeOf = func(who xds.Identity) (string, bool) { return cmp.Or(who.ServiceAccount, "gateway"), true }
+	server := xds.NewServer(o)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func (w world) start(t *testing.T) *gateway {
 	config.StaticResources.Listeners = append(config.StaticResources.Listeners, w.listener(t, ports[3]))
 	for name, endpoints := range w.endpoints {
 		config.StaticResources.Clusters = append(config.StaticResources.Clusters,
-			w.static(name, endpoints, false), w.static(name, endpoints, true))
+			w.static(name, endpoints, false), w.static(name, endpoints, true), envoy.AskingCluster(mesh.Asking(name)))
 	}
 	g := run(t, config, w.drain)
 	scheme := "http"

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -17,7 +18,7 @@ import (
 // ExternalAuth is a server that is asked about each request of a Rule before anything is done with it.
 // What it does not allow, and what it cannot be asked about, is refused.
 type ExternalAuth struct {
-	Cluster   string
+	Cluster   string // that it is reached by; Asking it is what is asked
 	Authority string // the name and port of its Service
 	GRPC      bool   // it speaks Envoy's ext_authz protocol; false: HTTP
 	Path      string // comes before that of requests, by HTTP; without a slash at its end
@@ -28,6 +29,10 @@ type ExternalAuth struct {
 	ResponseHeaders []string
 	MaxBody         uint32 // bytes of a request's body, which it is told of; 0: of none
 }
+
+// AskTimeout is how long the server of an ExternalAuth has to answer. A shorter one of the rule's request
+// bounds it too.
+const AskTimeout = 10 * time.Second
 
 // asksAuth says whether a rule of these filters has its requests checked. Where it cannot be served as it
 // is written it is not left out, for another rule would take its requests unchecked.

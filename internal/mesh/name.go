@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -50,6 +51,27 @@ func OverHTTP2(cluster string) string {
 	}
 	return cluster
 }
+
+// AskingPrefix begins the names of the clusters by which an ExternalAuth asks what another cluster leads to.
+const AskingPrefix = "asking/"
+
+// Asking is the name of the cluster that questions to another one go through. Envoy ends the questions that
+// are under way with the cluster that they were asked by, even where it is only replaced. So that is one
+// that says nothing but the other's name, by which it is reached: it never changes.
+func Asking(cluster string) string { return AskingPrefix + cluster }
+
+// Linger is how long a proxy keeps a cluster that nothing refers to any more: by one that questions go
+// through, a request may still be asked about.
+func Linger(cluster string) time.Duration {
+	if strings.HasPrefix(cluster, AskingPrefix) {
+		return AskTimeout + askingGrace
+	}
+	return 0
+}
+
+// askingGrace is for what comes before a question: its request may have met the old rule as late as that
+// was replaced.
+const askingGrace = 5 * time.Second
 
 // clusterAt is a cluster's name taken apart.
 type clusterAt struct {

@@ -131,6 +131,9 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 			out = append(out, want(scope, KindExtension, name))
 		}
 		out = append(out, m.sessionWants(q, scope, m.rules.Get(q, k).Rules, false)...)
+		for _, c := range m.rules.Get(q, k).asking() {
+			out = append(out, want(scope, KindCluster, c))
+		}
 		for _, c := range clusters {
 			out = append(out, clusterWants(scope, c, g.Certificate)...)
 			if ofTLS(k) {

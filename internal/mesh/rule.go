@@ -42,6 +42,16 @@ func (r resolved) clusters() []string {
 	return slices.Compact(out)
 }
 
+// asking are the names of the clusters that questions of any rule go through.
+func (r resolved) asking() (out []string) {
+	for _, rule := range r.Rules {
+		if rule.Auth != nil {
+			out = append(out, Asking(rule.Auth.Cluster))
+		}
+	}
+	return out
+}
+
 // services are the keys of the Services of these, each once.
 func (r resolved) services() (out []string) {
 	for _, c := range r.clusters() {

@@ -190,6 +190,9 @@ func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
 		for _, c := range clusters {
 			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
 		}
+		for _, c := range rules.asking() {
+			out = append(out, want(scope, KindCluster, c))
+		}
 		out = append(out, m.sessionWants(q, scope, rules.Rules, true)...)
 	}
 	slices.Sort(out)

@@ -24,7 +24,8 @@ type Refusal struct {
 type Fact struct {
 	Proxy
 	// Acknowledged is the revision up to which it has applied all that its scope shows,
-	// except what it refused. It does not move while nothing changes in its scope.
+	// except what it refused. It does not move while nothing changes in its scope, and does not wait
+	// for clusters that linger.
 	Acknowledged uint64
 	Refused      []Refusal
 }

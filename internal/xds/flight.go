@@ -211,7 +211,7 @@ func (p *proxy) acknowledge() {
 	if len(p.flight) > 0 {
 		rev = min(rev, p.flight[0].rev-1)
 	}
-	if len(p.held) > 0 || p.gate != 0 {
+	if p.waiting() {
 		rev = min(rev, p.whole)
 	} else {
 		p.whole = rev

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
@@ -16,22 +18,27 @@ import (
 
 // TestOracle plays random histories and expects, whenever all is quiet, that each proxy holds
 // exactly what the Store has in its scope and what it subscribes to, and that nothing was
-// sent to a proxy that had it already.
+// sent to a proxy that had it already. Nor does a cluster that lingers go before its time.
 func TestOracle(t *testing.T) {
 	histories, steps := 1500, 150
 	if testing.Short() {
 		histories = 200
 	}
 	for seed := range histories {
-		h := newHistory(t, uint64(seed))
-		for range steps {
-			h.step()
-		}
-		for _, e := range h.envoys {
-			h.settle(e)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			h := newHistory(t, uint64(seed))
+			for range steps {
+				h.step()
+			}
+			for _, e := range h.envoys {
+				h.settle(e)
+			}
+			if t.Failed() {
+				t.Fatalf("seed %d:\n%s", seed, strings.Join(h.story, "\n"))
+			}
+		})
 		if t.Failed() {
-			t.Fatalf("seed %d:\n%s", seed, strings.Join(h.story, "\n"))
+			return
 		}
 	}
 }
@@ -49,7 +56,7 @@ type history struct {
 }
 
 var (
-	modelNames    = map[string][]string{ClusterType: {"a", "b", "c"}, EndpointType: {"a", "b", "c"}, SecretType: {"s", "t"}, ListenerType: {"l", "m"}, ExtensionType: {"l", "m"}, RouteType: {"r", "q"}, VirtualHostType: {"r/x", "r/y", "q/x"}}
+	modelNames    = map[string][]string{ClusterType: {"a", "b", "slow"}, EndpointType: {"a", "b", "slow"}, SecretType: {"s", "t"}, ListenerType: {"l", "m"}, ExtensionType: {"l", "m"}, RouteType: {"r", "q"}, VirtualHostType: {"r/x", "r/y", "q/x"}}
 	modelScopes   = []string{"web", "api", "shop", "all"} // proxies are of the first two
 	modelBases    = map[string]string{"web": "shop", "api": "all", "shop": "all"}
 	modelVariants = []Variant{"", "v"}
@@ -74,7 +81,7 @@ func (h *history) name() Name {
 
 func (h *history) step() {
 	e := pick(h, h.envoys)
-	switch n := h.IntN(20); {
+	switch n := h.IntN(22); {
 	case n < 8:
 		h.commit()
 	case n < 12:
@@ -89,6 +96,10 @@ func (h *history) step() {
 		e.connect()
 	case n < 19:
 		h.truncate()
+	case n < 21:
+		d := time.Duration(h.Int64N(int64(lingerTime)))
+		h.log("%s pass", d)
+		time.Sleep(d)
 	default:
 		h.settle(e)
 	}
@@ -139,12 +150,19 @@ func (h *history) truncate() {
 func (h *history) settle(e *model) {
 	for range 1000 {
 		e.receive()
-		if len(e.unanswered) == 0 {
+		if len(e.unanswered) > 0 {
+			e.respond(false)
+			continue
+		}
+		if e.proxy.lingering == 0 {
 			h.compare(e)
 			clear(e.again)
 			return
 		}
-		e.respond(false)
+		if e.proxy.waiting() {
+			h.t.Errorf("%s is held back more than what lingers: %v", e, e.proxy.held)
+		}
+		time.Sleep(time.Until(e.proxy.due))
 	}
 	h.t.Errorf("%s and the server talk for ever", e)
 }
@@ -185,6 +203,7 @@ type model struct {
 	asked      map[Name]uint64 // an answer is due even if nothing changed, in a response after this nonce
 	again      map[Name]bool   // comes again with something else
 	shaken     map[Name]bool   // was refused on this stream: it, and virtual hosts of it, may come again
+	wanted     time.Time       // when it last heard while its scope saw the cluster that lingers
 }
 
 func (e *model) String() string { return e.label }
@@ -192,7 +211,8 @@ func (e *model) String() string { return e.label }
 // connect opens a stream and subscribes to everything again, saying what it holds.
 func (e *model) connect() {
 	e.unanswered, e.asked, e.again, e.shaken = nil, map[Name]uint64{}, map[Name]bool{}, map[Name]bool{}
-	e.proxy = &proxy{store: e.store, read: e.store.attach(e.scope), maxNames: 1000, fact: e.facts.add(Proxy{Scope: e.scope}, func(Refusal) {})}
+	e.wanted = time.Now()
+	e.proxy = &proxy{store: e.store, read: e.store.attach(e.scope), maxNames: 1000, linger: lingerOf, fact: e.facts.add(Proxy{Scope: e.scope}, func(Refusal) {})}
 	for _, typ := range typeURLs {
 		if e.names[typ] == nil {
 			e.names[typ] = e.initial(typ)
@@ -272,7 +292,13 @@ func (e *model) receive() {
 		return
 	}
 	out, _ := e.proxy.plan()
+	if _, seen := e.store.Sight(e.scope, Name{ClusterType, "slow"}); seen {
+		e.wanted = time.Now()
+	}
 	for _, r := range out {
+		if r.kind == clusters && slices.Contains(r.gone, "slow") && time.Since(e.wanted) < lingerTime && !e.shaken[Name{ClusterType, "slow"}] {
+			e.t.Errorf("%s loses a cluster %s after it was wanted", e, time.Since(e.wanted))
+		}
 		var whole discovery.DeltaDiscoveryResponse
 		if err := proto.Unmarshal(r.frames().Materialize(), &whole); err != nil {
 			e.t.Fatal(err)

@@ -1,5 +1,7 @@
 package xds
 
+import "time"
+
 // pass is one frozen view of the scope: all that one proxy is to be told of it now.
 // It is drawn up under the Store's lock and sent outside it.
 type pass struct {
@@ -15,7 +17,8 @@ type pass struct {
 // change is a name that may have to be told, and the version that the proxy has of it.
 type change struct {
 	name, was string
-	after     uint64 // of a removal: it waits until responses up to this nonce are answered
+	after     uint64    // of a removal: it waits until responses up to this nonce are answered
+	until     time.Time // and then until this time
 }
 
 // plan draws up the responses that bring the proxy to the Store's present revision,
@@ -77,6 +80,7 @@ func (s *pass) collect() {
 		s.note(seen, r.id, change{name: r.name, was: r.was})
 	}
 	s.held, s.read.owed, s.read.told = nil, nil, s.rev
+	s.lingering, s.due = 0, time.Time{}
 	s.proxy.changed, s.proxy.gone = s.changed, s.gone
 }
 
@@ -127,7 +131,7 @@ func (s *pass) withdraw(later bool) {
 	for k := kinds - 1; k >= 0; k-- {
 		var gone []string
 		for _, c := range s.gone[k] {
-			if s.waits(k, &c, later) {
+			if s.waits(k, &c, later) || k == clusters && s.lingers(&c) {
 				s.hold(k, c)
 			} else {
 				s.accept(id{k, c.name})
@@ -149,6 +153,25 @@ func (s *pass) waits(k kind, c *change, later bool) bool {
 		c.after = s.nonce
 	}
 	return later || s.flying(kind.refers, c.after)
+}
+
+// lingers reports whether the removal of a cluster that nothing refers to any more has to wait for what
+// goes on by it, and settles until when.
+func (s *pass) lingers(c *change) bool {
+	if s.linger == nil {
+		return false
+	}
+	if c.until.IsZero() {
+		c.until = time.Now().Add(s.linger(c.name))
+	}
+	if !time.Now().Before(c.until) {
+		return false
+	}
+	s.lingering++
+	if s.due.IsZero() || c.until.Before(s.due) {
+		s.due = c.until
+	}
+	return true
 }
 
 func (s *pass) respond(k kind, add []*item, gone []string) {

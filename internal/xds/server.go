@@ -32,8 +32,11 @@ type Options struct {
 	// OnDemand, if set, is told when the first proxy asks for a cluster whose name begins with
 	// OnDemandPrefix, and when the last one no longer does. It must not block.
 	OnDemand func(name string, wanted bool)
-	Limits   Limits
-	Log      logr.Logger
+	// Linger, if set, says how long proxies keep a cluster after they have acknowledged that nothing
+	// refers to it any more. It must give a name the same answer each time.
+	Linger func(cluster string) time.Duration
+	Limits Limits
+	Log    logr.Logger
 	// GRPC are further options, such as interceptors.
 	GRPC []grpc.ServerOption
 }
@@ -178,7 +181,7 @@ func (s *Server) stream(ctx context.Context, one *session, st grpc.ServerStream)
 	}
 	defer time.AfterFunc(left, func() { one.end(end) }).Stop()
 	defer context.AfterFunc(s.serving, func() { one.end(errStopping) })()
-	p := &proxy{store: s.Store, read: s.Store.attach(one.scope), maxNames: s.Limits.Names, demands: s.demands}
+	p := &proxy{store: s.Store, read: s.Store.attach(one.scope), maxNames: s.Limits.Names, demands: s.demands, linger: s.Linger}
 	defer s.Store.detach(p.read)
 	defer func() { s.demands.release(p.subs[clusters]) }()
 	p.fact = s.Facts.add(Proxy{Identity: one.who, Scope: one.scope}, func(r Refusal) {

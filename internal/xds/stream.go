@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
@@ -22,12 +23,15 @@ type proxy struct {
 	fact     *fact
 	maxNames int
 	demands  *demands // nil: nothing is looked up
+	linger   func(cluster string) time.Duration
 
 	subs   [kinds]*subscription
 	nonce  uint64
 	flight []*response // unanswered ones, oldest first
 
 	held      map[id]change       // what changed but cannot be told yet
+	lingering int                 // how many of these wait for nothing but a time
+	due       time.Time           // the first of these times
 	gate      uint64              // listeners and what follows wait for responses up to this nonce
 	settled   bool                // the gate is past its clusters, and waits for endpoints and secrets
 	greeting  uint64              // the first clusters of a proxy that came with some
@@ -46,6 +50,7 @@ type proxy struct {
 func (p *proxy) serve(ctx context.Context, w wire, stop <-chan error) error {
 	asked, failed := requests(ctx, w)
 	var next <-chan struct{}
+	var alarm <-chan time.Time
 	for {
 		due := false
 		select {
@@ -62,6 +67,8 @@ func (p *proxy) serve(ctx context.Context, w wire, stop <-chan error) error {
 			}
 		case <-next:
 			due = true
+		case <-alarm:
+			due = true
 		}
 		if len(p.flight) >= window {
 			next = nil // until it answers
@@ -70,6 +77,7 @@ func (p *proxy) serve(ctx context.Context, w wire, stop <-chan error) error {
 		if due || next == nil {
 			var out []*response
 			out, next = p.plan()
+			alarm = p.alarm()
 			for _, r := range out {
 				if err := w.Send(r); err != nil {
 					return err
@@ -79,6 +87,17 @@ func (p *proxy) serve(ctx context.Context, w wire, stop <-chan error) error {
 		p.acknowledge()
 	}
 }
+
+// alarm receives when a removal's time has come; nil if none waits for one.
+func (p *proxy) alarm() <-chan time.Time {
+	if p.lingering == 0 {
+		return nil
+	}
+	return time.After(time.Until(p.due))
+}
+
+// waiting reports whether something is held that an answer may set free.
+func (p *proxy) waiting() bool { return len(p.held) > p.lingering || p.gate != 0 }
 
 // requests reads the stream in a goroutine that ends with it.
 func requests(ctx context.Context, w wire) (<-chan *discovery.DeltaDiscoveryRequest, <-chan error) {
@@ -117,7 +136,7 @@ func (p *proxy) take(req *discovery.DeltaDiscoveryRequest) (bool, error) {
 	if n := p.names(); n > p.maxNames {
 		return false, status.Errorf(codes.ResourceExhausted, "%d names are subscribed to; the limit is %d", n, p.maxNames)
 	}
-	return asks || len(p.held)+len(p.reopened) > 0 || p.gate != 0, nil
+	return asks || p.waiting() || len(p.reopened) > 0, nil
 }
 
 // answer takes in the ACK or NACK that a request may be.
