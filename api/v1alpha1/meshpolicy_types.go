@@ -9,6 +9,10 @@ import (
 // of the same target.
 const ConditionConflicted = "Conflicted"
 
+// ConditionOverridden is present on a MeshPolicy, and True, while policies of inner levels have a section
+// about traffic that it has too: their word holds for their part.
+const ConditionOverridden = "Overridden"
+
 // MeshPolicy says what should hold for some of the traffic of its own namespace: one optional section
 // for each feature, for all targets alike.
 //
@@ -54,11 +58,13 @@ type MeshPolicyList struct {
 
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS)",message="a policy without a section says nothing: set mtls, egress or serverTLS"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout)",message="a policy without a section says nothing: set one, such as mtls or timeout"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
 // +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
+// +kubebuilder:validation:XValidation:rule="!has(self.circuitBreaker) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="circuitBreaker is about what is sent to Services: target one, or a port of it",fieldPath=".circuitBreaker"
+// +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="timeout is about requests: target a Service, a Gateway or a route",fieldPath=".timeout"
 type MeshPolicySpec struct {
 	// targetRefs name what the policy is about, in its own namespace. Without any it is about the
 	// whole namespace, and in the namespace weft-system about the whole mesh.
@@ -100,6 +106,18 @@ type MeshPolicySpec struct {
 	//
 	// +optional
 	ServerTLS *ServerTLS `json:"serverTLS,omitempty"`
+
+	// circuitBreaker bounds what one proxy has under way to a Service. It may target the mesh, a
+	// namespace, Services and their ports, and holds for all proxies that send there.
+	//
+	// +optional
+	CircuitBreaker *CircuitBreaker `json:"circuitBreaker,omitempty"`
+
+	// timeout bounds how long requests take. It may target the mesh, a namespace, Services and their
+	// ports as pods call them, Gateways and their listeners, routes and their rules by name.
+	//
+	// +optional
+	Timeout *Timeout `json:"timeout,omitempty"`
 }
 
 // PolicyMode says whether a policy holds, or is tried out.
@@ -188,6 +206,8 @@ type MeshPolicyStatus struct {
 	// Stalled is present while only a change by someone can help; the message says which.
 	// Conflicted is present while another policy says something else of the same target; the message
 	// names it, and says whose holds.
+	// Overridden is present while policies that are nearer to the requests have a section about traffic
+	// that it has too; the message names them. It holds for the rest.
 	//
 	// +optional
 	// +listType=map

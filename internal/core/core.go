@@ -92,6 +92,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		ports:        ports{of: map[string][]gateway.Port{}},
 	}
 	c.quarantine = newQuarantine(c.hold, c.release)
+	c.policies = newPolicies()
 	c.clear()
 	c.publishResources()
 	c.publishStatuses()

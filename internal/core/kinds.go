@@ -16,8 +16,16 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
-// builder renders one variant of a resource; nil: there is none.
-type builder func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message
+// builder renders one variant of a resource, nil if there is none, and tells the keys of the MeshPolicies
+// about traffic that shaped it.
+type builder func(m *mesh.Mesh, q *incr.Query, name, variant string) (message proto.Message, policies []string)
+
+// unshaped is a builder of what no policy about traffic shapes.
+func unshaped(build func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message) builder {
+	return func(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {
+		return build(m, q, name, variant), nil
+	}
+}
 
 // kinds gives each kind of resource its type and its builder.
 var kinds = map[mesh.Kind]struct {
@@ -25,12 +33,12 @@ var kinds = map[mesh.Kind]struct {
 	build   builder
 }{
 	mesh.KindCluster: {&clusterv3.Cluster{}, buildCluster},
-	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
+	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, unshaped(func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
 		return envoy.Endpoints(m.Endpoints(q, name))
-	}},
-	mesh.KindSecret:   {&tlsv3.Secret{}, buildSecret},
-	mesh.KindListener: {&listenerv3.Listener{}, buildListener},
-	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+	})},
+	mesh.KindSecret:   {&tlsv3.Secret{}, unshaped(buildSecret)},
+	mesh.KindListener: {&listenerv3.Listener{}, unshaped(buildListener)},
+	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, unshaped(func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
 		switch {
 		case mesh.IsAccess(name):
 			return envoy.Access(m.Access(q, name, variant))
@@ -38,27 +46,31 @@ var kinds = map[mesh.Kind]struct {
 			return envoy.Split(m.ServiceSplit(q, name, variant))
 		}
 		return envoy.Split(m.Split(q, name))
-	}},
+	})},
 	mesh.KindRoutes: {&routev3.RouteConfiguration{}, buildRoutes},
-	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
-		return envoy.VirtualHost(m.VirtualHost(q, name))
+	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) (proto.Message, []string) {
+		host := m.VirtualHost(q, name)
+		return envoy.VirtualHost(host), mesh.PoliciesOf(host.Rules)
 	}},
 }
 
-func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {
+	var of mesh.Cluster
 	switch {
 	case strings.HasPrefix(name, mesh.DirectPrefix):
-		return envoy.DirectCluster(m.Direct(q, name))
+		return envoy.DirectCluster(m.Direct(q, name)), nil
 	case strings.HasPrefix(name, mesh.AskingPrefix):
-		return envoy.AskingCluster(name)
+		return envoy.AskingCluster(name), nil
 	case mesh.IsSession(name):
-		return envoy.Cluster(m.SessionCluster(q, name))
+		of = m.SessionCluster(q, name)
 	case strings.HasPrefix(name, "service/"):
-		return envoy.Cluster(m.Cluster(q, name, variant))
+		of = m.Cluster(q, name, variant)
 	case strings.HasPrefix(name, mesh.GatewayPrefix):
-		return envoy.DatagramCluster(name)
+		return envoy.DatagramCluster(name), nil
+	default:
+		return envoy.FixedCluster(name), nil
 	}
-	return envoy.FixedCluster(name)
+	return envoy.Cluster(of), of.PolicyKeys()
 }
 
 func buildSecret(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
@@ -95,9 +107,10 @@ func buildListener(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Mess
 	return envoy.Listener(m.Listener(q, name))
 }
 
-func buildRoutes(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+func buildRoutes(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {
 	if strings.HasPrefix(name, mesh.OutboundListener+"/") {
-		return envoy.ServiceRoutes(m.ServiceHost(q, name, variant))
+		host := m.ServiceHost(q, name, variant)
+		return envoy.ServiceRoutes(host), mesh.PoliciesOf(host.Rules)
 	}
-	return envoy.RouteConfiguration(name)
+	return envoy.RouteConfiguration(name), nil
 }

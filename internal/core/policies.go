@@ -12,24 +12,31 @@ import (
 
 // policies knows how far each MeshPolicy, and each TrafficTarget, reaches, and what was last counted of it.
 //
-//	mesh.Reaches ─┐
-//	xds.Facts ────┴→ Holdings, an input of the next commit → mesh.PolicyStatus
+//	mesh.Reaches ──────────────┐
+//	resources, scopes → shapes ┤
+//	xds.Facts ─────────────────┴→ Holdings, an input of the next commit → mesh.PolicyStatus
 type policies struct {
+	shapes
 	reach    map[string]*reach // by the policy's key
 	counted  map[string]cluster.Holding
 	carriers map[xds.Name]int // of how many Wants of policies
 	changed  bool             // some reach did, in the commit under way
 }
 
-// reach is how far a policy reaches: what must be acknowledged of one generation of it.
+// reach is how far a policy reaches: what must be acknowledged of one generation of it, by the scopes that
+// see it.
 type reach struct {
 	generation int64
-	wants      map[string][]mesh.Want // the resources that carry it, by scope
+	wants      map[string][]mesh.Want            // the resources that carry it to whom it selects
+	shaped     map[string]map[mesh.Want]struct{} // those that its sections about traffic shaped
+}
+
+func newPolicies() policies {
+	return policies{shapes: newShapes(), reach: map[string]*reach{}, counted: map[string]cluster.Holding{}, carriers: map[xds.Name]int{}}
 }
 
 // publishPolicies keeps the status of every MeshPolicy, and how far it reaches.
 func (c *Core) publishPolicies() {
-	c.policies = policies{reach: map[string]*reach{}, counted: map[string]cluster.Holding{}, carriers: map[xds.Name]int{}}
 	incr.Keep(mesh.Memo(c.mesh, "generation", c.mesh.PolicyGeneration), c.policies.exists, c.tables.MeshPolicies)
 	incr.Keep(mesh.Memo(c.mesh, "carriers", c.mesh.Carriers), c.policies.reaches, c.mesh.Reaches)
 	keepStatus(c, "MeshPolicy", c.mesh.PolicyStatus, c.tables.MeshPolicies)
@@ -55,12 +62,10 @@ func (p *policies) reaches(k string, wants []mesh.Want, has bool) {
 	policy, scope := mesh.ParseReach(k)
 	r := p.of(policy)
 	for _, w := range r.wants[scope] {
-		if p.carriers[named(w)]--; p.carriers[named(w)] == 0 {
-			delete(p.carriers, named(w))
-		}
+		p.carries(w, -1)
 	}
 	for _, w := range wants {
-		p.carriers[named(w)]++
+		p.carries(w, 1)
 	}
 	if delete(r.wants, scope); has {
 		r.wants[scope] = wants
@@ -68,16 +73,23 @@ func (p *policies) reaches(k string, wants []mesh.Want, has bool) {
 	p.tidy(policy)
 }
 
+// carries counts the Wants of policies by name.
+func (p *policies) carries(w mesh.Want, by int) {
+	if p.carriers[named(w)] += by; p.carriers[named(w)] == 0 {
+		delete(p.carriers, named(w))
+	}
+}
+
 func (p *policies) of(policy string) *reach {
 	if p.reach[policy] == nil {
-		p.reach[policy] = &reach{wants: map[string][]mesh.Want{}}
+		p.reach[policy] = &reach{wants: map[string][]mesh.Want{}, shaped: map[string]map[mesh.Want]struct{}{}}
 	}
 	return p.reach[policy]
 }
 
 // tidy forgets a policy that is gone.
 func (p *policies) tidy(policy string) {
-	if r := p.reach[policy]; r.generation == 0 && len(r.wants) == 0 {
+	if r := p.reach[policy]; r.generation == 0 && len(r.wants)+len(r.shaped) == 0 {
 		delete(p.reach, policy)
 	}
 }
@@ -109,12 +121,7 @@ func (c *Core) count() {
 	if len(c.policies.reach)+len(c.policies.counted) == 0 {
 		return
 	}
-	proxies := map[string][]xds.Fact{}
-	for _, p := range c.facts.All() {
-		if p.Acknowledged > 0 { // the others have nothing yet, and serve nothing
-			proxies[p.Scope] = append(proxies[p.Scope], p)
-		}
-	}
+	proxies := bySight(c.facts.All())
 	for k, r := range c.policies.reach {
 		h := holding(r, proxies, func(w mesh.Want) (xds.Sight, bool) { return c.store.Sight(w.Scope, named(w)) })
 		if was, is := c.policies.counted[k]; is && was.Same(h) {
@@ -136,18 +143,62 @@ func named(w mesh.Want) xds.Name { return xds.Name{Type: typeURL(w.Kind), Name: 
 // maxRefusals is how many a Holding names.
 const maxRefusals = 32
 
-// holding counts the proxies of the scopes that a policy reaches, and those that have applied what
-// their scope sees of the resources that carry it.
+// bySight are proxies by the scopes that they see. Those that have acknowledged nothing have nothing yet, and
+// serve nothing.
+func bySight(all []xds.Fact) map[string][]xds.Fact {
+	out := map[string][]xds.Fact{}
+	for _, p := range all {
+		for scope := p.Scope; scope != "" && p.Acknowledged > 0; scope = mesh.BaseOf(scope) {
+			out[scope] = append(out[scope], p)
+		}
+	}
+	return out
+}
+
+// standard is what a proxy that sees a scope must have applied of what carries a policy there.
+type standard struct {
+	revision uint64 // all of it, but for what it refused
+	versions map[xds.Name]string
+	kinds    map[xds.Name]mesh.Kind
+}
+
+func (r *reach) standards(sight func(mesh.Want) (xds.Sight, bool)) map[string]standard {
+	out := map[string]standard{}
+	add := func(scope string, w mesh.Want) {
+		s, ok := out[scope]
+		if !ok {
+			s = standard{versions: map[xds.Name]string{}, kinds: map[xds.Name]mesh.Kind{}}
+		}
+		if seen, published := sight(w); published {
+			s.revision, s.versions[named(w)], s.kinds[named(w)] = max(s.revision, seen.Revision), seen.Version, w.Kind
+		}
+		out[scope] = s
+	}
+	for scope, wants := range r.wants {
+		for _, w := range wants {
+			add(scope, w)
+		}
+	}
+	for scope, wants := range r.shaped {
+		for w := range wants {
+			add(scope, w)
+		}
+	}
+	return out
+}
+
+// holding counts the proxies that see what carries a policy, by the scopes that they see, and those that
+// have applied it.
 func holding(r *reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds.Sight, bool)) cluster.Holding {
 	h := cluster.Holding{Generation: r.generation}
-	for scope, ps := range proxies {
-		ws := r.wants[scope]
-		if len(ws) == 0 {
-			continue
-		}
-		for _, p := range ps {
+	standards := r.standards(sight)
+	for scope := range standards {
+		for _, p := range proxies[scope] {
+			if innermost(p.Scope, standards) != scope {
+				continue // it is counted there
+			}
 			h.Total++
-			refused, behind := standing(p, ws, sight)
+			refused, behind := standing(p, standards)
 			if h.Refused = append(h.Refused, refused...); len(refused) == 0 && !behind {
 				h.Acknowledged++
 			}
@@ -160,17 +211,25 @@ func holding(r *reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds
 	return h
 }
 
-// standing is what a proxy refuses of some resources, and whether it has yet to apply one.
-func standing(p xds.Fact, wants []mesh.Want, sight func(mesh.Want) (xds.Sight, bool)) (refused []cluster.PolicyRefusal, behind bool) {
-	for _, w := range wants {
-		s, seen := sight(w)
-		if !seen {
-			continue
+// innermost is the first of the scopes that a proxy sees in which something is asked of it.
+func innermost(scope string, standards map[string]standard) string {
+	for ; scope != ""; scope = mesh.BaseOf(scope) {
+		if _, asked := standards[scope]; asked {
+			return scope
 		}
-		behind = behind || p.Acknowledged < s.Revision
+	}
+	return ""
+}
+
+// standing is what a proxy refuses of what the scopes that it sees ask of it, and whether it has yet to apply
+// some of it.
+func standing(p xds.Fact, standards map[string]standard) (refused []cluster.PolicyRefusal, behind bool) {
+	for scope := p.Scope; scope != ""; scope = mesh.BaseOf(scope) {
+		s := standards[scope]
+		behind = behind || p.Acknowledged < s.revision
 		for _, r := range p.Refused {
-			if r.Name == named(w) && r.Version == s.Version {
-				refused = append(refused, cluster.PolicyRefusal{Proxy: p.Namespace + "/" + p.Pod, Resource: string(w.Kind) + " " + w.Name, Detail: r.Detail})
+			if version, asked := s.versions[r.Name]; asked && version == r.Version {
+				refused = append(refused, cluster.PolicyRefusal{Proxy: p.Namespace + "/" + p.Pod, Resource: string(s.kinds[r.Name]) + " " + r.Name.Name, Detail: r.Detail})
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -17,11 +18,12 @@ func typeURL(k mesh.Kind) string {
 	return "type.googleapis.com/" + string(kinds[k].message.ProtoReflect().Descriptor().FullName())
 }
 
-// rendered is a resource as it goes out, and the routes that it was made of.
+// rendered is a resource as it goes out, and the routes and policies that it was made of.
 type rendered struct {
 	resource *discovery.Resource
 	from     map[string]int64
-	scope    string // of the proxies that see it
+	scope    string   // of the proxies that see it
+	policies []string // MeshPolicies about traffic, by their keys
 }
 
 func (r rendered) version() string {
@@ -32,7 +34,7 @@ func (r rendered) version() string {
 }
 
 func sameRendered(a, b rendered) bool {
-	return a.version() == b.version() && a.scope == b.scope && maps.Equal(a.from, b.from)
+	return a.version() == b.version() && a.scope == b.scope && maps.Equal(a.from, b.from) && slices.Equal(a.policies, b.policies)
 }
 
 // publishResources keeps every resource that some scope wants, and each scope's view.
@@ -69,6 +71,7 @@ func (c *Core) see(w mesh.Want, has bool) {
 		c.change.Scopes[w.Scope] = map[xds.Name]*xds.Variant{}
 	}
 	at := xds.Name{Type: typeURL(w.Kind), Name: w.Name}
+	c.policies.seen(xds.Resource{Name: at, Variant: xds.Variant(w.Variant)}, w, has)
 	switch now := c.change.Scopes[w.Scope][at]; {
 	case has:
 		c.change.Scopes[w.Scope][at] = new(xds.Variant(w.Variant))
@@ -81,11 +84,11 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 	url := typeURL(k)
 	made := incr.NewMemo(c.tables.Graph, string(k), sameRendered, func(q *incr.Query, key string) rendered {
 		name, variant := parseVariantKey(key)
-		message := kinds[k].build(c.mesh, q, name, variant)
+		message, policies := kinds[k].build(c.mesh, q, name, variant)
 		if message == nil {
 			return rendered{}
 		}
-		out := rendered{resource: xds.Marshal(name, message)}
+		out := rendered{resource: xds.Marshal(name, message), policies: policies}
 		switch k {
 		case mesh.KindVirtualHost:
 			out.from, out.scope = c.mesh.Contributors(q, name), c.mesh.ScopeOf(q, name)
@@ -101,6 +104,7 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 		}
 		at := xds.Resource{Name: xds.Name{Type: url, Name: name}, Variant: xds.Variant(variant)}
 		c.change.Resources[at] = r.resource
+		c.policies.shaped(at, r.policies)
 		if k == mesh.KindVirtualHost || k == mesh.KindRoutes {
 			c.quarantine.rendered(at, r, has)
 		}

@@ -47,14 +47,15 @@ func Cluster(c mesh.Cluster) *clusterv3.Cluster {
 	if c.TLS != nil {
 		out.TransportSocket = backendSocket(c)
 	}
-	if c.Sessions {
-		overServices(out)
-	}
 	if c.Endpoints != c.Name {
 		out.EdsClusterConfig.ServiceName = c.Endpoints
 	}
 	if c.Protocol != mesh.TCP && c.Protocol != mesh.TLS {
 		out.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: typed(protocolOptions(c))}
+	}
+	shapeCluster(out, c.Policies)
+	if c.Sessions {
+		overServices(out)
 	}
 	return out
 }
@@ -84,9 +85,9 @@ func keepalive() *corev3.TcpKeepalive {
 }
 
 // overServices has a cluster send by weights, and no more than the requests of sessions that are there to
-// endpoints that are idle, however few there are of others.
+// endpoints that are idle, however few there are of others; whatever policies say of balancing.
 func overServices(c *clusterv3.Cluster) {
-	c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
+	c.LbPolicy, c.LbConfig, c.LoadBalancingPolicy = clusterv3.Cluster_ROUND_ROBIN, nil, nil
 	c.CommonLbConfig = &clusterv3.Cluster_CommonLbConfig{
 		HealthyPanicThreshold: &typev3.Percent{},
 		OverrideHostStatus: &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy"
 )
 
 // The limits of one client's connection.
@@ -74,12 +75,14 @@ func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
 
 // routeFilters are those of a port that has routes: what each does is the routes' to say.
 func routeFilters() []*hcmv3.HttpFilter {
-	return []*hcmv3.HttpFilter{
+	first := []*hcmv3.HttpFilter{
 		httpFilter(corsFilter, &corsv3.Cors{}),
 		authPlace(),
+	}
+	return append(append(first, policy.Filters()...),
 		httpFilter(sessionFilter, &sessionv3.StatefulSession{}),
 		router(),
-	}
+	)
 }
 
 func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {

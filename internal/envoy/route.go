@@ -62,6 +62,10 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 		addSession(r, v, c)
 		forward(r, c)
 	}
+	if c.rule.Fail == 0 {
+		shapeRoute(r, c.rule.Policies)
+		ownWord(r, c.rule)
+	}
 	return r
 }
 
@@ -83,8 +87,7 @@ func setResponse(r *routev3.Route, rule *mesh.Rule) {
 
 func forward(r *routev3.Route, c candidate) {
 	action := &routev3.RouteAction{
-		Timeout:               timeout(c.rule.Timeouts),
-		RetryPolicy:           retryPolicy(c.rule.Retry, c.rule.Timeouts),
+		Timeout:               timeout(nil),
 		RequestMirrorPolicies: mirrors(c.rule.Mirrors),
 	}
 	for _, f := range c.rule.Filters {

@@ -146,6 +146,9 @@ func (m *Mesh) Cluster(q *incr.Query, name, certificate string) Cluster {
 		out.TLS = &BackendTLS{}
 	}
 	svc, port, ok := m.portOf(q, at.service, at.port)
+	if ok {
+		out.Policies = m.upstreamPolicies(q, at, port)
+	}
 	if !ok || at.protocol == TLS { // to which no identity is shown, and that asks for none
 		return out
 	}

@@ -9,11 +9,13 @@ package mesh
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // Listener is one port of one proxy: every Gateway listener on that port together.
@@ -109,6 +111,8 @@ type Rule struct {
 	Sessionless string
 	// Fail, when not zero, answers every request of the rule with this HTTP status.
 	Fail uint32
+	// Policies are what sections of MeshPolicies say of its requests, in the order of all sections.
+	Policies []room.Decided
 
 	idle []Backend // of weight 0, while the rule is being made
 }
@@ -124,6 +128,29 @@ func (r Rule) Cluster(backend string) string {
 
 // OwnRetries is the name of the Cluster with OwnRetries beside another one.
 func OwnRetries(cluster string) string { return cluster + ownRetries }
+
+// PoliciesOf are the keys of the policies that say something of some rules, each once.
+func PoliciesOf(rules []Rule) (out []string) {
+	for _, r := range rules {
+		out = append(out, policyKeys(r.Policies)...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func policyKeys(decided []room.Decided) (out []string) {
+	for _, d := range decided {
+		out = append(out, d.Policy)
+	}
+	return out
+}
+
+// PolicyKeys are the keys of the policies that say something of a Cluster, each once.
+func (c Cluster) PolicyKeys() []string {
+	out := policyKeys(c.Policies)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
 
 // Backend is one weighted destination.
 type Backend struct {
@@ -150,6 +177,8 @@ type Cluster struct {
 	Sessions   bool         // its endpoints are those of several Services, over which sessions reach
 	Retries    *RetryBudget // nil: the usual one
 	TLS        *BackendTLS  // that its endpoints' own apps end; nil: none
+	// Policies are what sections of MeshPolicies say of it, in the order of all sections.
+	Policies []room.Decided
 }
 
 // BackendTLS is how a Gateway speaks TLS to the apps behind a Service port. Without Authorities nobody

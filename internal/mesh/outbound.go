@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // ServiceListener is one port of one Service as a caller's sidecar meets it.
@@ -89,7 +90,7 @@ func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
 		add(KindListener, name)
 		add(KindEndpoints, at.endpoints())
 		if routable(port) {
-			add(KindCluster, at.name())
+			add(KindCluster, m.straight(q, k, port).Backends[0].Cluster)
 			add(KindRoutes, name)
 			for _, consumer := range consumers(q, m.frontedBy, k, port.Port) {
 				out = append(out, Want{NamespaceScope(consumer), KindRoutes, name, consumer}.Key())
@@ -97,7 +98,7 @@ func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
 		}
 		if protocol == Undeclared {
 			add(KindRoutes, name+overHTTP2)
-			add(KindCluster, OverHTTP2(at.name()))
+			add(KindCluster, OverHTTP2(m.straight(q, k, port).Backends[0].Cluster))
 			for _, consumer := range consumers(q, m.frontedBy, k, port.Port) {
 				out = append(out, Want{NamespaceScope(consumer), KindRoutes, name + overHTTP2, consumer}.Key())
 			}
@@ -119,23 +120,35 @@ func (m *Mesh) ServiceHost(q *incr.Query, name, consumer string) VirtualHost {
 	host := VirtualHost{Routes: name, Domain: "*", Port: uint32(at.port)}
 	overHTTP2 := at.protocol == HTTP2
 	at.protocol = ""
+	_, port, ok := m.portOf(q, at.service, at.port)
+	if !ok {
+		return host
+	}
 	rules, routed := m.serviceRules(q, at.service, at.port, consumer)
-	if !routed {
-		namespace, service, _ := strings.Cut(at.service, "/")
-		rules = []Rule{{
-			Origin:   Origin{Kind: "Service", Namespace: namespace, Name: service, RuleName: strconv.Itoa(int(at.port))},
-			Matches:  matches(nil),
-			Backends: []Backend{{Cluster: at.name(), Weight: 1}},
-		}}
-		if wanted := m.policySession(q, rules[0].Backends); wanted != nil {
-			rules[0].Session = newSession(wanted, rules[0].Origin, true)
-		}
+	if routed {
+		rules = m.governed(q, rules, entrance{kind: room.Service, key: at.service, port: port})
+	} else {
+		rules = []Rule{m.straight(q, at.service, port)}
 	}
 	if overHTTP2 {
 		rules = m.overHTTP2(q, rules)
 	}
 	host.Rules = rules
 	return host
+}
+
+// straight is the rule of the requests to a Service's port that no route acts on.
+func (m *Mesh) straight(q *incr.Query, service string, port corev1.ServicePort) Rule {
+	namespace, name, _ := strings.Cut(service, "/")
+	rule := Rule{
+		Origin:   Origin{Kind: string(room.Service), Namespace: namespace, Name: name, RuleName: strconv.Itoa(int(port.Port))},
+		Matches:  matches(nil),
+		Backends: []Backend{{Cluster: clusterAt{service: service, port: port.Port}.name(), Weight: 1}},
+	}
+	if wanted := m.policySession(q, rule.Backends); wanted != nil {
+		rule.Session = newSession(wanted, rule.Origin, true)
+	}
+	return m.governed(q, []Rule{rule}, entrance{kind: room.Service, key: service, port: port})[0]
 }
 
 // overHTTP2 has undeclared ports spoken to by HTTP/2, as the caller speaks it.

@@ -112,7 +112,7 @@ func clusterWants(scope, cluster, certificate string) []string {
 
 // gatewayRouteWants are what the Gateways need that a route was given to.
 func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out []string) {
-	placed, clusters := m.placements(q, k), m.rules.Get(q, k).clusters()
+	placed, rules := m.placements(q, k), m.rules.Get(q, k).Rules
 	for _, a := range given {
 		if len(a.Places) == 0 {
 			continue
@@ -130,11 +130,12 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 		for _, name := range m.splits(q, a) {
 			out = append(out, want(scope, KindExtension, name))
 		}
-		out = append(out, m.sessionWants(q, scope, m.rules.Get(q, k).Rules, false)...)
-		for _, c := range m.rules.Get(q, k).asking() {
+		governed := resolved{Rules: m.governedAt(q, rules, a)}
+		out = append(out, m.sessionWants(q, scope, governed.Rules, false)...)
+		for _, c := range governed.asking() {
 			out = append(out, want(scope, KindCluster, c))
 		}
-		for _, c := range clusters {
+		for _, c := range governed.clusters() {
 			out = append(out, clusterWants(scope, c, g.Certificate)...)
 			if ofTLS(k) {
 				out = append(out, clusterWants(scope, m.unwrapped(q, c), g.Certificate)...)
@@ -229,7 +230,8 @@ func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
 		}
 	}
 	for _, k := range m.placedOn.Get(q, name) {
-		out.Rules = append(out.Rules, m.servedRules(q, k, m.rules.Get(q, k))...)
+		rules := m.servedRules(q, k, m.rules.Get(q, k))
+		out.Rules = append(out.Rules, m.governed(q, rules, m.entranceOf(q, gk, k, name))...)
 	}
 	return out
 }

@@ -177,8 +177,7 @@ func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
 	if len(m.frontends(q, k)) == 0 {
 		return nil
 	}
-	rules := m.serviceBound.Get(q, k)
-	clusters := append(rules.clusters(), resolved{Rules: m.overHTTP2(q, rules.Rules)}.clusters()...)
+	rules := m.serviceBound.Get(q, k).Rules
 	for _, a := range m.attached.Get(q, k) {
 		if len(a.Ports) == 0 {
 			continue
@@ -187,13 +186,15 @@ func (m *Mesh) serviceRouteWants(q *incr.Query, k string) (out []string) {
 		if strings.HasPrefix(a.Service, namespaceOf(k)+"/") {
 			scope = MeshScope
 		}
+		governed := m.governedAt(q, rules, a)
+		clusters := append(resolved{Rules: governed}.clusters(), resolved{Rules: m.overHTTP2(q, governed)}.clusters()...)
 		for _, c := range clusters {
 			out = append(out, want(scope, KindCluster, c), want(scope, KindEndpoints, parseCluster(c).endpoints()))
 		}
-		for _, c := range rules.asking() {
+		for _, c := range (resolved{Rules: governed}).asking() {
 			out = append(out, want(scope, KindCluster, c))
 		}
-		out = append(out, m.sessionWants(q, scope, rules.Rules, true)...)
+		out = append(out, m.sessionWants(q, scope, governed, true)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

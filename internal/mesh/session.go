@@ -186,9 +186,13 @@ func badSession(s *gwv1.SessionPersistence, field string) Verdict {
 // takenHeaders are headers that cannot be a session's.
 var takenHeaders = []string{"host", "cookie", "set-cookie", "connection", "content-length", "content-type", "transfer-encoding", "te", "upgrade", "date", "server", "location"}
 
+// endpointsOfSession is the name of the endpoints of a session's cluster: that of the cluster, without what
+// says that it leaves retries to its rule because policies do.
+func endpointsOfSession(cluster string) string { return strings.Replace(cluster, ownRetries, "", 1) }
+
 // sessionRule is the rule whose sessions reach over a cluster.
 func (m *Mesh) sessionRule(q *incr.Query, name string) (rule Rule, overHTTP2Too bool) {
-	name, overHTTP2Too = strings.CutSuffix(strings.TrimPrefix(name, sessionPrefix), overHTTP2)
+	name, overHTTP2Too = strings.CutSuffix(strings.TrimPrefix(endpointsOfSession(name), sessionPrefix), overHTTP2)
 	name, open := strings.CutSuffix(name, ofServices)
 	i := strings.LastIndexByte(name, '/')
 	rules := m.rules
@@ -221,12 +225,13 @@ func (r Rule) sessionBackends() []Backend {
 
 // SessionCluster is a cluster over which a rule's sessions reach, by its name.
 func (m *Mesh) SessionCluster(q *incr.Query, name string) Cluster {
-	out := Cluster{Name: name, Endpoints: name, Protocol: HTTP1, Sessions: true, Peers: Peers{All: true}}
+	out := Cluster{Name: name, Endpoints: endpointsOfSession(name), Protocol: HTTP1, Sessions: true, Peers: Peers{All: true}}
 	backends := m.sessionBackends(q, name)
 	for i, b := range backends {
 		c := m.Cluster(q, b.Cluster, "")
 		if i == 0 {
-			out.Protocol, out.OwnRetries = c.Protocol, c.OwnRetries
+			out.Protocol, out.OwnRetries = c.Protocol, c.OwnRetries || out.Endpoints != name
+			out.Policies = c.Policies
 		}
 		out.Retries = stricter(out.Retries, c.Retries)
 		out.Peers.Identities = append(out.Peers.Identities, c.Peers.Identities...)
@@ -288,7 +293,7 @@ func (m *Mesh) sessionWants(q *incr.Query, scope string, rules []Rule, open bool
 			names = append(names, other)
 		}
 		for _, name := range names {
-			out = append(out, want(scope, KindCluster, name), want(scope, KindEndpoints, name))
+			out = append(out, want(scope, KindCluster, name), want(scope, KindEndpoints, endpointsOfSession(name)))
 		}
 	}
 	return out

@@ -11,6 +11,7 @@ import (
 
 	split "github.com/weft-mesh/weft/api/smi/split/v1alpha4"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/smi"
 )
 
@@ -282,7 +283,9 @@ func (m *Mesh) trafficSplitWants(q *incr.Query, k string) (out []string) {
 		if !overTCP(port) || m.splitServing(q, apex, port.Port) != k {
 			continue
 		}
-		for _, c := range m.splitAt.Get(q, portKey(name, port.Port)).clusters() {
+		division := m.splitAt.Get(q, portKey(name, port.Port))
+		division.HTTP = m.governed(q, division.HTTP, entrance{kind: room.Service, key: apex, port: port})
+		for _, c := range division.clusters() {
 			out = append(out, want(MeshScope, KindCluster, c), want(MeshScope, KindEndpoints, parseCluster(c).endpoints()))
 			if declared(port) == Undeclared {
 				out = append(out, want(MeshScope, KindCluster, m.asCalled(q, c)))

@@ -3,10 +3,18 @@
 //
 //	api/v1alpha1/<name>_types.go → internal/policy/<name>: its Section → internal/mesh decides by it
 //	                               internal/policy/all.go: its Room    → statuses
+//
+// A section about traffic says itself what it makes of Envoy's clusters and routes: internal/mesh only
+// decides which policy holds for each of them, and internal/envoy has the room do the rest.
 package room
 
 import (
 	"reflect"
+	"slices"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
@@ -71,6 +79,26 @@ type Section[S any] struct {
 	// Holds is the place of the one that holds among one or more that are written of one thing, in
 	// the order of their levels and, in a level, of their age: Innermost, or Tightest.
 	Holds func([]Written[S]) int
+	Traffic[S]
+}
+
+// Traffic is what a section about traffic does; one about security has the zero value.
+type Traffic[S any] struct {
+	// Upstream shapes the Cluster of a Service's port, whoever sends to it; nil: the section is not
+	// about what is sent to Services.
+	Upstream func(*S, *clusterv3.Cluster)
+	// Request shapes the Route that takes requests; nil: the section is not about requests.
+	Request func(*S, *routev3.Route)
+	// OwnRetries says whether Request sets a RetryPolicy, which no Cluster may then override; nil: never.
+	OwnRetries func(*S) bool
+	// Filter takes part in every HTTP connection that has routes; it is disabled but where Request
+	// configures it for a Route. nil: the section needs none.
+	Filter *hcmv3.HttpFilter
+	// Problem says what is wrong with the section, beginning with the field in it, about a target of that
+	// kind, or a part of one; "": nothing. What has a problem does not hold. nil: nothing ever is.
+	Problem func(s *S, on Kind, part bool) string
+	// Bytes says that Upstream has a meaning for what is not HTTP too.
+	Bytes bool
 }
 
 // Decide is what holds of what is written, and by which policy; the zero value if nothing is.
@@ -115,6 +143,23 @@ type Room struct {
 	// Contest tells, of one or more policies that have the section, which holds, and which of them
 	// say something else than that one.
 	Contest func([]Entry) (holds int, others []bool)
+	// Upstream and Request are those of the section's Traffic, of what was Decided; nil as there.
+	Upstream func(Decided, *clusterv3.Cluster)
+	Request  func(Decided, *routev3.Route)
+	// OwnRetries, Filter, Problem and Bytes are those of the section's Traffic.
+	OwnRetries func(Decided) bool
+	Filter     *hcmv3.HttpFilter
+	Problem    func(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string
+	Bytes      bool
+	// Decide is what holds of one or more policies that have the section.
+	Decide func([]Entry) Decided
+}
+
+// Decided is what a section says of one Cluster or Route, and the policy by which it does.
+type Decided struct {
+	Section string // its Name
+	Policy  string // its key
+	Says    any    // the section, by pointer
 }
 
 // Entry is one policy in a Contest. They are in the order of their levels and, in a level, of
@@ -127,21 +172,55 @@ type Entry struct {
 
 // Room is the section as one of all.
 func (s Section[S]) Room() Room {
-	return Room{
+	out := Room{
 		Name: s.Name, On: s.On, Shadow: s.Shadow,
 		Has:     func(spec *v1alpha1.MeshPolicySpec) bool { return s.Of(spec) != nil },
-		Contest: s.contest,
+		Contest: s.contest, Decide: s.decide,
+		Filter: s.Filter, Bytes: s.Bytes,
+		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
+		Problem:    s.problem,
 	}
+	if s.Traffic.Upstream != nil {
+		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
+	}
+	if s.Traffic.Request != nil {
+		out.Request = func(d Decided, r *routev3.Route) { s.Traffic.Request(d.Says.(*S), r) }
+	}
+	return out
+}
+
+func (s Section[S]) problem(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string {
+	says := s.Of(spec)
+	if says == nil || s.Problem == nil {
+		return ""
+	}
+	return s.Problem(says, on, part)
+}
+
+func (s Section[S]) written(entries []Entry) []Written[S] {
+	out := make([]Written[S], len(entries))
+	for i, e := range entries {
+		out[i] = Written[S]{e.Policy, e.Level, s.Of(e.Spec)}
+	}
+	return out
+}
+
+func (s Section[S]) decide(entries []Entry) Decided {
+	holds := s.Decide(s.written(entries))
+	return Decided{s.Name, holds.Policy, holds.Says}
 }
 
 func (s Section[S]) contest(entries []Entry) (holds int, others []bool) {
-	written := make([]Written[S], len(entries))
-	for i, e := range entries {
-		written[i] = Written[S]{e.Policy, e.Level, s.Of(e.Spec)}
-	}
+	written := s.written(entries)
 	holds = s.Holds(written)
 	for _, w := range written {
 		others = append(others, !reflect.DeepEqual(w.Says, written[holds].Says))
 	}
 	return holds, others
 }
+
+// Traffic says whether the section is about traffic.
+func (r Room) Traffic() bool { return r.Upstream != nil || r.Request != nil }
+
+// About says whether the section may be about a kind.
+func (r Room) About(k Kind) bool { return slices.Contains(r.On, k) }

@@ -1,0 +1,199 @@
+package mesh
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// Sections about traffic are decided for each Cluster, by the Service that it leads to, and for each rule,
+// by the way on which requests come to it. The sections themselves do the rest, in internal/envoy.
+
+// entrance is where requests come in: a listener of a Gateway, or a port of a Service as pods call it.
+type entrance struct {
+	kind     room.Kind // Gateway or Service
+	key      string
+	listener string             // its ID
+	port     corev1.ServicePort // of a Service
+}
+
+func (e entrance) group() string { return string(e.kind) + " " + e.key }
+
+// takes says whether a subject of the entrance's group is about it.
+func (e entrance) takes(s subject) bool {
+	return !s.part() || e.kind == room.Service && s.names(e.port) || e.kind == room.Gateway && s.Part == e.listener
+}
+
+// upstreamPolicies are what sections say of the Cluster of a Service's port.
+func (m *Mesh) upstreamPolicies(q *incr.Query, at clusterAt, port corev1.ServicePort) []room.Decided {
+	e := entrance{kind: room.Service, key: at.service, port: port}
+	bytes := at.protocol == TCP || at.protocol == TLS
+	return m.decideTraffic(m.about(q, outsideIn(e), e.takes), func(r room.Room) bool {
+		return r.Upstream != nil && (r.Bytes || !bytes)
+	})
+}
+
+// requestPolicies are what sections say of the requests that come in by an entrance and that a rule takes.
+func (m *Mesh) requestPolicies(q *incr.Query, e entrance, of Origin) []room.Decided {
+	groups := outsideIn(e)
+	route := group(room.Kind(of.Kind), of.Namespace, of.Name)
+	if of.Kind == HTTPRoute || of.Kind == GRPCRoute {
+		groups = append(groups, route)
+	}
+	found := m.about(q, groups, func(s subject) bool {
+		if s.group() == route && s.Kind != room.Service {
+			return !s.part() || s.Part == of.RuleName
+		}
+		return e.takes(s)
+	})
+	return m.decideTraffic(found, func(r room.Room) bool { return r.Request != nil })
+}
+
+// outsideIn are the groups of the subjects that may be about an entrance.
+func outsideIn(e entrance) []string {
+	return []string{meshGroup, group(room.Namespace, namespaceIn(e.key), ""), e.group()}
+}
+
+// namespaceIn is the namespace of a key.
+func namespaceIn(k string) string {
+	namespace, _, _ := strings.Cut(k, "/")
+	return namespace
+}
+
+// decideTraffic is what holds, section by section in the order of all, of policies in their precedence.
+// What has a problem is told of in its policy's status, and does not hold.
+func (m *Mesh) decideTraffic(found []selected, of func(room.Room) bool) (out []room.Decided) {
+	if len(found) == 0 {
+		return nil
+	}
+	for _, r := range policy.All {
+		if !of(r) {
+			continue
+		}
+		var entries []room.Entry
+		for _, p := range found {
+			if slices.Contains(enforced, p.Spec.Mode) && r.Has(&p.Spec) && r.About(p.Kind) && r.Problem(&p.Spec, p.Kind, p.part) == "" {
+				entries = append(entries, room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec})
+			}
+		}
+		if len(entries) > 0 {
+			out = append(out, r.Decide(entries))
+		}
+	}
+	return out
+}
+
+// governed are rules as the policies about what comes in by an entrance have them.
+func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
+	out := slices.Clone(rules)
+	for i := range out {
+		r := &out[i]
+		if r.Fail != 0 {
+			continue
+		}
+		if r.Policies = m.requestPolicies(q, e, r.Origin); slices.ContainsFunc(r.Policies, ownsRetries) {
+			r.Backends = slices.Clone(r.Backends)
+			for j, b := range r.Backends {
+				r.Backends[j].Cluster = withOwnRetries(b.Cluster)
+			}
+		}
+	}
+	return out
+}
+
+func ownsRetries(d room.Decided) bool {
+	r, ok := policy.ByName(d.Section)
+	return ok && r.OwnRetries(d)
+}
+
+// withOwnRetries is the cluster beside another one, or that itself, whose retries are its rules' to say.
+func withOwnRetries(cluster string) string {
+	if strings.HasSuffix(cluster, ownRetries) {
+		return cluster
+	}
+	return OwnRetries(cluster)
+}
+
+// governedAt are the rules of a route as the policies of the entrances have them by which one parentRef has
+// requests come to it.
+func (m *Mesh) governedAt(q *incr.Query, rules []Rule, a attached) (out []Rule) {
+	for _, e := range m.entrances(q, a) {
+		out = append(out, m.governed(q, rules, e)...)
+	}
+	return out
+}
+
+// entrances are those by which one parentRef of a route has requests come to it.
+func (m *Mesh) entrances(q *incr.Query, a attached) (out []entrance) {
+	var listeners []string
+	for _, p := range a.Places {
+		if !slices.Contains(listeners, p.Listener) {
+			listeners = append(listeners, p.Listener)
+			out = append(out, entrance{kind: room.Gateway, key: a.Gateway, listener: p.Listener})
+		}
+	}
+	for _, number := range a.Ports {
+		if _, port, ok := m.portOf(q, a.Service, number); ok {
+			out = append(out, entrance{kind: room.Service, key: a.Service, port: port})
+		}
+	}
+	return out
+}
+
+// entranceOf is the listener by which requests to a virtual host come to a route.
+func (m *Mesh) entranceOf(q *incr.Query, gateway, k, virtualHost string) entrance {
+	out := entrance{kind: room.Gateway, key: gateway}
+	for _, a := range m.attached.Get(q, k) {
+		for _, p := range a.Places {
+			if a.Gateway != gateway || (VirtualHost{Routes: p.Routes, Domain: p.Domain}).Name() != virtualHost {
+				continue
+			}
+			if l, ok := m.listenerOf(q, gateway, p.Listener); ok && l.served() && !m.hidden(q, gateway, l, p.Domain) {
+				out.listener = p.Listener
+				return out
+			}
+		}
+	}
+	return out
+}
+
+// trafficProblem says what keeps a policy's sections about traffic from meaning anything to a subject.
+func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
+	for _, r := range policy.All {
+		if !r.Has(&p.Spec) {
+			continue
+		}
+		if problem := r.Problem(&p.Spec, s.Kind, s.part()); problem != "" {
+			return wrong(gwv1.PolicyReasonInvalid, "spec.%s%s", r.Name, problem)
+		}
+		if r.Traffic() && !r.Bytes && !m.carriesRequests(q, s) {
+			return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s)
+		}
+	}
+	return Verdict{}
+}
+
+// carriesRequests says whether any request comes by a subject; what is not there is told of elsewhere.
+func (m *Mesh) carriesRequests(q *incr.Query, s subject) bool {
+	switch s.Kind {
+	case room.Service:
+		svc, ok := m.Services.Get(q, key(s.Namespace, s.Name))
+		return !ok || slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool {
+			return (!s.part() || s.names(p)) && (routable(p) || m.backendPolicy(q, key(s.Namespace, s.Name), p) != nil)
+		})
+	case room.Gateway:
+		k := key(s.Namespace, s.Name)
+		g := m.gateways.Get(q, k)
+		return g.Gateway == nil || !s.part() && len(m.portsOf.Get(q, k)) > 0 || slices.ContainsFunc(g.Listeners, func(l listener) bool {
+			return (!s.part() || l.ID == s.Part) && !l.udp() && !l.tcp() && !l.bytes()
+		})
+	}
+	return true
+}
