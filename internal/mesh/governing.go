@@ -35,8 +35,8 @@ func (e entrance) takes(s subject) bool {
 func (m *Mesh) upstreamPolicies(q *incr.Query, at clusterAt, port corev1.ServicePort) []room.Decided {
 	e := entrance{kind: room.Service, key: at.service, port: port}
 	bytes := at.protocol == TCP || at.protocol == TLS
-	return m.decideTraffic(m.about(q, outsideIn(e), e.takes), func(r room.Room) bool {
-		return r.Upstream != nil && (r.Bytes || !bytes)
+	return m.decideTraffic(m.about(q, outsideIn(e), e.takes), func(r room.Room, p *v1alpha1.MeshPolicySpec) bool {
+		return r.Upstream != nil && (!bytes || r.Bytes(p))
 	})
 }
 
@@ -53,7 +53,7 @@ func (m *Mesh) requestPolicies(q *incr.Query, e entrance, of Origin) []room.Deci
 		}
 		return e.takes(s)
 	})
-	return m.decideTraffic(found, func(r room.Room) bool { return r.Request != nil })
+	return m.decideTraffic(found, func(r room.Room, _ *v1alpha1.MeshPolicySpec) bool { return r.Request != nil })
 }
 
 // outsideIn are the groups of the subjects that may be about an entrance.
@@ -69,17 +69,14 @@ func namespaceIn(k string) string {
 
 // decideTraffic is what holds, section by section in the order of all, of policies in their precedence.
 // What has a problem is told of in its policy's status, and does not hold.
-func (m *Mesh) decideTraffic(found []selected, of func(room.Room) bool) (out []room.Decided) {
+func (m *Mesh) decideTraffic(found []selected, means func(room.Room, *v1alpha1.MeshPolicySpec) bool) (out []room.Decided) {
 	if len(found) == 0 {
 		return nil
 	}
 	for _, r := range policy.All {
-		if !of(r) {
-			continue
-		}
 		var entries []room.Entry
 		for _, p := range found {
-			if slices.Contains(enforced, p.Spec.Mode) && r.Has(&p.Spec) && r.About(p.Kind) && r.Problem(&p.Spec, p.Kind, p.part) == "" {
+			if slices.Contains(enforced, p.Spec.Mode) && r.Has(&p.Spec) && means(r, &p.Spec) && r.About(p.Kind) && r.Problem(&p.Spec, p.Kind, p.part) == "" {
 				entries = append(entries, room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec})
 			}
 		}
@@ -173,7 +170,7 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 		if problem := r.Problem(&p.Spec, s.Kind, s.part()); problem != "" {
 			return wrong(gwv1.PolicyReasonInvalid, "spec.%s%s", r.Name, problem)
 		}
-		if r.Traffic() && !r.Bytes && !m.carriesRequests(q, s) {
+		if r.Traffic() && !r.Bytes(&p.Spec) && !m.carriesRequests(q, s) {
 			return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s)
 		}
 	}

@@ -99,6 +99,9 @@ type Traffic[S any] struct {
 	Problem func(s *S, on Kind, part bool) string
 	// Bytes says that Upstream has a meaning for what is not HTTP too.
 	Bytes bool
+	// OnlyRequests says of a section with Bytes that what it says has a meaning for HTTP only: for the
+	// rest it does not hold. nil: never.
+	OnlyRequests func(*S) bool
 }
 
 // Decide is what holds of what is written, and by which policy; the zero value if nothing is.
@@ -146,11 +149,12 @@ type Room struct {
 	// Upstream and Request are those of the section's Traffic, of what was Decided; nil as there.
 	Upstream func(Decided, *clusterv3.Cluster)
 	Request  func(Decided, *routev3.Route)
-	// OwnRetries, Filter, Problem and Bytes are those of the section's Traffic.
+	// OwnRetries, Filter and Problem are those of the section's Traffic.
 	OwnRetries func(Decided) bool
 	Filter     *hcmv3.HttpFilter
 	Problem    func(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string
-	Bytes      bool
+	// Bytes says whether what a policy's section says has a meaning for what is not HTTP.
+	Bytes func(spec *v1alpha1.MeshPolicySpec) bool
 	// Decide is what holds of one or more policies that have the section.
 	Decide func([]Entry) Decided
 }
@@ -176,9 +180,12 @@ func (s Section[S]) Room() Room {
 		Name: s.Name, On: s.On, Shadow: s.Shadow,
 		Has:     func(spec *v1alpha1.MeshPolicySpec) bool { return s.Of(spec) != nil },
 		Contest: s.contest, Decide: s.decide,
-		Filter: s.Filter, Bytes: s.Bytes,
+		Filter:     s.Filter,
 		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
 		Problem:    s.problem,
+		Bytes: func(spec *v1alpha1.MeshPolicySpec) bool {
+			return s.Bytes && !(s.OnlyRequests != nil && s.OnlyRequests(s.Of(spec)))
+		},
 	}
 	if s.Traffic.Upstream != nil {
 		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
