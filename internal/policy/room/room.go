@@ -99,6 +99,9 @@ type Traffic[S any] struct {
 	Problem func(s *S, on Kind, part bool) string
 	// Bytes says that Upstream has a meaning for what is not HTTP too.
 	Bytes bool
+	// Fits says whether Upstream has a meaning for a Cluster that speaks "http1", "http2", "tcp" or, as apps do
+	// themselves, "tls". nil: for the first two always, for the others as Bytes says.
+	Fits func(s *S, protocol string) bool
 }
 
 // Decide is what holds of what is written, and by which policy; the zero value if nothing is.
@@ -146,11 +149,12 @@ type Room struct {
 	// Upstream and Request are those of the section's Traffic, of what was Decided; nil as there.
 	Upstream func(Decided, *clusterv3.Cluster)
 	Request  func(Decided, *routev3.Route)
-	// OwnRetries, Filter, Problem and Bytes are those of the section's Traffic.
+	// OwnRetries, Filter and Problem are those of the section's Traffic.
 	OwnRetries func(Decided) bool
 	Filter     *hcmv3.HttpFilter
 	Problem    func(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string
-	Bytes      bool
+	// Fits says whether Upstream has a meaning for a Cluster that speaks a protocol, as its Traffic's does.
+	Fits func(d Decided, protocol string) bool
 	// Decide is what holds of one or more policies that have the section.
 	Decide func([]Entry) Decided
 }
@@ -176,7 +180,7 @@ func (s Section[S]) Room() Room {
 		Name: s.Name, On: s.On, Shadow: s.Shadow,
 		Has:     func(spec *v1alpha1.MeshPolicySpec) bool { return s.Of(spec) != nil },
 		Contest: s.contest, Decide: s.decide,
-		Filter: s.Filter, Bytes: s.Bytes,
+		Filter: s.Filter, Fits: s.fits,
 		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
 		Problem:    s.problem,
 	}
@@ -195,6 +199,16 @@ func (s Section[S]) problem(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) s
 		return ""
 	}
 	return s.Problem(says, on, part)
+}
+
+func (s Section[S]) fits(d Decided, protocol string) bool {
+	switch {
+	case s.Traffic.Upstream == nil:
+		return false
+	case s.Fits != nil:
+		return s.Fits(d.Says.(*S), protocol)
+	}
+	return s.Bytes || protocol == "http1" || protocol == "http2"
 }
 
 func (s Section[S]) written(entries []Entry) []Written[S] {
