@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -66,8 +67,7 @@ func namespaceIn(k string) string {
 }
 
 // decideTraffic is what holds, section by section in the order of all, of policies in their precedence.
-// What has a problem is told of in its policy's status, and does not hold; what holds and is about other
-// things than these is left out.
+// What has a problem is told of in its policy's status, and does not hold; nor does what does not suit.
 func (m *Mesh) decideTraffic(found []selected, suits func(room.Room, room.Decided) bool) (out []room.Decided) {
 	if len(found) == 0 {
 		return nil
@@ -78,15 +78,16 @@ func (m *Mesh) decideTraffic(found []selected, suits func(room.Room, room.Decide
 		}
 		var entries []room.Entry
 		for _, p := range found {
-			if slices.Contains(enforced, p.Spec.Mode) && r.Has(&p.Spec) && r.About(p.Kind) && r.Problem(&p.Spec, p.Kind, p.part) == "" {
-				entries = append(entries, room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec})
+			if !slices.Contains(enforced, p.Spec.Mode) || !r.Has(&p.Spec) || !r.About(p.Kind) || r.Problem(&p.Spec, p.Kind, p.part) != "" {
+				continue
+			}
+			e := room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec}
+			if suits(r, r.Decide([]room.Entry{e})) {
+				entries = append(entries, e)
 			}
 		}
-		if len(entries) == 0 {
-			continue
-		}
-		if d := r.Decide(entries); suits(r, d) {
-			out = append(out, d)
+		if len(entries) > 0 {
+			out = append(out, r.Decide(entries))
 		}
 	}
 	return out
@@ -178,16 +179,23 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 		if !r.Traffic() {
 			continue
 		}
-		d := r.Decide([]room.Entry{{Spec: &p.Spec}})
-		switch requests := r.Request != nil || r.Fits(d, string(HTTP1)) || r.Fits(d, string(HTTP2)); {
-		case r.Request != nil && m.carriesRequests(q, s) || m.fits(q, r, d, s):
-		case requests && !m.carriesRequests(q, s):
-			return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s)
-		default:
-			return wrong(reasonUnsupportedProtocol, "%s: spec.%s is written for another protocol than that of %s: write it for that one, or correct what the port declares by its appProtocol or name", s.Field, r.Name, s)
+		if d := r.Decide([]room.Entry{{Spec: &p.Spec}}); !(r.Request != nil && m.carriesRequests(q, s)) && !m.fits(q, r, d, s) {
+			return wrong(reasonUnsupportedProtocol, "%s: spec.%s %s", s.Field, r.Name, m.misfit(q, r, d, s))
 		}
 	}
 	return Verdict{}
+}
+
+// misfit says why what a section says has no meaning for any port of a subject.
+func (m *Mesh) misfit(q *incr.Query, r room.Room, d room.Decided, s subject) string {
+	requests := r.Request != nil || r.Fits(d, string(HTTP1)) || r.Fits(d, string(HTTP2))
+	switch {
+	case requests && r.Fits(d, string(TCP)):
+		return fmt.Sprintf("is about what goes over TCP, and nothing of %s does: name another target", s)
+	case requests && !m.carriesRequests(q, s):
+		return fmt.Sprintf("is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s)
+	}
+	return fmt.Sprintf("is written for another protocol than that of %s: write it for that one, or correct what the port declares by its appProtocol or name", s)
 }
 
 // fits says whether what a section says has a meaning for some port of a subject; what is not there is told of
