@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -34,10 +35,8 @@ func (e entrance) takes(s subject) bool {
 // upstreamPolicies are what sections say of the Cluster of a Service's port.
 func (m *Mesh) upstreamPolicies(q *incr.Query, at clusterAt, port corev1.ServicePort) []room.Decided {
 	e := entrance{kind: room.Service, key: at.service, port: port}
-	bytes := at.protocol == TCP || at.protocol == TLS
-	return m.decideTraffic(m.about(q, outsideIn(e), e.takes), func(r room.Room, p *v1alpha1.MeshPolicySpec) bool {
-		return r.Upstream != nil && (!bytes || r.Bytes(p))
-	})
+	speaks := string(m.spoken(q, at))
+	return m.decideTraffic(m.about(q, outsideIn(e), e.takes), func(r room.Room, d room.Decided) bool { return r.Fits(d, speaks) })
 }
 
 // requestPolicies are what sections say of the requests that come in by an entrance and that a rule takes.
@@ -53,7 +52,7 @@ func (m *Mesh) requestPolicies(q *incr.Query, e entrance, of Origin) []room.Deci
 		}
 		return e.takes(s)
 	})
-	return m.decideTraffic(found, func(r room.Room, _ *v1alpha1.MeshPolicySpec) bool { return r.Request != nil })
+	return m.decideTraffic(found, func(r room.Room, _ room.Decided) bool { return r.Request != nil })
 }
 
 // outsideIn are the groups of the subjects that may be about an entrance.
@@ -68,16 +67,23 @@ func namespaceIn(k string) string {
 }
 
 // decideTraffic is what holds, section by section in the order of all, of policies in their precedence.
-// What has a problem is told of in its policy's status, and does not hold.
-func (m *Mesh) decideTraffic(found []selected, means func(room.Room, *v1alpha1.MeshPolicySpec) bool) (out []room.Decided) {
+// What has a problem is told of in its policy's status, and does not hold; nor does what does not suit.
+func (m *Mesh) decideTraffic(found []selected, suits func(room.Room, room.Decided) bool) (out []room.Decided) {
 	if len(found) == 0 {
 		return nil
 	}
 	for _, r := range policy.All {
+		if !r.Traffic() {
+			continue
+		}
 		var entries []room.Entry
 		for _, p := range found {
-			if slices.Contains(enforced, p.Spec.Mode) && r.Has(&p.Spec) && means(r, &p.Spec) && r.About(p.Kind) && r.Problem(&p.Spec, p.Kind, p.part) == "" {
-				entries = append(entries, room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec})
+			if !slices.Contains(enforced, p.Spec.Mode) || !r.Has(&p.Spec) || !r.About(p.Kind) || r.Problem(&p.Spec, p.Kind, p.part) != "" {
+				continue
+			}
+			e := room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec}
+			if suits(r, r.Decide([]room.Entry{e})) {
+				entries = append(entries, e)
 			}
 		}
 		if len(entries) > 0 {
@@ -170,11 +176,55 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 		if problem := r.Problem(&p.Spec, s.Kind, s.part()); problem != "" {
 			return wrong(gwv1.PolicyReasonInvalid, "spec.%s%s", r.Name, problem)
 		}
-		if r.Traffic() && !r.Bytes(&p.Spec) && !m.carriesRequests(q, s) {
-			return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s)
+		if !r.Traffic() {
+			continue
+		}
+		if d := r.Decide([]room.Entry{{Spec: &p.Spec}}); !(r.Request != nil && m.carriesRequests(q, s)) && !m.fits(q, r, d, s) {
+			return wrong(reasonUnsupportedProtocol, "%s: spec.%s %s", s.Field, r.Name, m.misfit(q, r, d, s))
 		}
 	}
 	return Verdict{}
+}
+
+// misfit says why what a section says has no meaning for any port of a subject.
+func (m *Mesh) misfit(q *incr.Query, r room.Room, d room.Decided, s subject) string {
+	requests := r.Request != nil || r.Fits(d, string(HTTP1)) || r.Fits(d, string(HTTP2))
+	switch {
+	case requests && r.Fits(d, string(TCP)):
+		return fmt.Sprintf("is about what goes over TCP, and nothing of %s does: name another target", s)
+	case requests && !m.carriesRequests(q, s):
+		return fmt.Sprintf("is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s)
+	}
+	return fmt.Sprintf("is written for another protocol than that of %s: write it for that one, or correct what the port declares by its appProtocol or name", s)
+}
+
+// fits says whether what a section says has a meaning for some port of a subject; what is not there is told of
+// elsewhere.
+func (m *Mesh) fits(q *incr.Query, r room.Room, d room.Decided, s subject) bool {
+	if s.Kind != room.Service {
+		return r.Upstream != nil && (s.Kind == room.Mesh || s.Kind == room.Namespace)
+	}
+	k := key(s.Namespace, s.Name)
+	svc, ok := m.Services.Get(q, k)
+	return !ok || slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool {
+		return (!s.part() || s.names(p)) && slices.ContainsFunc(m.mayBeSpoken(q, k, p), func(protocol Protocol) bool { return r.Fits(d, string(protocol)) })
+	})
+}
+
+// mayBeSpoken are the protocols that clusters speak to a Service's port.
+func (m *Mesh) mayBeSpoken(q *incr.Query, service string, p corev1.ServicePort) []Protocol {
+	switch protocol := declared(p); {
+	case !overTCP(p):
+		return nil
+	case protocol == Undeclared:
+		return []Protocol{HTTP1, HTTP2, TCP}
+	case protocol.HTTP():
+		return []Protocol{protocol}
+	case m.backendPolicy(q, service, p) != nil:
+		return []Protocol{protocol, HTTP1}
+	default:
+		return []Protocol{protocol}
+	}
 }
 
 // carriesRequests says whether any request comes by a subject; what is not there is told of elsewhere.

@@ -9,8 +9,10 @@ import (
 
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/egress"
+	"github.com/weft-mesh/weft/internal/policy/healthcheck"
 	"github.com/weft-mesh/weft/internal/policy/loadbalancing"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
+	"github.com/weft-mesh/weft/internal/policy/outlierdetection"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/policy/servertls"
 	"github.com/weft-mesh/weft/internal/policy/timeout"
@@ -24,6 +26,8 @@ var All = []room.Room{
 	circuitbreaker.Section.Room(),
 	timeout.Section.Room(),
 	loadbalancing.Section.Room(),
+	outlierdetection.Section.Room(), // after what says when too few pods are well
+	healthcheck.Section.Room(),
 }
 
 // ByName is the Room of a section; false if there is none of that name.

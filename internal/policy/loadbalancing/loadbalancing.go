@@ -24,10 +24,15 @@ var Section = room.Section[v1alpha1.LoadBalancing]{
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.LoadBalancing { return spec.LoadBalancing },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service},
 	Holds:   room.Innermost[v1alpha1.LoadBalancing],
-	Traffic: room.Traffic[v1alpha1.LoadBalancing]{Upstream: balance, Bytes: true, OnlyRequests: onlyRequests},
+	Traffic: room.Traffic[v1alpha1.LoadBalancing]{Upstream: balance, Fits: fits},
 }
 
-// onlyRequests is that connections of TCP have nothing of what it goes by.
+// fits says whether connections of a protocol have what it goes by: of bytes nothing is known but who sends them.
+func fits(s *v1alpha1.LoadBalancing, protocol string) bool {
+	return protocol == "http1" || protocol == "http2" || !onlyRequests(s)
+}
+
+// onlyRequests is that it goes by something of requests.
 func onlyRequests(s *v1alpha1.LoadBalancing) bool {
 	switch s.Algorithm {
 	case v1alpha1.AlgorithmRingHash, v1alpha1.AlgorithmMaglev:

@@ -99,9 +99,9 @@ type Traffic[S any] struct {
 	Problem func(s *S, on Kind, part bool) string
 	// Bytes says that Upstream has a meaning for what is not HTTP too.
 	Bytes bool
-	// OnlyRequests says of a section with Bytes that what it says has a meaning for HTTP only: for the
-	// rest it does not hold. nil: never.
-	OnlyRequests func(*S) bool
+	// Fits says whether Upstream has a meaning for a Cluster that speaks "http1", "http2", "tcp" or, as apps do
+	// themselves, "tls". nil: for the first two always, for the others as Bytes says.
+	Fits func(s *S, protocol string) bool
 }
 
 // Decide is what holds of what is written, and by which policy; the zero value if nothing is.
@@ -153,8 +153,8 @@ type Room struct {
 	OwnRetries func(Decided) bool
 	Filter     *hcmv3.HttpFilter
 	Problem    func(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string
-	// Bytes says whether what a policy's section says has a meaning for what is not HTTP.
-	Bytes func(spec *v1alpha1.MeshPolicySpec) bool
+	// Fits says whether Upstream has a meaning for a Cluster that speaks a protocol, as its Traffic's does.
+	Fits func(d Decided, protocol string) bool
 	// Decide is what holds of one or more policies that have the section.
 	Decide func([]Entry) Decided
 }
@@ -180,12 +180,9 @@ func (s Section[S]) Room() Room {
 		Name: s.Name, On: s.On, Shadow: s.Shadow,
 		Has:     func(spec *v1alpha1.MeshPolicySpec) bool { return s.Of(spec) != nil },
 		Contest: s.contest, Decide: s.decide,
-		Filter:     s.Filter,
+		Filter: s.Filter, Fits: s.fits,
 		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
 		Problem:    s.problem,
-		Bytes: func(spec *v1alpha1.MeshPolicySpec) bool {
-			return s.Bytes && !(s.OnlyRequests != nil && s.OnlyRequests(s.Of(spec)))
-		},
 	}
 	if s.Traffic.Upstream != nil {
 		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
@@ -202,6 +199,16 @@ func (s Section[S]) problem(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) s
 		return ""
 	}
 	return s.Problem(says, on, part)
+}
+
+func (s Section[S]) fits(d Decided, protocol string) bool {
+	switch {
+	case s.Traffic.Upstream == nil:
+		return false
+	case s.Fits != nil:
+		return s.Fits(d.Says.(*S), protocol)
+	}
+	return s.Bytes || protocol == "http1" || protocol == "http2"
 }
 
 func (s Section[S]) written(entries []Entry) []Written[S] {

@@ -1,0 +1,29 @@
+package room
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// Duration is one that is written; unset where none is, or one that is no time.
+func Duration(d *gwv1.Duration, unset time.Duration) *durationpb.Duration {
+	if d == nil {
+		return durationpb.New(unset)
+	}
+	parsed, err := time.ParseDuration(string(*d))
+	if err != nil || parsed <= 0 {
+		return durationpb.New(unset)
+	}
+	return durationpb.New(parsed)
+}
+
+// Number is one that is written, no less than 0; unset where none is.
+func Number(says *int32, unset uint32) *wrapperspb.UInt32Value {
+	if says == nil {
+		return wrapperspb.UInt32(unset)
+	}
+	return wrapperspb.UInt32(uint32(max(*says, 0)))
+}
