@@ -53,7 +53,7 @@ func (m *Mesh) requestPolicies(q *incr.Query, e entrance, of Origin) []room.Deci
 		}
 		return e.takes(s)
 	})
-	return m.decideTraffic(found, func(r room.Room) bool { return r.Request != nil })
+	return m.decideTraffic(found, room.Room.OfRequests)
 }
 
 // outsideIn are the groups of the subjects that may be about an entrance.
@@ -79,7 +79,7 @@ func (m *Mesh) decideTraffic(found []selected, of func(room.Room) bool) (out []r
 		}
 		var entries []room.Entry
 		for _, p := range found {
-			if slices.Contains(enforced, p.Spec.Mode) && r.Has(&p.Spec) && r.About(p.Kind) && r.Problem(&p.Spec, p.Kind, p.part) == "" {
+			if p.heldIn(r) {
 				entries = append(entries, room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec})
 			}
 		}
@@ -88,6 +88,11 @@ func (m *Mesh) decideTraffic(found []selected, of func(room.Room) bool) (out []r
 		}
 	}
 	return out
+}
+
+// heldIn says whether what a policy says in a section is to hold where it is about something.
+func (s selected) heldIn(r room.Room) bool {
+	return slices.Contains(enforced, s.Spec.Mode) && r.Has(&s.Spec) && r.About(s.Kind) && r.Problem(&s.Spec, s.Kind, s.part) == ""
 }
 
 // governed are rules as the policies about what comes in by an entrance have them.
@@ -173,7 +178,7 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 		if problem := r.Problem(&p.Spec, s.Kind, s.part()); problem != "" {
 			return wrong(gwv1.PolicyReasonInvalid, "spec.%s%s", r.Name, problem)
 		}
-		if (r.Upstream != nil || r.Request != nil) && !r.Bytes && !m.carriesRequests(q, s) {
+		if (r.Upstream != nil || r.OfRequests()) && !r.Bytes && !m.carriesRequests(q, s) {
 			return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s)
 		}
 	}

@@ -5,11 +5,10 @@ package policy
 import (
 	"slices"
 
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/egress"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/policy/servertls"
 	"github.com/weft-mesh/weft/internal/policy/timeout"
@@ -21,6 +20,7 @@ var All = []room.Room{
 	egress.Section.Room(),
 	servertls.Section.Room(),
 	circuitbreaker.Section.Room(),
+	ratelimit.Section.Room(),
 	timeout.Section.Room(),
 }
 
@@ -31,14 +31,4 @@ func ByName(section string) (room.Room, bool) {
 		return room.Room{}, false
 	}
 	return All[i], true
-}
-
-// Filters are those that sections configure for the Routes of their policies, in the order of All.
-func Filters() (out []*hcmv3.HttpFilter) {
-	for _, r := range All {
-		if r.Filter != nil {
-			out = append(out, r.Filter)
-		}
-	}
-	return out
 }
