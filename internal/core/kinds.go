@@ -36,10 +36,10 @@ var kinds = map[mesh.Kind]struct {
 	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, unshaped(func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
 		return envoy.Endpoints(m.Endpoints(q, name))
 	})},
-	mesh.KindSecret:   {&tlsv3.Secret{}, unshaped(buildSecret)},
-	mesh.KindListener: {&listenerv3.Listener{}, unshaped(buildListener)},
+	mesh.KindSecret:    {&tlsv3.Secret{}, unshaped(buildSecret)},
+	mesh.KindListener:  {&listenerv3.Listener{}, unshaped(buildListener)},
 	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, buildExtension},
-	mesh.KindRoutes: {&routev3.RouteConfiguration{}, buildRoutes},
+	mesh.KindRoutes:    {&routev3.RouteConfiguration{}, buildRoutes},
 	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) (proto.Message, []string) {
 		host := m.VirtualHost(q, name)
 		return envoy.VirtualHost(host), mesh.PoliciesOf(host.Rules)
