@@ -79,7 +79,7 @@ type RequestLimit struct {
 // RequestProperty is something by which requests differ.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.header) == (self.type == 'Header')",message="header is for type Header, which needs it",fieldPath=".header"
-// +kubebuilder:validation:XValidation:rule="!has(self.value) || self.type != 'SourceIP'",message="a SourceIP is told by no value: leave it out",fieldPath=".value"
+// +kubebuilder:validation:XValidation:rule="!has(self.value) || self.type in ['Header', 'Method', 'Path']",message="a value is of a Header, Method or Path: leave it out",fieldPath=".value"
 type RequestProperty struct {
 	// type is Header, SourceIP, Caller, Method or Path.
 	//
@@ -90,7 +90,8 @@ type RequestProperty struct {
 	// X-Forwarded-For that its app sends, or without one the pod's own.
 	//
 	// Caller: who calls, by certificate: at a Gateway that asks clients for one, its first URI name, or
-	// without one its subject; who shows none is not counted. At a sidecar all requests are of its own pod.
+	// without one its subject; all who show none share a bucket. At a sidecar all requests are of its own
+	// pod.
 	//
 	// Method: GET, POST and so on.
 	//
@@ -108,7 +109,7 @@ type RequestProperty struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$`
 	Header string `json:"header,omitempty"`
 
-	// value has the limit count only requests with exactly this value.
+	// value of a Header, Method or Path has the limit count only requests with exactly this value.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -1,10 +1,17 @@
 package envoy_test
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +30,7 @@ import (
 type limits struct {
 	*gateway
 	store *xds.Store
+	port  uint32
 	said  map[string]room.Decided
 }
 
@@ -49,9 +57,9 @@ func startLimits(t *testing.T, said map[string]string) limits {
 	p.XDSAddress, p.XDSName = operator(t, l.store, certificate, door), "weft-xds.weft-system.svc"
 	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]
 	p.TokenSDSPath, p.RootsSDSPath = files(t, door.token, certificate.Chain)
-	chain := mesh.Chain{Name: "http", Routes: limitedRoutes, Shared: []string{"rateLimit"}}
+	l.port = ports[3]
 	commit(l.store, map[string]proto.Message{
-		limitedRoutes:  envoy.Listener(mesh.Listener{Name: limitedRoutes, Port: ports[3], Chains: []mesh.Chain{chain}}),
+		limitedRoutes:  l.listener(ratelimit.Section.Name),
 		limitedBackend: envoy.Cluster(mesh.Cluster{Name: limitedBackend, Protocol: mesh.HTTP1}),
 	}, map[string]proto.Message{
 		limitedRoutes:  envoy.RouteConfiguration(limitedRoutes),
@@ -66,6 +74,11 @@ func startLimits(t *testing.T, said map[string]string) limits {
 	return l
 }
 
+// listener has the filters that Routes share of some sections.
+func (l limits) listener(shared ...string) proto.Message {
+	return envoy.Listener(mesh.Listener{Name: limitedRoutes, Port: l.port, Chains: []mesh.Chain{{Name: "http", Routes: limitedRoutes, Shared: shared}}})
+}
+
 // say has a policy say something, which changes the filter and its own virtual hosts.
 func (l limits) say(t *testing.T, policy, text string) {
 	t.Helper()
@@ -76,7 +89,7 @@ func (l limits) say(t *testing.T, policy, text string) {
 
 // filter commits the filter alone.
 func (l limits) filter() {
-	shared := mesh.Shared{Name: mesh.SharedName("rateLimit", limitedRoutes), Section: "rateLimit", Gateway: true}
+	shared := mesh.Shared{Name: mesh.SharedName(ratelimit.Section.Name, limitedRoutes), Section: ratelimit.Section.Name, Gateway: true}
 	for _, d := range l.said {
 		shared.Says = append(shared.Says, d)
 	}
@@ -151,7 +164,7 @@ func TestRateLimits(t *testing.T) {
 		"each path, whatever it asks": {[]string{"GET path.test/x?1", "GET path.test/x?2", "GET path.test/y"}, []int{200, 429, 200}},
 		"each method of an address":   {[]string{"GET method.test/", "POST method.test/", "GET method.test/x", "POST method.test/"}, []int{200, 200, 429, 429}},
 		"odd times":                   {[]string{"GET odd.test/", "GET odd.test/"}, []int{200, 429}},
-		"no certificate":              {[]string{"GET caller.test/", "GET caller.test/"}, []int{200, 200}},
+		"no certificate":              {[]string{"GET caller.test/", "GET caller.test/"}, []int{200, 429}},
 	} {
 		if got := l.asks(t, c.asks...); fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
@@ -208,14 +221,9 @@ func TestRateLimitsOutliveRoutes(t *testing.T) {
 	t.Parallel()
 	l := startLimits(t, map[string]string{"a": `{limits: [{requests: 2, per: 1h}]}`, "b": `{limits: [{requests: 1, per: 1h}]}`})
 	l.asks(t, "GET a.test/", "GET a.example/")
-	for _, domain := range []string{"free.test", "a.test"} {
-		policy, _, _ := strings.Cut(domain, ".")
-		commit(l.store, l.host(t, policy, domain, "anew"))
-		eventually(t, domain+" is served anew", func() bool {
-			return l.ask(t, "GET "+domain+"/").Header.Get("comes") == "anew" || domain == "a.test" // which is turned away
-		})
-	}
-	time.Sleep(200 * time.Millisecond)
+	commit(l.store, l.host(t, "a", "a.test", "anew"))
+	commit(l.store, l.host(t, "", "free.test", "anew")) // which comes after that
+	eventually(t, "routes are served anew", func() bool { return l.ask(t, "GET free.test/").Header.Get("comes") == "anew" })
 	if got := l.asks(t, "GET a.test/", "GET a.example/"); got[0] != 429 || got[1] != 429 {
 		t.Errorf("after routes changed: %v", got)
 	}
@@ -225,4 +233,91 @@ func TestRateLimitsOutliveRoutes(t *testing.T) {
 	if got := l.ask(t, "GET b.test/").Header.Get("X-Ratelimit-Limit"); got != "5" {
 		t.Errorf("the limit is %s", got)
 	}
+}
+
+// TestRateLimitByCaller: at a Gateway that asks for certificates each client's first URI name, or without one
+// its subject, has a bucket, whatever connection it comes by; those who show none share one.
+func TestRateLimitByCaller(t *testing.T) {
+	t.Parallel()
+	served := keyPair(t, "shop.test")
+	trusted := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})
+	said := limit(t, "shop/callers", `{limits: [{requests: 2, per: 1h, by: [{type: Caller}]}]}`)
+	hosts := host(t, `[{backendRefs: [{name: a}]}]`)
+	hosts[0].Rules[0].Policies = []room.Decided{said}
+	g := world{secret: &served, clients: &mesh.ClientTLS{Authorities: trusted}, limits: []room.Decided{said}, endpoints: echoes(t, "a"), hosts: hosts}.start(t)
+	of := func(template *x509.Certificate) tls.Certificate {
+		pair, err := tls.X509KeyPair(sign(t, template))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pair
+	}
+	nameless := certificate("spiffe://shop.test/x")
+	nameless.URIs, nameless.Subject = nil, pkix.Name{CommonName: "nameless"}
+	for name, c := range map[string]tls.Certificate{"a": of(certificate("spiffe://shop.test/a")), "b": of(certificate("spiffe://shop.test/b")), "nameless": of(nameless), "none": {}} {
+		for n := range 3 {
+			want := 200
+			if n == 2 {
+				want = 429
+			}
+			if got, _ := g.shown(t, c, nil); got != want {
+				t.Errorf("request %d of %s: %d, want %d", n, name, got, want)
+			}
+		}
+	}
+}
+
+// TestRateLimitsComeAndGo: while the first limit of a port comes, changes and goes again with its filter, no
+// other request fails, and what is limited is turned away as long as it is.
+func TestRateLimitsComeAndGo(t *testing.T) {
+	t.Parallel()
+	l := startLimits(t, map[string]string{"a": `{limits: [{requests: 1, per: 1h}]}`})
+	ended := l.keepAskingAt(t, "free.test")
+	for n := range 10 {
+		before := ended()
+		if n%2 == 0 {
+			commit(l.store, map[string]proto.Message{limitedRoutes: l.listener()})
+			eventually(t, "the filter is gone", func() bool { return l.asks(t, "GET a.test/", "GET a.test/", "GET a.test/")[2] == 200 })
+		} else {
+			commit(l.store, map[string]proto.Message{limitedRoutes: l.listener(ratelimit.Section.Name)})
+			eventually(t, "the filter is there", func() bool { return l.ask(t, "GET a.test/").StatusCode == 429 })
+			l.filter()
+		}
+		eventually(t, "requests end", func() bool { return ended() >= before+20 })
+	}
+}
+
+// keepAskingAt sends requests over connections that are kept, all of which are to be answered 200.
+func (g *gateway) keepAskingAt(t *testing.T, host string) (ended func() int64) {
+	var count atomic.Int64
+	var all sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	for range 2 {
+		all.Go(func() {
+			own := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
+			defer own.CloseIdleConnections()
+			for ctx.Err() == nil {
+				request, err := http.NewRequest("POST", g.url, strings.NewReader("x"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				request.Host = host
+				response, err := own.Do(request)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if response.Body.Close(); response.StatusCode != 200 {
+					t.Errorf("answered %d", response.StatusCode)
+				}
+				count.Add(1)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		cancel()
+		all.Wait()
+	})
+	return count.Load
 }

@@ -21,9 +21,10 @@ const networkBits = 64
 // ownPod is the caller of all that a sidecar sends.
 const ownPod = "own"
 
-// whoCalls is the first URI name of the client's certificate or, without one, its subject; without a
-// certificate an error.
-const whoCalls = `connection.uri_san_peer_certificate != '' ? connection.uri_san_peer_certificate : connection.subject_peer_certificate`
+// whoCalls is the first URI name of the client's certificate or, without one, its subject; all without a
+// certificate are one.
+const whoCalls = `has(connection.uri_san_peer_certificate) ? connection.uri_san_peer_certificate : ` +
+	`has(connection.subject_peer_certificate) ? connection.subject_peer_certificate : ''`
 
 // property is the action that finds a property of a request. Where it finds none, the limit is not met.
 func property(p v1alpha1.RequestProperty, gateway bool) *routev3.RateLimit_Action {
@@ -47,7 +48,7 @@ func property(p v1alpha1.RequestProperty, gateway bool) *routev3.RateLimit_Actio
 }
 
 // entry is what a limit wants a property to be; without a value, each has a bucket of its own.
-func entry(p v1alpha1.RequestProperty, _ bool) *ratelimitv3.RateLimitDescriptor_Entry {
+func entry(p v1alpha1.RequestProperty) *ratelimitv3.RateLimitDescriptor_Entry {
 	return &ratelimitv3.RateLimitDescriptor_Entry{Key: keyOf(p), Value: p.Value}
 }
 

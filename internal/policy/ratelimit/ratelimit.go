@@ -42,12 +42,7 @@ func buckets(said []room.Written[v1alpha1.RateLimit], gateway bool) proto.Messag
 			continue
 		}
 		for i, l := range s.Says.Local.Limits {
-			from, entries := []*routev3.RateLimit_Action{marked(s.Policy), fixed("limit", strconv.Itoa(i))}, []*ratelimitv3.RateLimitDescriptor_Entry{
-				{Key: room.MarkedBy, Value: s.Policy}, {Key: "limit", Value: strconv.Itoa(i)},
-			}
-			for _, p := range l.By {
-				from, entries = append(from, property(p, gateway)), append(entries, entry(p, gateway))
-			}
+			from, entries := asked(s.Policy, i, l, gateway)
 			out.RateLimits = append(out.RateLimits, &routev3.RateLimit{Actions: from, XRatelimitOption: told(s.Says.Local.Headers)})
 			out.Descriptors = append(out.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: bucket(l)})
 		}
@@ -56,6 +51,18 @@ func buckets(said []room.Written[v1alpha1.RateLimit], gateway bool) proto.Messag
 		enable(out)
 	}
 	return out
+}
+
+// asked is what one limit of a policy looks for in a request, and what it must find to count it.
+func asked(policy string, i int, l v1alpha1.RequestLimit, gateway bool) (from []*routev3.RateLimit_Action, entries []*ratelimitv3.RateLimitDescriptor_Entry) {
+	const key = "limit"
+	number := strconv.Itoa(i)
+	from = []*routev3.RateLimit_Action{marked(policy), fixed(key, number)}
+	entries = []*ratelimitv3.RateLimitDescriptor_Entry{{Key: room.MarkedBy, Value: policy}, {Key: key, Value: number}}
+	for _, p := range l.By {
+		from, entries = append(from, property(p, gateway)), append(entries, entry(p))
+	}
+	return from, entries
 }
 
 // enable has what no limit is about pass.
