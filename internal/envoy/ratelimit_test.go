@@ -144,6 +144,7 @@ func TestRateLimits(t *testing.T) {
 		"all":    `{limits: [{requests: 3, per: 1h}]}`,
 		"burst":  `{limits: [{requests: 1, per: 1h, burst: 2}]}`,
 		"user":   `{limits: [{requests: 1, per: 2h, by: [{type: Header, header: X-User}]}, {requests: 4, per: 1h}]}`,
+		"twice":  `{limits: [{requests: 1, per: 1h, by: [{type: Header, header: X-User}]}]}`,
 		"tier":   `{limits: [{requests: 1, per: 1h, by: [{type: Header, header: X-Tier, value: free}]}]}`,
 		"path":   `{limits: [{requests: 1, per: 1h, by: [{type: Path}]}]}`,
 		"method": `{limits: [{requests: 1, per: 1h, by: [{type: Method}, {type: SourceIP}]}]}`,
@@ -168,6 +169,11 @@ func TestRateLimits(t *testing.T) {
 	} {
 		if got := l.asks(t, c.asks...); fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	for n, want := range []int{200, 429} {
+		if response, _ := l.send(t, "GET", "/", "Host", "twice.test", "x-user", "first", "x-user", []string{"1", "2"}[n]); response.StatusCode != want {
+			t.Errorf("request %d with a header twice: %d, want %d", n, response.StatusCode, want)
 		}
 	}
 	l.tells(t)
