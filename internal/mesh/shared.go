@@ -61,7 +61,10 @@ func (m *Mesh) sharedWants(q *incr.Query, scope, routes string) (out []string) {
 // sharing is what policies say in a section that are about what comes in by a RouteConfiguration, or about a
 // route that it holds. Which of them holds for a request, its Route tells.
 func (m *Mesh) sharing(q *incr.Query, r room.Room, routes string) (out []room.Decided) {
-	found := m.about(q, m.entering(routes), func(s subject) bool { return m.enters(q, s, routes) })
+	var found []selected
+	if m.mayEnter(q, r, routes) {
+		found = m.about(q, entering(routes), func(s subject) bool { return m.enters(q, s, routes) })
+	}
 	for _, k := range m.sharedOn.Get(q, routes) {
 		if p, ok := m.MeshPolicies.Get(q, k); ok {
 			for _, s := range subjects(p) {
@@ -80,14 +83,24 @@ func (m *Mesh) sharing(q *incr.Query, r room.Room, routes string) (out []room.De
 	return slices.CompactFunc(out, func(a, b room.Decided) bool { return a.Policy == b.Policy })
 }
 
-// entering are the groups of the subjects that may be about whatever comes in by a RouteConfiguration.
-func (m *Mesh) entering(routes string) []string {
+// mayEnter says whether there is a policy with a section at all that may be about whatever comes in by a
+// RouteConfiguration. Where there is none, no other policy's change is of interest.
+func (m *Mesh) mayEnter(q *incr.Query, r room.Room, routes string) bool {
+	return len(m.policiesWith.Get(q, sectionKey(r.Name, v1alpha1.SystemNamespace)))+
+		len(m.policiesWith.Get(q, sectionKey(r.Name, namespaceIn(entranceAt(routes).key)))) > 0
+}
+
+// entranceAt is the whole Gateway or Service that a RouteConfiguration is of.
+func entranceAt(routes string) entrance {
 	if strings.HasPrefix(routes, GatewayPrefix) {
 		gateway, _ := parseListener(routes)
-		return outsideIn(entrance{kind: room.Gateway, key: gateway})
+		return entrance{kind: room.Gateway, key: gateway}
 	}
-	return outsideIn(entrance{kind: room.Service, key: parseServiceListener(routes).service})
+	return entrance{kind: room.Service, key: parseServiceListener(routes).service}
 }
+
+// entering are the groups of the subjects that may be about whatever comes in by a RouteConfiguration.
+func entering(routes string) []string { return outsideIn(entranceAt(routes)) }
 
 // enters says whether one of them is.
 func (m *Mesh) enters(q *incr.Query, s subject, routes string) bool {
