@@ -5,7 +5,7 @@ import gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 // RateLimit bounds how many requests are let through in a time. What exceeds it is answered 429 with
 // Retry-After, or by gRPC RESOURCE_EXHAUSTED, and reaches no app.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.local)",message="a rate limit without a limit does nothing: set local"
+// +kubebuilder:validation:XValidation:rule="has(self.local) || has(self.global)",message="a rate limit without a limit does nothing: set local or global"
 type RateLimit struct {
 	// local limits are counted by each proxy for itself: a Gateway's, or the sidecar of a pod that calls.
 	// Ten proxies let through ten times as many.
@@ -14,11 +14,20 @@ type RateLimit struct {
 	// apart what comes in at different ports, and at different listeners of protocol HTTPS.
 	//
 	// +optional
-	Local *LocalRateLimit `json:"local,omitempty"`
+	Local *RequestLimits `json:"local,omitempty"`
+
+	// global limits are of all proxies of a Gateway together. Each lets through its share: the limit
+	// divided by how many are ready. So together they let through no more, and less if one has fewer
+	// requests than its share. While the operator is away, the shares stay as they are.
+	//
+	// Only for a target of kind Gateway.
+	//
+	// +optional
+	Global *RequestLimits `json:"global,omitempty"`
 }
 
-// LocalRateLimit are limits that all hold: a request passes if each has room for it.
-type LocalRateLimit struct {
+// RequestLimits all hold: a request passes if each has room for it.
+type RequestLimits struct {
 	// limits that a request meets, each by itself.
 	//
 	// +required
@@ -56,7 +65,8 @@ type RequestLimit struct {
 	Per gwv1.Duration `json:"per,omitempty"`
 
 	// burst is how many are let through at once after a time without any: the size of the bucket, which
-	// is full at the start. As many as requests when unset.
+	// is full at the start. When unset, as many as requests if the limit is local, and if it is global as
+	// many as come back in a second: its buckets are full again whenever a proxy comes or goes.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1

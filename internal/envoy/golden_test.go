@@ -108,7 +108,7 @@ func TestResources(t *testing.T) {
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
 		"listener-limits": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80", Shared: []string{"rateLimit"}}}}),
-		"limits": envoy.Shared(mesh.Shared{Name: "shared/rateLimit/gateway/shop/web/80", Section: "rateLimit", Gateway: true, Says: []room.Decided{
+		"limits": envoy.Shared(mesh.Shared{Name: "shared/rateLimit/gateway/shop/web/80", Section: "rateLimit", Port: room.Port{Gateway: true}, Says: []room.Decided{
 			limit(t, "shop/limits", `{limits: [{requests: 100, per: 1m, burst: 20}, {requests: 5, by: [{type: Header, header: X-User}, {type: SourceIP}, {type: Caller}, {type: Path}]}]}`),
 			limit(t, "shop/silent", `{headers: None, limits: [{requests: 1, by: [{type: Method, value: POST}]}]}`),
 		}}),

@@ -55,7 +55,7 @@ func mark(r *routev3.Route, d room.Decided) {
 func Shared(s mesh.Shared) *corev3.TypedExtensionConfig {
 	out := &corev3.TypedExtensionConfig{Name: s.Name}
 	if r, ok := policy.ByName(s.Section); ok {
-		out.TypedConfig = typed(r.Shared(s.Says, s.Gateway))
+		out.TypedConfig = typed(r.Shared(s.Says, s.Port))
 	}
 	return out
 }
@@ -70,7 +70,7 @@ func sectionFilters(routes string, shared []string) (out []*hcmv3.HttpFilter) {
 		if slices.Contains(shared, r.Name) {
 			out = append(out, &hcmv3.HttpFilter{
 				Name:       mesh.SharedName(r.Name, routes),
-				ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovered(r.Shared(nil, false))},
+				ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovered(r.Shared(nil, room.Port{}))},
 			})
 		}
 	}

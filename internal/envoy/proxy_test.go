@@ -61,6 +61,7 @@ type world struct {
 	secret    *mesh.Secret // ends TLS with it
 	clients   *mesh.ClientTLS
 	limits    []room.Decided // what policies say of rates
+	proxies   int            // that share them
 	drain     time.Duration
 }
 
@@ -145,7 +146,7 @@ func (w world) listener(t *testing.T, port uint32) *listenerv3.Listener {
 		manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: config}
 		for _, f := range manager.HttpFilters {
 			if f.GetConfigDiscovery() != nil {
-				shared := envoy.Shared(mesh.Shared{Section: ratelimit.Section.Name, Gateway: true, Says: w.limits})
+				shared := envoy.Shared(mesh.Shared{Section: ratelimit.Section.Name, Port: room.Port{Gateway: true, Proxies: w.proxies}, Says: w.limits})
 				f.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: shared.TypedConfig}
 			}
 		}

@@ -39,7 +39,7 @@ const limitedRoutes, limitedBackend = "gateway/shop/web/80", "service/shop/cart/
 // limit reads spec.rateLimit.local.limits as people write them.
 func limit(t testing.TB, policy, text string) room.Decided {
 	t.Helper()
-	says := &v1alpha1.RateLimit{Local: &v1alpha1.LocalRateLimit{}}
+	says := &v1alpha1.RateLimit{Local: &v1alpha1.RequestLimits{}}
 	if err := yaml.UnmarshalStrict([]byte(text), says.Local); err != nil {
 		t.Fatalf("limits: %v", err)
 	}
@@ -89,7 +89,7 @@ func (l limits) say(t *testing.T, policy, text string) {
 
 // filter commits the filter alone.
 func (l limits) filter() {
-	shared := mesh.Shared{Name: mesh.SharedName(ratelimit.Section.Name, limitedRoutes), Section: ratelimit.Section.Name, Gateway: true}
+	shared := mesh.Shared{Name: mesh.SharedName(ratelimit.Section.Name, limitedRoutes), Section: ratelimit.Section.Name, Port: room.Port{Gateway: true}}
 	for _, d := range l.said {
 		shared.Says = append(shared.Says, d)
 	}
@@ -326,4 +326,42 @@ func (g *gateway) keepAskingAt(t *testing.T, host string) (ended func() int64) {
 		all.Wait()
 	})
 	return count.Load
+}
+
+// TestGlobalRateLimit: ten proxies of a Gateway, each of which gets more than its share, let through together
+// what the limit says.
+func TestGlobalRateLimit(t *testing.T) {
+	t.Parallel()
+	const proxies, limit, seconds = 10, 100, 6
+	said := room.Decided{Section: ratelimit.Section.Name, Policy: "shop/all", Says: &v1alpha1.RateLimit{
+		Global: &v1alpha1.RequestLimits{Limits: []v1alpha1.RequestLimit{{Requests: limit, Burst: new(int32(proxies))}}}}}
+	hosts := host(t, `[{backendRefs: [{name: a}]}]`)
+	hosts[0].Rules[0].Policies = []room.Decided{said}
+	w := world{limits: []room.Decided{said}, proxies: proxies, endpoints: echoes(t, "a"), hosts: hosts}
+	var all []*gateway
+	for range proxies {
+		all = append(all, w.start(t))
+	}
+	var passed, turned atomic.Int64
+	var asking sync.WaitGroup
+	begin := time.Now()
+	for _, g := range all {
+		asking.Go(func() {
+			tick := time.NewTicker(time.Second / 20) // twice the share
+			defer tick.Stop()
+			for time.Since(begin) < seconds*time.Second {
+				if <-tick.C; status(g.url) == 200 {
+					passed.Add(1)
+				} else {
+					turned.Add(1)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	want := limit*time.Since(begin).Seconds() + proxies
+	if got := float64(passed.Load()); got > 1.05*want || got < 0.95*want || turned.Load() == 0 {
+		t.Errorf("%v passed and %d were turned away; want %.0f to pass", got, turned.Load(), want)
+	}
+	t.Logf("%d passed, %d were turned away; want %.0f to pass", passed.Load(), turned.Load(), want)
 }

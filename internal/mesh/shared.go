@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/policy"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -15,7 +16,7 @@ import (
 type Shared struct {
 	Name    string // shared/<section>/<RouteConfiguration>
 	Section string
-	Gateway bool // whether requests come in at a Gateway
+	Port    room.Port
 	// Says is what each policy says that may hold for some request there, in the order of their keys.
 	Says []room.Decided
 }
@@ -34,11 +35,27 @@ func (s Shared) PolicyKeys() []string { return policyKeys(s.Says) }
 // Shared is the Shared of a name.
 func (m *Mesh) Shared(q *incr.Query, name string) Shared {
 	section, routes, _ := strings.Cut(strings.TrimPrefix(name, sharedPrefix), "/")
-	out := Shared{Name: name, Section: section, Gateway: strings.HasPrefix(routes, GatewayPrefix)}
+	out := Shared{Name: name, Section: section}
+	if strings.HasPrefix(routes, GatewayPrefix) {
+		out.Port = room.Port{Gateway: true, Proxies: m.readyProxies(q, entranceAt(routes).key)}
+	}
 	if r, ok := policy.ByName(section); ok {
 		out.Says = m.sharing(q, r, routes)
 	}
 	return out
+}
+
+// readyProxies is how many of a Gateway's proxies are ready.
+func (m *Mesh) readyProxies(q *incr.Query, gateway string) int {
+	g := m.gateways.Get(q, gateway)
+	if g.Gateway == nil {
+		return 0
+	}
+	svc, ok := m.Services.Get(q, key(g.Namespace, proxies.Name(g.Gateway)))
+	if !ok || len(svc.Spec.Ports) == 0 {
+		return 0
+	}
+	return len(m.addressesOf(q, svc, svc.Spec.Ports[0].Name).Ready)
 }
 
 // sharedSections are those that have a Shared for a RouteConfiguration.

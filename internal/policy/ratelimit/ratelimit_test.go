@@ -17,13 +17,13 @@ func filter(t *testing.T, gateway bool, limits ...string) *localv3.LocalRateLimi
 	t.Helper()
 	var said []room.Written[v1alpha1.RateLimit]
 	for i, text := range limits {
-		says := &v1alpha1.RateLimit{Local: &v1alpha1.LocalRateLimit{}}
+		says := &v1alpha1.RateLimit{Local: &v1alpha1.RequestLimits{}}
 		if err := yaml.UnmarshalStrict([]byte(text), &says.Local.Limits); err != nil {
 			t.Fatal(err)
 		}
 		said = append(said, room.Written[v1alpha1.RateLimit]{Policy: fmt.Sprintf("shop/%d", i), Says: says})
 	}
-	return buckets(said, gateway).(*localv3.LocalRateLimit)
+	return buckets(said, room.Port{Gateway: gateway}).(*localv3.LocalRateLimit)
 }
 
 // TestNothingSaid: without limits all pass, whatever the default bucket holds.
@@ -31,7 +31,7 @@ func TestNothingSaid(t *testing.T) {
 	if f := filter(t, true); f.FilterEnabled != nil || f.FilterEnforced != nil {
 		t.Errorf("it limits: %v", f)
 	}
-	if f := buckets([]room.Written[v1alpha1.RateLimit]{{Policy: "shop/a", Says: &v1alpha1.RateLimit{}}}, true).(*localv3.LocalRateLimit); f.FilterEnabled != nil {
+	if f := buckets([]room.Written[v1alpha1.RateLimit]{{Policy: "shop/a", Says: &v1alpha1.RateLimit{}}}, room.Port{Gateway: true}).(*localv3.LocalRateLimit); f.FilterEnabled != nil {
 		t.Errorf("it limits: %v", f)
 	}
 }
@@ -107,5 +107,41 @@ func TestCaller(t *testing.T) {
 	}
 	if a := filter(t, true, by).RateLimits[0].Actions[2]; a.GetExtension() == nil {
 		t.Errorf("at a Gateway: %v", a)
+	}
+}
+
+// TestShares: together the shares of a Gateway's proxies are the limit, to the token in the long run.
+func TestShares(t *testing.T) {
+	for proxies, want := range map[int]string{0: "5 300 1m0s", 1: "5 300 1m0s", 3: "2 300 3m0s", 10: "1 300 10m0s"} {
+		f := buckets([]room.Written[v1alpha1.RateLimit]{{Policy: "shop/a", Says: &v1alpha1.RateLimit{
+			Local:  &v1alpha1.RequestLimits{Limits: []v1alpha1.RequestLimit{{Requests: 7}}},
+			Global: &v1alpha1.RequestLimits{Limits: []v1alpha1.RequestLimit{{Requests: 300, Per: "1m"}, {Requests: 1, Per: "1h", Burst: new(int32(40))}}},
+		}}}, room.Port{Gateway: true, Proxies: proxies}).(*localv3.LocalRateLimit)
+		text := func(i int) string {
+			b := f.Descriptors[i].TokenBucket
+			return fmt.Sprint(b.MaxTokens, " ", b.TokensPerFill.GetValue(), " ", b.FillInterval.AsDuration())
+		}
+		if text(0) != "7 7 1s" {
+			t.Errorf("%d proxies: a local limit is %s", proxies, text(0))
+		}
+		if text(1) != want {
+			t.Errorf("%d proxies: %s, want %s", proxies, text(1), want)
+		}
+		if burst := f.Descriptors[2].TokenBucket.MaxTokens; int(burst)*max(proxies, 1) < 40 || int(burst)*max(proxies, 1) > 40+proxies {
+			t.Errorf("%d proxies: a burst of %d each", proxies, burst)
+		}
+	}
+}
+
+// TestGlobalIsOfGateways: elsewhere nobody knows how many share it.
+func TestGlobalIsOfGateways(t *testing.T) {
+	s := &v1alpha1.RateLimit{Global: &v1alpha1.RequestLimits{}}
+	for _, k := range Section.On {
+		if got := problem(s, k, false); (got == "") != (k == room.Gateway) {
+			t.Errorf("%s: %q", k, got)
+		}
+	}
+	if got := problem(&v1alpha1.RateLimit{Local: &v1alpha1.RequestLimits{}}, room.Service, true); got != "" {
+		t.Errorf("local: %q", got)
 	}
 }

@@ -99,7 +99,7 @@ type Traffic[S any] struct {
 	// of a Gateway or of a Service as pods call it, in the order of the policies' keys. The filter outlives
 	// the Routes, each of which has the Mark of the policy that holds for it. Of nothing said it lets all
 	// pass. nil: the section needs none.
-	Shared func(said []Written[S], gateway bool) proto.Message
+	Shared func(said []Written[S], at Port) proto.Message
 	// Problem says what is wrong with the section, beginning with the field in it, about a target of that
 	// kind, or a part of one; "": nothing. What has a problem does not hold. nil: nothing ever is.
 	Problem func(s *S, on Kind, part bool) string
@@ -153,7 +153,7 @@ type Room struct {
 	Upstream func(Decided, *clusterv3.Cluster)
 	Request  func(Decided, *routev3.Route)
 	// Shared is that of the section's Traffic, of what each policy says; nil as there.
-	Shared func(said []Decided, gateway bool) proto.Message
+	Shared func(said []Decided, at Port) proto.Message
 	// OwnRetries, Filter, Problem and Bytes are those of the section's Traffic.
 	OwnRetries func(Decided) bool
 	Filter     *hcmv3.HttpFilter
@@ -200,12 +200,18 @@ func (s Section[S]) Room() Room {
 	return out
 }
 
-func (s Section[S]) shared(said []Decided, gateway bool) proto.Message {
+func (s Section[S]) shared(said []Decided, at Port) proto.Message {
 	var written []Written[S]
 	for _, d := range said {
 		written = append(written, Written[S]{Policy: d.Policy, Says: d.Says.(*S)})
 	}
-	return s.Traffic.Shared(written, gateway)
+	return s.Traffic.Shared(written, at)
+}
+
+// Port is where requests come in.
+type Port struct {
+	Gateway bool // else at a sidecar, from its own pod
+	Proxies int  // of a Gateway: how many of them are ready
 }
 
 // Mark is the metadata of a Route, under a name and in it under two keys, that tells by which policy a
