@@ -11,7 +11,9 @@ import (
 
 // rateLimitSpecs are limits, each with what the API server says of them; nothing if it takes them.
 var rateLimitSpecs = map[string]string{
-	"{local: {limits: [{requests: 5}]}}": "",
+	"{local: {limits: [{requests: 5}]}}":  "",
+	"{global: {limits: [{requests: 5}]}}": "", "{global: {limits: [{requests: 5}]}, local: {limits: [{requests: 5}]}}": "",
+	"{global: {limits: []}}": "spec.rateLimit.global.limits",
 	"{local: {headers: None, limits: [{requests: 5, per: 1h, burst: 9, by: [{type: Header, header: x-user}, {type: SourceIP}, {type: Method, value: GET}, {type: Path}]}, {requests: 1, per: 1m30s, by: [{type: Caller}]}]}}": "",
 	"{}":                                 "a rate limit without a limit does nothing",
 	"{local: {}}":                        "spec.rateLimit.local.limits",
