@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 
@@ -96,7 +97,7 @@ func (l limits) filter() {
 	commit(l.store, map[string]proto.Message{shared.Name: envoy.Shared(shared)})
 }
 
-// host has three Routes: two matches of one rule, and another rule; comes is a header that answers have.
+// host has four Routes: two matches of one rule, another rule, and a redirect; comes is a header that answers have.
 func (l limits) host(t *testing.T, policy, domain, comes string) map[string]proto.Message {
 	t.Helper()
 	filters := ""
@@ -106,6 +107,7 @@ func (l limits) host(t *testing.T, policy, domain, comes string) map[string]prot
 	v := virtualHost(t, limitedRoutes, domain, fmt.Sprintf(`
 - {%smatches: [{path: {value: /a}}, {path: {value: /b}}], backendRefs: [{name: %s}]}
 - {%sbackendRefs: [{name: %s}]}
+- {matches: [{path: {value: /moved}}], filters: [{type: RequestRedirect, requestRedirect: {hostname: elsewhere.test}}]}
 `, filters, limitedBackend, filters, limitedBackend))
 	for i := range v.Rules {
 		if d, has := l.said[policy]; has {
@@ -149,6 +151,7 @@ func TestRateLimits(t *testing.T) {
 		"path":   `{limits: [{requests: 1, per: 1h, by: [{type: Path}]}]}`,
 		"method": `{limits: [{requests: 1, per: 1h, by: [{type: Method}, {type: SourceIP}]}]}`,
 		"odd":    `{limits: [{requests: 1, per: 1h1s500ms}, {requests: 5, per: 2s}]}`,
+		"moved":  `{limits: [{requests: 1, per: 1h}]}`,
 		"silent": `{headers: None, limits: [{requests: 1, per: 1h}]}`,
 		"caller": `{limits: [{requests: 1, per: 1h, by: [{type: Caller}]}]}`,
 	})
@@ -164,6 +167,7 @@ func TestRateLimits(t *testing.T) {
 		"one value only":              {[]string{"GET tier.test/ [x-tier: free]", "GET tier.test/ [x-tier: free]", "GET tier.test/ [x-tier: gold]", "GET tier.test/ [x-tier: gold]", "GET tier.test/"}, []int{200, 429, 200, 200, 200}},
 		"each path, whatever it asks": {[]string{"GET path.test/x?1", "GET path.test/x?2", "GET path.test/y"}, []int{200, 429, 200}},
 		"each method of an address":   {[]string{"GET method.test/", "POST method.test/", "GET method.test/x", "POST method.test/"}, []int{200, 200, 429, 429}},
+		"redirects":                   {[]string{"GET moved.test/moved", "GET moved.test/moved"}, []int{302, 429}},
 		"odd times":                   {[]string{"GET odd.test/", "GET odd.test/"}, []int{200, 429}},
 		"no certificate":              {[]string{"GET caller.test/", "GET caller.test/"}, []int{200, 429}},
 	} {
@@ -282,12 +286,12 @@ func TestRateLimitsComeAndGo(t *testing.T) {
 	for n := range 10 {
 		before := ended()
 		if n%2 == 0 {
-			commit(l.store, map[string]proto.Message{limitedRoutes: l.listener()})
+			commit(l.store, map[string]proto.Message{limitedRoutes: l.listener(), mesh.SharedName(ratelimit.Section.Name, limitedRoutes): (*corev3.TypedExtensionConfig)(nil)})
 			eventually(t, "the filter is gone", func() bool { return l.asks(t, "GET a.test/", "GET a.test/", "GET a.test/")[2] == 200 })
 		} else {
 			commit(l.store, map[string]proto.Message{limitedRoutes: l.listener(ratelimit.Section.Name)})
-			eventually(t, "the filter is there", func() bool { return l.ask(t, "GET a.test/").StatusCode == 429 })
 			l.filter()
+			eventually(t, "the filter is there", func() bool { return l.ask(t, "GET a.test/").StatusCode == 429 })
 		}
 		eventually(t, "requests end", func() bool { return ended() >= before+20 })
 	}
