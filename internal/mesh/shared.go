@@ -37,7 +37,7 @@ func (m *Mesh) Shared(q *incr.Query, name string) Shared {
 	section, routes, _ := strings.Cut(strings.TrimPrefix(name, sharedPrefix), "/")
 	out := Shared{Name: name, Section: section}
 	if strings.HasPrefix(routes, GatewayPrefix) {
-		out.Port = room.Port{Gateway: true, Proxies: m.readyProxies(q, entranceAt(routes).key)}
+		out.Port = room.Port{Gateway: true, Proxies: m.servingProxies(q, entranceAt(routes).key)}
 	}
 	if r, ok := policy.ByName(section); ok {
 		out.Says = m.sharing(q, r, routes)
@@ -45,8 +45,9 @@ func (m *Mesh) Shared(q *incr.Query, name string) Shared {
 	return out
 }
 
-// readyProxies is how many of a Gateway's proxies are ready.
-func (m *Mesh) readyProxies(q *incr.Query, gateway string) int {
+// servingProxies is to how many of a Gateway's proxies its Service sends: those that are ready or, where
+// none is, that serve all the same.
+func (m *Mesh) servingProxies(q *incr.Query, gateway string) int {
 	g := m.gateways.Get(q, gateway)
 	if g.Gateway == nil {
 		return 0
@@ -55,7 +56,7 @@ func (m *Mesh) readyProxies(q *incr.Query, gateway string) int {
 	if !ok || len(svc.Spec.Ports) == 0 {
 		return 0
 	}
-	return len(m.addressesOf(q, svc, svc.Spec.Ports[0].Name).Ready)
+	return len(m.addressesOf(q, svc, svc.Spec.Ports[0].Name).usable())
 }
 
 // sharedSections are those that have a Shared for a RouteConfiguration.

@@ -211,7 +211,7 @@ func (s Section[S]) shared(said []Decided, at Port) proto.Message {
 // Port is where requests come in.
 type Port struct {
 	Gateway bool // else at a sidecar, from its own pod
-	Proxies int  // of a Gateway: how many of them are ready
+	Proxies int  // of a Gateway: how many of them requests are sent to
 }
 
 // Mark is the metadata of a Route, under a name and in it under two keys, that tells by which policy a
