@@ -149,9 +149,9 @@ func limited(t *testing.T, results []load.Result, counted float64) {
 // users asks the Gateway as two users.
 func users(t *testing.T, s *stage.Scene, edition func(int) string) {
 	t.Helper()
-	s.Holds("users")
 	gateway := s.Gateway("front")
 	gateway.Answers(time.Minute, "shop.test", "/api/goods", 200)
+	s.Holds("users")
 	ask := func(user string) stage.Answer {
 		a, err := gateway.GetWith(t.Context(), "shop.test", "/api/goods", http.Header{"X-User": {user}})
 		if err != nil {
