@@ -333,10 +333,11 @@ func (g *gateway) keepAskingAt(t *testing.T, host string) (ended func() int64) {
 }
 
 // TestGlobalRateLimit: ten proxies of a Gateway, each of which gets more than its share, let through together
-// what the limit says, once the first burst is over.
+// what the limit says, once the first burst is over. On a machine too busy to ask so often they let through
+// no more.
 func TestGlobalRateLimit(t *testing.T) {
 	t.Parallel()
-	const proxies, limit, burst, end = 10, 100, 2 * time.Second, 8 * time.Second
+	const proxies, limit, burst, end = 10, 20, 2 * time.Second, 22 * time.Second
 	said := room.Decided{Section: ratelimit.Section.Name, Policy: "shop/all", Says: &v1alpha1.RateLimit{
 		Global: &v1alpha1.RequestLimits{Limits: []v1alpha1.RequestLimit{{Requests: limit}}}}}
 	hosts := host(t, `[{backendRefs: [{name: a}]}]`)
@@ -351,7 +352,7 @@ func TestGlobalRateLimit(t *testing.T) {
 	begin := time.Now()
 	for _, g := range all {
 		asking.Go(func() {
-			tick := time.NewTicker(time.Second / 20) // twice the share
+			tick := time.NewTicker(time.Second / 5) // more than twice the share
 			defer tick.Stop()
 			for time.Since(begin) < end {
 				<-tick.C
@@ -367,7 +368,8 @@ func TestGlobalRateLimit(t *testing.T) {
 	}
 	asking.Wait()
 	want := limit * (time.Since(begin) - burst).Seconds()
-	if got := float64(passed.Load()); got > 1.05*want || got < 0.95*want || turned.Load() == 0 {
+	asked := float64(passed.Load() + turned.Load())
+	if got := float64(passed.Load()); got > 1.05*want || got < 0.95*want && asked > 2*want {
 		t.Errorf("%v passed and %d were turned away; want %.0f to pass", got, turned.Load(), want)
 	}
 	t.Logf("%d passed, %d were turned away; want %.0f to pass", passed.Load(), turned.Load(), want)
