@@ -36,18 +36,10 @@ var kinds = map[mesh.Kind]struct {
 	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, unshaped(func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
 		return envoy.Endpoints(m.Endpoints(q, name))
 	})},
-	mesh.KindSecret:   {&tlsv3.Secret{}, unshaped(buildSecret)},
-	mesh.KindListener: {&listenerv3.Listener{}, unshaped(buildListener)},
-	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, unshaped(func(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
-		switch {
-		case mesh.IsAccess(name):
-			return envoy.Access(m.Access(q, name, variant))
-		case strings.HasPrefix(name, mesh.OutboundListener+"/"):
-			return envoy.Split(m.ServiceSplit(q, name, variant))
-		}
-		return envoy.Split(m.Split(q, name))
-	})},
-	mesh.KindRoutes: {&routev3.RouteConfiguration{}, buildRoutes},
+	mesh.KindSecret:    {&tlsv3.Secret{}, unshaped(buildSecret)},
+	mesh.KindListener:  {&listenerv3.Listener{}, unshaped(buildListener)},
+	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, buildExtension},
+	mesh.KindRoutes:    {&routev3.RouteConfiguration{}, buildRoutes},
 	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) (proto.Message, []string) {
 		host := m.VirtualHost(q, name)
 		return envoy.VirtualHost(host), mesh.PoliciesOf(host.Rules)
@@ -71,6 +63,19 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Mess
 		return envoy.FixedCluster(name), nil
 	}
 	return envoy.Cluster(of), of.PolicyKeys()
+}
+
+func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {
+	switch {
+	case mesh.IsShared(name):
+		shared := m.Shared(q, name)
+		return envoy.Shared(shared), shared.PolicyKeys()
+	case mesh.IsAccess(name):
+		return envoy.Access(m.Access(q, name, variant)), nil
+	case strings.HasPrefix(name, mesh.OutboundListener+"/"):
+		return envoy.Split(m.ServiceSplit(q, name, variant)), nil
+	}
+	return envoy.Split(m.Split(q, name)), nil
 }
 
 func buildSecret(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {

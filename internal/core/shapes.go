@@ -19,7 +19,7 @@ func newShapes() shapes {
 
 // shapeable says whether policies shape resources of a kind.
 func shapeable(k mesh.Kind) bool {
-	return k == mesh.KindCluster || k == mesh.KindVirtualHost || k == mesh.KindRoutes
+	return k == mesh.KindCluster || k == mesh.KindVirtualHost || k == mesh.KindRoutes || k == mesh.KindExtension
 }
 
 // shaped notes by which policies a resource was shaped.

@@ -226,6 +226,9 @@ func told(tree map[string]any) any {
 		if mesh.IsAccess(fmt.Sprint(tree["name"])) {
 			return accessText(config)
 		}
+		if mesh.IsShared(fmt.Sprint(tree["name"])) {
+			return limitsText(config)
+		}
 		if split := config["weightedClusters"]; split != nil {
 			return split
 		}
@@ -253,6 +256,22 @@ func accessText(config map[string]any) any {
 		return map[string]any{"lets": policyText.FindString(fmt.Sprint(states))}
 	}
 	return map[string]any{"lets": "all in"}
+}
+
+// limitsText is a line for each limit: what is counted, into which bucket.
+func limitsText(config map[string]any) (out []string) {
+	all, _ := config["descriptors"].([]any)
+	for _, d := range all {
+		descriptor := d.(map[string]any)
+		bucket := descriptor["tokenBucket"].(map[string]any)
+		var by []string
+		for _, e := range descriptor["entries"].([]any) {
+			entry := e.(map[string]any)
+			by = append(by, strings.TrimSuffix(fmt.Sprint(entry["key"], " ", entry["value"]), " <nil>"))
+		}
+		out = append(out, fmt.Sprintf("%v per %v, at once %v: %s", bucket["tokensPerFill"], bucket["fillInterval"], bucket["maxTokens"], strings.Join(by, ", ")))
+	}
+	return out
 }
 
 // clusterText is what a cluster speaks, and whom it expects.
@@ -309,6 +328,7 @@ var (
 	addressText  = regexp.MustCompile(`address:[0-9a-f.:]+ portValue:[0-9]+`)
 	budgetText   = regexp.MustCompile(`retryBudget:map\[[^]]*\] minRetryConcurrency:[0-9]+`)
 	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
+	sharedText   = regexp.MustCompile(`shared/[^ \]]+`)
 	policyText   = regexp.MustCompile(`%CEL\([^%]*'none'\)%`)
 	shadowText   = regexp.MustCompile(`name:section valueFormat:(\S+)\] map\[name:policy valueFormat:(\S+)\]`)
 )
@@ -322,6 +342,9 @@ func chains(tree map[string]any) (out []any) {
 	for _, c := range all {
 		chain := c.(map[string]any)
 		out = append(out, chainText(chain))
+		for _, shared := range slices.Compact(sharedText.FindAllString(fmt.Sprint(chain), -1)) {
+			out = append(out, "with "+shared)
+		}
 		if asks := clientsText(chain); asks != "" {
 			out = append(out, asks)
 		}

@@ -15,6 +15,7 @@ import (
 var traffic = []string{
 	"timeout: {request: 1s}", "timeout: {request: 2s, idle: 1m}", "timeout: {connect: 1s}",
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
+	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
 }
 
 // trafficPolicy is a random MeshPolicy with sections about traffic.
@@ -80,9 +81,10 @@ func brought(what string) bool {
 func shapedNames(c *Core) map[string]bool {
 	out := map[string]bool{}
 	for r, by := range c.policies.by {
-		for _, k := range []mesh.Kind{mesh.KindCluster, mesh.KindVirtualHost, mesh.KindRoutes} {
+		for _, k := range []mesh.Kind{mesh.KindCluster, mesh.KindVirtualHost, mesh.KindRoutes, mesh.KindExtension} {
 			if len(by) > 0 && slices.Contains([]string{typeURL(k)}, r.Type) {
 				out[string(k)+" "+r.Name.Name] = true
+				own(out, r.Name.Name)
 				if r.Variant != "" {
 					out[string(k)+" "+r.Name.Name+" of "+string(r.Variant)] = true
 				}
@@ -90,4 +92,11 @@ func shapedNames(c *Core) map[string]bool {
 		}
 	}
 	return out
+}
+
+// own adds the listener that has a filter which routes share.
+func own(out map[string]bool, filter string) {
+	if routes := strings.SplitN(filter, "/", 7); mesh.IsShared(filter) {
+		out["listener "+strings.Join(routes[2:6], "/")] = true
+	}
 }

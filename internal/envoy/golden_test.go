@@ -20,6 +20,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -105,6 +106,13 @@ func TestResources(t *testing.T) {
 		"routes-set":    envoy.RouteConfiguration(sets[0].Routes),
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
+		"listener-limits": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
+			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80", Shared: []string{"rateLimit"}}}}),
+		"limits": envoy.Shared(mesh.Shared{Name: "shared/rateLimit/gateway/shop/web/80", Section: "rateLimit", Port: room.Port{Gateway: true}, Says: []room.Decided{
+			limit(t, "shop/limits", `{limits: [{requests: 100, per: 1m, burst: 20}, {requests: 5, by: [{type: Header, header: X-User}, {type: SourceIP}, {type: Caller}, {type: Path}]}]}`),
+			limit(t, "shop/silent", `{headers: None, limits: [{requests: 1, by: [{type: Method, value: POST}]}]}`),
+		}}),
+		"limits-none":            envoy.Shared(mesh.Shared{Name: "shared/rateLimit/gateway/shop/web/80", Section: "rateLimit"}),
 		"listener-https":         envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: https, Telemetry: everything}),
 		"listener-tls":           envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(through, https...)}),
 		"listener-https-clients": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: asked}),

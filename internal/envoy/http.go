@@ -2,8 +2,10 @@ package envoy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
@@ -13,8 +15,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
-	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 )
 
 // The limits of one client's connection.
@@ -28,15 +31,15 @@ const (
 )
 
 // connectionManager serves HTTP to clients that are not trusted.
-func connectionManager(l mesh.Listener, routes string) *hcmv3.HttpConnectionManager {
+func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManager {
 	m := hardened(fmt.Sprintf("port_%d", l.Port))
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 		ConfigSource:    adsUntilAnswered(),
-		RouteConfigName: routes,
+		RouteConfigName: c.Routes,
 	}}
-	m.HttpFilters = routeFilters()
+	m.HttpFilters = routeFilters(c.Routes, c.Shared)
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
-	m.AccessLog = append(httpLogs(source, l.Telemetry), httpSignals(source, called{}))
+	m.AccessLog = routeLogs(l.Telemetry, called{}, c.Shared)
 	return m
 }
 
@@ -74,15 +77,24 @@ func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
 }
 
 // routeFilters are those of a port that has routes: what each does is the routes' to say.
-func routeFilters() []*hcmv3.HttpFilter {
+func routeFilters(routes string, shared []string) []*hcmv3.HttpFilter {
 	first := []*hcmv3.HttpFilter{
 		httpFilter(corsFilter, &corsv3.Cors{}),
 		authPlace(),
 	}
-	return append(append(first, policy.Filters()...),
+	return append(append(first, sectionFilters(routes, shared)...),
 		httpFilter(sessionFilter, &sessionv3.StatefulSession{}),
 		router(),
 	)
+}
+
+// routeLogs are those of such a port, where some sections share filters.
+func routeLogs(t v1alpha1.Telemetry, to called, shared []string) []*accesslogv3.AccessLog {
+	out := append(httpLogs(source, t), httpSignals(source, to))
+	if slices.Contains(shared, ratelimit.Section.Name) {
+		out = append(out, limited(source, to))
+	}
+	return out
 }
 
 func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {

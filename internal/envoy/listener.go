@@ -66,7 +66,7 @@ func serve(l mesh.Listener, c mesh.Chain) *listenerv3.Filter {
 	if c.Split != "" {
 		return splitNamed(c.Split)
 	}
-	return networkFilter(connectionManager(l, c.Routes))
+	return networkFilter(connectionManager(l, c))
 }
 
 func chainMatch(c mesh.Chain) *listenerv3.FilterChainMatch {

@@ -76,8 +76,8 @@ func spoken(protocols []string) *listenerv3.FilterChainMatch {
 func toServices(s mesh.ServiceListener, routes string) *hcmv3.HttpConnectionManager {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
-	m.HttpFilters = routeFilters()
-	m.AccessLog = append(httpLogs(source, s.Telemetry), httpSignals(source, calledBy(s)))
+	m.HttpFilters = routeFilters(s.Name, s.Shared)
+	m.AccessLog = routeLogs(s.Telemetry, calledBy(s), s.Shared)
 	return m
 }
 

@@ -1,12 +1,21 @@
 package envoy
 
 import (
+	"fmt"
+	"slices"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -22,10 +31,60 @@ func shapeCluster(c *clusterv3.Cluster, policies []room.Decided) {
 // shapeRoute has the sections of policies say their part of a Route.
 func shapeRoute(r *routev3.Route, policies []room.Decided) {
 	for _, d := range policies {
-		if section, ok := policy.ByName(d.Section); ok {
+		section, ok := policy.ByName(d.Section)
+		if ok && section.Request != nil {
 			section.Request(d, r)
 		}
+		if ok && section.Shared != nil {
+			mark(r, d)
+		}
 	}
+}
+
+// mark tells a section's shared filter, and who counts what it does, which policy holds for a Route.
+func mark(r *routev3.Route, d room.Decided) {
+	if r.Metadata == nil {
+		r.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{}}
+	}
+	key := structpb.NewStringValue(d.Policy)
+	r.Metadata.FilterMetadata[room.Mark(d.Section)] = &structpb.Struct{Fields: map[string]*structpb.Value{room.MarkedBy: key, d.Policy: key}}
+}
+
+// Shared is a filter that the Routes of one port share. It is a resource of its own, so that what it has
+// counted outlives a change of those.
+func Shared(s mesh.Shared) *corev3.TypedExtensionConfig {
+	out := &corev3.TypedExtensionConfig{Name: s.Name}
+	if r, ok := policy.ByName(s.Section); ok {
+		out.TypedConfig = typed(r.Shared(s.Says, s.Port))
+	}
+	return out
+}
+
+// sectionFilters are those of the sections of policies, in their order: all that Routes configure, and of
+// those that they share the ones of some sections.
+func sectionFilters(routes string, shared []string) (out []*hcmv3.HttpFilter) {
+	for _, r := range policy.All {
+		if r.Filter != nil {
+			out = append(out, r.Filter)
+		}
+		if slices.Contains(shared, r.Name) {
+			out = append(out, &hcmv3.HttpFilter{
+				Name:       mesh.SharedName(r.Name, routes),
+				ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovered(r.Shared(nil, room.Port{}))},
+			})
+		}
+	}
+	return out
+}
+
+// limited counts, by the policy, what the filter of the section rateLimit turns away.
+func limited(r reporter, to called) *accesslogv3.AccessLog {
+	by := tag("policy", fmt.Sprintf("%%METADATA(ROUTE:%s:%s)%%", room.Mark(ratelimit.Section.Name), room.MarkedBy))
+	return signalLog(flagged("RL"), &statslogv3.Config{
+		StatsScope: r.scope(to),
+		Counters: []*statslogv3.Config_Counter{count("rate_limited_total", slices.Concat(
+			[]*statslogv3.Config_Tag{tag("reporter", string(r)), by}, to.tags()))},
+	})
 }
 
 // ownWord is what a rule says itself of what policies may say too: it holds in their place.

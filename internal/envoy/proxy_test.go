@@ -36,6 +36,8 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // gateway is a real Envoy with our bootstrap, and with our resources put where a proxy without an
@@ -58,6 +60,8 @@ type world struct {
 	retries   *mesh.RetryBudget
 	secret    *mesh.Secret // ends TLS with it
 	clients   *mesh.ClientTLS
+	limits    []room.Decided // what policies say of rates
+	proxies   int            // that share them
 	drain     time.Duration
 }
 
@@ -128,6 +132,9 @@ func (w world) listener(t *testing.T, port uint32) *listenerv3.Listener {
 	if w.secret != nil {
 		chain.Secrets, chain.Clients = []string{w.secret.Name}, w.clients
 	}
+	if len(w.limits) > 0 {
+		chain.Shared = []string{ratelimit.Section.Name}
+	}
 	l := envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: port, Chains: []mesh.Chain{chain}})
 	config := envoy.RouteConfiguration("routes")
 	config.Vhds = nil
@@ -137,6 +144,12 @@ func (w world) listener(t *testing.T, port uint32) *listenerv3.Listener {
 	manager := &hcmv3.HttpConnectionManager{}
 	inside(t, l.FilterChains[0].Filters[0].GetTypedConfig(), manager, func() {
 		manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: config}
+		for _, f := range manager.HttpFilters {
+			if f.GetConfigDiscovery() != nil {
+				shared := envoy.Shared(mesh.Shared{Section: ratelimit.Section.Name, Port: room.Port{Gateway: true, Proxies: w.proxies}, Says: w.limits})
+				f.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: shared.TypedConfig}
+			}
+		}
 	})
 	if w.secret != nil {
 		context := &tlsv3.DownstreamTlsContext{}

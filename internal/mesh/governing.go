@@ -52,7 +52,7 @@ func (m *Mesh) requestPolicies(q *incr.Query, e entrance, of Origin) []room.Deci
 		}
 		return e.takes(s)
 	})
-	return m.decideTraffic(found, func(r room.Room, _ room.Decided) bool { return r.Request != nil })
+	return m.decideTraffic(found, func(r room.Room, _ room.Decided) bool { return r.OfRequests() })
 }
 
 // outsideIn are the groups of the subjects that may be about an entrance.
@@ -78,7 +78,7 @@ func (m *Mesh) decideTraffic(found []selected, suits func(room.Room, room.Decide
 		}
 		var entries []room.Entry
 		for _, p := range found {
-			if !slices.Contains(enforced, p.Spec.Mode) || !r.Has(&p.Spec) || !r.About(p.Kind) || r.Problem(&p.Spec, p.Kind, p.part) != "" {
+			if !p.heldIn(r) {
 				continue
 			}
 			e := room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec}
@@ -91,6 +91,11 @@ func (m *Mesh) decideTraffic(found []selected, suits func(room.Room, room.Decide
 		}
 	}
 	return out
+}
+
+// heldIn says whether what a policy says in a section is to hold where it is about something.
+func (s selected) heldIn(r room.Room) bool {
+	return slices.Contains(enforced, s.Spec.Mode) && r.Has(&s.Spec) && r.About(s.Kind) && r.Problem(&s.Spec, s.Kind, s.part) == ""
 }
 
 // governed are rules as the policies about what comes in by an entrance have them.

@@ -80,8 +80,10 @@ type Mesh struct {
 
 	accesses
 
-	// policiesOn are the MeshPolicies that are about a subject, by the subject's group.
+	// policiesOn are the MeshPolicies that are about a subject, by the subject's group; sharedOn those with
+	// a section that has Shared about routes, by the RouteConfigurations that hold these.
 	policiesOn *incr.Index[string, string]
+	sharedOn   *incr.View[string, string]
 	// policiesWith are those with a section about traffic, by sectionKey.
 	policiesWith *incr.Index[string, string]
 }
@@ -108,6 +110,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.frontedBy = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "frontedBy", m.frontends)
 	m.bytesFrontedBy = incr.NewView(m.ofKind(TCPRoute), "bytesFrontedBy", m.frontends)
 	m.splitting = m.newSplitting()
+	m.sharedOn = incr.NewView(t.MeshPolicies, "sharedOn", m.sharedAt)
 	m.sentBy = incr.NewView(m.routes(), "sentBy", m.destinations)
 	m.sentInMesh = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "sentInMesh", m.meshDestinations)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)

@@ -22,6 +22,8 @@ type ServiceListener struct {
 	Service   string // its key
 	Cluster   string // where what is not HTTP goes
 	Split     string // the name of its Split, if a TCPRoute says where
+	// Shared are the sections of policies that have a filter here which the Routes share.
+	Shared    []string
 	Telemetry v1alpha1.Telemetry
 }
 
@@ -51,6 +53,9 @@ func (m *Mesh) ServiceListener(q *incr.Query, name, consumer string) ServiceList
 	out.Addresses, out.Protocol, out.Cluster = clusterIPs(svc), declared(port), at.name()
 	if m.bytesFronting(q, at.service, at.port, consumer) != "" || len(m.divisionOf(q, at.service, at.port).Bytes) > 0 {
 		out.Split = name
+	}
+	if routable(port) {
+		out.Shared = m.sharedSections(q, name)
 	}
 	return out
 }
@@ -92,6 +97,7 @@ func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
 		if routable(port) {
 			add(KindCluster, m.straight(q, k, port).Backends[0].Cluster)
 			add(KindRoutes, name)
+			out = append(out, m.sharedWants(q, MeshScope, name)...)
 			for _, consumer := range consumers(q, m.frontedBy, k, port.Port) {
 				out = append(out, Want{NamespaceScope(consumer), KindRoutes, name, consumer}.Key())
 			}

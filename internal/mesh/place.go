@@ -16,7 +16,7 @@ type Kind string
 // The kinds, by what they become in Envoy.
 const (
 	KindListener    Kind = "listener"
-	KindExtension   Kind = "extension" // a filter: of what passes bytes on, or of who may reach an app
+	KindExtension   Kind = "extension" // a filter: of what passes bytes on, of who may reach an app, or that routes share
 	KindRoutes      Kind = "routes"
 	KindVirtualHost Kind = "virtualhost"
 	KindCluster     Kind = "cluster"
@@ -188,6 +188,7 @@ func (m *Mesh) listenerWants(q *incr.Query, gateway, scope string, listeners []l
 			continue
 		}
 		add(KindRoutes, l.routes(gateway))
+		out = append(out, m.sharedWants(q, scope, l.routes(gateway))...)
 		add(KindVirtualHost, VirtualHost{Routes: l.routes(gateway), Domain: domains(l.host(), nil)[0]}.Name())
 		for _, host := range m.misdirected(q, gateway, l) {
 			add(KindVirtualHost, VirtualHost{Routes: l.routes(gateway), Domain: host}.Name())
@@ -209,9 +210,9 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 		case l.bytes():
 			out.Chains = append(out.Chains, m.passed(q, gk, l)...)
 		case l.https():
-			out.Chains = append(out.Chains, Chain{Name: l.ID, Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets, Clients: l.Clients})
+			out.Chains = append(out.Chains, Chain{Name: l.ID, Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets, Clients: l.Clients, Shared: m.sharedSections(q, l.routes(gk))})
 		default:
-			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk)}}
+			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk), Shared: m.sharedSections(q, l.routes(gk))}}
 		}
 	}
 	slices.SortFunc(out.Chains, func(a, b Chain) int { return strings.Compare(a.Hostname, b.Hostname) })

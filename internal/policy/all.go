@@ -5,14 +5,13 @@ package policy
 import (
 	"slices"
 
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/egress"
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
 	"github.com/weft-mesh/weft/internal/policy/loadbalancing"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
 	"github.com/weft-mesh/weft/internal/policy/outlierdetection"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/policy/servertls"
 	"github.com/weft-mesh/weft/internal/policy/timeout"
@@ -24,6 +23,7 @@ var All = []room.Room{
 	egress.Section.Room(),
 	servertls.Section.Room(),
 	circuitbreaker.Section.Room(),
+	ratelimit.Section.Room(),
 	timeout.Section.Room(),
 	loadbalancing.Section.Room(),
 	outlierdetection.Section.Room(), // after what says when too few pods are well
@@ -37,14 +37,4 @@ func ByName(section string) (room.Room, bool) {
 		return room.Room{}, false
 	}
 	return All[i], true
-}
-
-// Filters are those that sections configure for the Routes of their policies, in the order of All.
-func Filters() (out []*hcmv3.HttpFilter) {
-	for _, r := range All {
-		if r.Filter != nil {
-			out = append(out, r.Filter)
-		}
-	}
-	return out
 }

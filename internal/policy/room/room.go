@@ -15,6 +15,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
@@ -94,6 +95,11 @@ type Traffic[S any] struct {
 	// Filter takes part in every HTTP connection that has routes; it is disabled but where Request
 	// configures it for a Route. nil: the section needs none.
 	Filter *hcmv3.HttpFilter
+	// Shared configures a filter by what the section's policies say of all requests that come in at one port,
+	// of a Gateway or of a Service as pods call it, in the order of the policies' keys. The filter outlives
+	// the Routes, each of which has the Mark of the policy that holds for it. Of nothing said it lets all
+	// pass. nil: the section needs none.
+	Shared func(said []Written[S], at Port) proto.Message
 	// Problem says what is wrong with the section, beginning with the field in it, about a target of that
 	// kind, or a part of one; "": nothing. What has a problem does not hold. nil: nothing ever is.
 	Problem func(s *S, on Kind, part bool) string
@@ -149,6 +155,8 @@ type Room struct {
 	// Upstream and Request are those of the section's Traffic, of what was Decided; nil as there.
 	Upstream func(Decided, *clusterv3.Cluster)
 	Request  func(Decided, *routev3.Route)
+	// Shared is that of the section's Traffic, of what each policy says; nil as there.
+	Shared func(said []Decided, at Port) proto.Message
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
 	OwnRetries func(Decided) bool
 	Filter     *hcmv3.HttpFilter
@@ -190,8 +198,35 @@ func (s Section[S]) Room() Room {
 	if s.Traffic.Request != nil {
 		out.Request = func(d Decided, r *routev3.Route) { s.Traffic.Request(d.Says.(*S), r) }
 	}
+	if s.Traffic.Shared != nil {
+		out.Shared = s.shared
+	}
 	return out
 }
+
+func (s Section[S]) shared(said []Decided, at Port) proto.Message {
+	var written []Written[S]
+	for _, d := range said {
+		written = append(written, Written[S]{Policy: d.Policy, Says: d.Says.(*S)})
+	}
+	return s.Traffic.Shared(written, at)
+}
+
+// Port is where requests come in.
+type Port struct {
+	Gateway bool // else at a sidecar, from its own pod
+	Proxies int  // of a Gateway: how many of them requests are sent to
+}
+
+// Mark is the metadata of a Route, under a name and in it under two keys, that tells by which policy a
+// section with a Shared filter holds for it: that policy's own key, and MarkedBy.
+func Mark(section string) (name string) { return "weft." + section }
+
+// MarkedBy is the key in every Mark.
+const MarkedBy = "policy"
+
+// OfRequests says whether the section says something of requests.
+func (r Room) OfRequests() bool { return r.Request != nil || r.Shared != nil }
 
 func (s Section[S]) problem(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string {
 	says := s.Of(spec)
@@ -234,7 +269,7 @@ func (s Section[S]) contest(entries []Entry) (holds int, others []bool) {
 }
 
 // Traffic says whether the section is about traffic.
-func (r Room) Traffic() bool { return r.Upstream != nil || r.Request != nil }
+func (r Room) Traffic() bool { return r.Upstream != nil || r.OfRequests() }
 
 // About says whether the section may be about a kind.
 func (r Room) About(k Kind) bool { return slices.Contains(r.On, k) }

@@ -1,0 +1,280 @@
+package stories
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/weft-mesh/weft/e2e/call"
+	"github.com/weft-mesh/weft/e2e/load"
+	"github.com/weft-mesh/weft/e2e/stage"
+)
+
+const serviceLimit = `
+apiVersion: mesh.weft.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: limit}
+spec:
+  targetRefs: [{kind: Service, name: polite}]
+  rateLimit: {local: {limits: [{requests: $RATE}]}}
+`
+
+// gatewayLimit is of a Gateway with one proxy: each counts for itself.
+const gatewayLimit = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: one}
+data:
+  deployment: |
+    spec: {replicas: 1}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec:
+  gatewayClassName: weft
+  infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: one}}
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: polite}
+spec:
+  parentRefs: [{name: front}]
+  hostnames: [shop.test]
+  rules:
+  - filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Edition, value: "$EDITION"}]}}]
+    backendRefs: [{name: polite, port: 80}]
+---
+apiVersion: mesh.weft.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: users}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: polite}]
+  rateLimit: {local: {limits: [{requests: 3, per: 1h, by: [{type: Header, header: x-user}]}]}}
+`
+
+// limitedStep is when requests of the load may be turned away.
+const limitedStep = "20 of 100 per second"
+
+// TestRateLimit: a Service's limit comes, changes, bites and goes while its caller sends 100 requests per
+// second: none fails but those that the limit turns away, and of them as many as it says. At a Gateway each
+// user has a bucket, which a change of the route leaves as it is.
+func TestRateLimit(t *testing.T) {
+	s := stage.NewMeshed(t, "limits")
+	s.OnThisMachine()
+	s.Apply(manifest(t, "ledger.yaml"))
+	s.Rollout("ledger")
+	meshShop(t, s, "polite", "drain", "ledger", "IPv4")
+	caller(t, s, "caller", false)
+	edition := func(n int) string { return fill(gatewayLimit, "$EDITION", n) }
+	s.Apply(edition(1))
+	s.Rollout("polite")
+	from := s.Caller("caller")
+	from.Answered(call.Request{Protocol: call.HTTP, Address: "polite:80", Path: "/api/goods"}, nil)
+
+	const rate = 100
+	from.Start(load.Target{Address: at(clusterIP(t, s, "polite"), 80), Host: "polite"}, rate)
+	from.Step("nothing is limited")
+	from.Hold(2 * rate)
+	for _, limit := range []int{1000, 2000} {
+		from.Step(fmt.Sprintf("%d per second", limit))
+		s.Apply(fill(serviceLimit, "$RATE", limit))
+		s.Holds("limit")
+		from.Hold(2 * rate)
+	}
+	from.Step(limitedStep)
+	s.Apply(fill(serviceLimit, "$RATE", 20))
+	s.Holds("limit")
+	from.Hold(10 * rate)
+	turned := s.Scrape(from.Pod).Sum("envoy_weft_rate_limited_total", stage.Labels{"policy": s.Namespace + "/limit", "destination_service_name": "polite"})
+	s.Remove(fill(serviceLimit, "$RATE", 20))
+	s.Until(time.Minute, "nothing is turned away any more", func(context.Context) error {
+		for _, o := range from.Calls(30, call.Request{Protocol: call.HTTP, Address: "polite:80", Path: "/api/goods"}) {
+			if o.Err() != nil {
+				return o.Err()
+			}
+		}
+		return nil
+	})
+	from.Step("nothing is limited any more")
+	from.Hold(2 * rate)
+	limited(t, from.Stop(), turned)
+	users(t, s, edition)
+}
+
+func fill(text, name string, n int) string { return strings.ReplaceAll(text, name, strconv.Itoa(n)) }
+
+// limited wants no request to have failed but by the limit, while it is there, and to have passed then what
+// it lets through: 20 per second, and 20 at once when it comes.
+func limited(t *testing.T, results []load.Result, counted float64) {
+	t.Helper()
+	var first, last time.Time
+	passed, turned := 0, 0
+	for _, r := range results {
+		switch {
+		case r.Step == limitedStep && r.Status == http.StatusTooManyRequests:
+			if turned++; first.IsZero() || r.Due.Before(first) {
+				first = r.Due
+			}
+			if r.Due.After(last) {
+				last = r.Due
+			}
+		case r.Failed != "":
+			t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
+		}
+	}
+	for _, r := range results {
+		if r.Failed == "" && r.Due.After(first) && r.Due.Before(last) {
+			passed++
+		}
+	}
+	seconds := last.Sub(first).Seconds()
+	if want := 20 * seconds; seconds < 5 || float64(passed) > 1.1*want+5 || float64(passed) < 0.9*want-5 {
+		t.Errorf("in %.1f s %d requests passed and %d were turned away; want %.0f to pass", seconds, passed, turned, want)
+	}
+	if counted == 0 || counted > float64(turned)+100 {
+		t.Errorf("%v are counted as turned away; it were %d in the end", counted, turned)
+	}
+	t.Logf("in %.1f s %d requests passed, %d were turned away", seconds, passed, turned)
+}
+
+// users asks the Gateway as two users.
+func users(t *testing.T, s *stage.Scene, edition func(int) string) {
+	t.Helper()
+	gateway := s.Gateway("front")
+	gateway.Answers(time.Minute, "shop.test", "/api/goods", 200)
+	s.Holds("users")
+	ask := func(user string) stage.Answer {
+		a, err := gateway.GetWith(t.Context(), "shop.test", "/api/goods", http.Header{"X-User": {user}})
+		if err != nil {
+			t.Error(err)
+		}
+		return a
+	}
+	var codes []int
+	for _, user := range []string{"a", "a", "a", "a", "b"} {
+		codes = append(codes, ask(user).Status)
+	}
+	if got, want := fmt.Sprint(codes), "[200 200 200 429 200]"; got != want {
+		t.Errorf("the users are answered %s, want %s", got, want)
+	}
+	s.Apply(edition(2))
+	s.Until(time.Minute, "the route is served anew", func(ctx context.Context) error {
+		a, err := gateway.Get(ctx, "shop.test", "/api/goods")
+		if err == nil && a.Headers.Get("X-Edition") != "2" {
+			err = fmt.Errorf("edition %q, status %d", a.Headers.Get("X-Edition"), a.Status)
+		}
+		return err
+	})
+	if a := ask("a"); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
+		t.Errorf("after the route changed, a user without tokens is answered %d %v", a.Status, a.Header)
+	}
+}
+
+const sharedLimit = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: ten}
+data:
+  deployment: |
+    spec: {replicas: 10}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: wide}
+spec:
+  gatewayClassName: weft
+  infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: ten}}
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: wide}
+spec:
+  parentRefs: [{name: wide}]
+  hostnames: [shop.test]
+  rules: [{backendRefs: [{name: polite, port: 80}]}]
+---
+apiVersion: mesh.weft.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: shared}
+spec:
+  targetRefs: [{kind: Gateway, name: wide}]
+  rateLimit: {global: {limits: [{requests: 100}]}}
+`
+
+// TestGlobalRateLimit: ten proxies of a Gateway let through together what a limit says, within 5 %, while each
+// gets twice its share.
+func TestGlobalRateLimit(t *testing.T) {
+	s := stage.NewMeshed(t, "shares")
+	s.OnThisMachine()
+	s.Apply(manifest(t, "ledger.yaml"))
+	s.Rollout("ledger")
+	meshShop(t, s, "polite", "drain", "ledger", "IPv4")
+	s.Apply(sharedLimit)
+	s.Rollout("polite")
+	gateway := s.Gateway("wide")
+	const proxies, limit = 10, 100
+	s.Until(3*time.Minute, "ten proxies are ready", func(ctx context.Context) error {
+		ready := 0
+		for _, p := range gateway.Proxies() {
+			for _, c := range p.Status.Conditions {
+				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+					ready++
+				}
+			}
+		}
+		if ready != proxies {
+			return fmt.Errorf("%d are", ready)
+		}
+		return nil
+	})
+	s.Holds("shared")
+	gateway.Answers(time.Minute, "shop.test", "/api/goods", 200)
+	var loads []*load.Load
+	for _, p := range gateway.Proxies() {
+		loads = append(loads, load.Start(load.Target{Address: at(p.Status.PodIP, 80), Host: "shop.test"}, 2*limit/proxies))
+	}
+	s.Until(time.Minute, "requests were sent for 20 s", func(context.Context) error {
+		if n := loads[0].Sent(); n < 20*2*limit/proxies {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
+	var results []load.Result
+	for _, l := range loads {
+		results = append(results, l.Stop()...)
+	}
+	heldTo(t, results, limit)
+}
+
+// heldTo wants what passed in the time from 5 to 15 s after the first request to be the limit, within 5 %.
+func heldTo(t *testing.T, results []load.Result, limit float64) {
+	t.Helper()
+	first := slices.MinFunc(results, func(a, b load.Result) int { return a.Due.Compare(b.Due) }).Due
+	passed, turned := 0, 0
+	for _, r := range results {
+		after := r.Due.Sub(first)
+		switch {
+		case r.Failed != "" && r.Status != http.StatusTooManyRequests:
+			t.Errorf("%s %s: %s", r.Method, r.ID, r.Failed)
+		case after < 5*time.Second || after >= 15*time.Second:
+		case r.Failed == "":
+			passed++
+		default:
+			turned++
+		}
+	}
+	if want := 10 * limit; float64(passed) < 0.95*want || float64(passed) > 1.05*want || turned == 0 {
+		t.Errorf("in 10 s %d requests passed, and %d were turned away; want %.0f to pass, within 5 %%", passed, turned, want)
+	}
+	t.Logf("in 10 s %d requests passed, and %d were turned away", passed, turned)
+}

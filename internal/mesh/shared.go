@@ -1,0 +1,166 @@
+package mesh
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	proxies "github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// Shared is a filter of a section of policies that all Routes of one RouteConfiguration share. It is a
+// resource of its own: what it counts outlives the Routes.
+type Shared struct {
+	Name    string // shared/<section>/<RouteConfiguration>
+	Section string
+	Port    room.Port
+	// Says is what each policy says that may hold for some request there, in the order of their keys.
+	Says []room.Decided
+}
+
+const sharedPrefix = "shared/"
+
+// SharedName is the name of the Shared of a section for a RouteConfiguration.
+func SharedName(section, routes string) string { return sharedPrefix + section + "/" + routes }
+
+// IsShared says whether an extension is a Shared, by its name.
+func IsShared(name string) bool { return strings.HasPrefix(name, sharedPrefix) }
+
+// PolicyKeys are the keys of the policies that it is made of.
+func (s Shared) PolicyKeys() []string { return policyKeys(s.Says) }
+
+// Shared is the Shared of a name.
+func (m *Mesh) Shared(q *incr.Query, name string) Shared {
+	section, routes, _ := strings.Cut(strings.TrimPrefix(name, sharedPrefix), "/")
+	out := Shared{Name: name, Section: section}
+	if strings.HasPrefix(routes, GatewayPrefix) {
+		out.Port = room.Port{Gateway: true, Proxies: m.servingProxies(q, entranceAt(routes).key)}
+	}
+	if r, ok := policy.ByName(section); ok {
+		out.Says = m.sharing(q, r, routes)
+	}
+	return out
+}
+
+// servingProxies is to how many of a Gateway's proxies its Service sends: those that are ready or, where
+// none is, that serve all the same.
+func (m *Mesh) servingProxies(q *incr.Query, gateway string) int {
+	g := m.gateways.Get(q, gateway)
+	if g.Gateway == nil {
+		return 0
+	}
+	svc, ok := m.Services.Get(q, key(g.Namespace, proxies.Name(g.Gateway)))
+	if !ok || len(svc.Spec.Ports) == 0 {
+		return 0
+	}
+	return len(m.addressesOf(q, svc, svc.Spec.Ports[0].Name).usable())
+}
+
+// sharedSections are those that have a Shared for a RouteConfiguration.
+func (m *Mesh) sharedSections(q *incr.Query, routes string) (out []string) {
+	for _, r := range policy.All {
+		if r.Shared != nil && len(m.sharing(q, r, routes)) > 0 {
+			out = append(out, r.Name)
+		}
+	}
+	return out
+}
+
+func (m *Mesh) sharedWants(q *incr.Query, scope, routes string) (out []string) {
+	for _, section := range m.sharedSections(q, routes) {
+		out = append(out, want(scope, KindExtension, SharedName(section, routes)))
+	}
+	return out
+}
+
+// sharing is what policies say in a section that are about what comes in by a RouteConfiguration, or about a
+// route that it holds. Which of them holds for a request, its Route tells.
+func (m *Mesh) sharing(q *incr.Query, r room.Room, routes string) (out []room.Decided) {
+	var found []selected
+	if m.mayEnter(q, r, routes) {
+		found = m.about(q, entering(routes), func(s subject) bool { return m.enters(q, s, routes) })
+	}
+	for _, k := range m.sharedOn.Get(q, routes) {
+		if p, ok := m.MeshPolicies.Get(q, k); ok {
+			for _, s := range subjects(p) {
+				if ofRoutes(s) {
+					found = append(found, selected{p, s.level(), s.Kind, s.part()})
+				}
+			}
+		}
+	}
+	for _, p := range found {
+		if p.heldIn(r) {
+			out = append(out, r.Decide([]room.Entry{{Policy: p.key(), Level: p.Level, Spec: &p.Spec}}))
+		}
+	}
+	slices.SortFunc(out, func(a, b room.Decided) int { return strings.Compare(a.Policy, b.Policy) })
+	return slices.CompactFunc(out, func(a, b room.Decided) bool { return a.Policy == b.Policy })
+}
+
+// mayEnter says whether there is a policy with a section at all that may be about whatever comes in by a
+// RouteConfiguration. Where there is none, no other policy's change is of interest.
+func (m *Mesh) mayEnter(q *incr.Query, r room.Room, routes string) bool {
+	return len(m.policiesWith.Get(q, sectionKey(r.Name, v1alpha1.SystemNamespace)))+
+		len(m.policiesWith.Get(q, sectionKey(r.Name, namespaceIn(entranceAt(routes).key)))) > 0
+}
+
+// entranceAt is the whole Gateway or Service that a RouteConfiguration is of.
+func entranceAt(routes string) entrance {
+	if strings.HasPrefix(routes, GatewayPrefix) {
+		gateway, _ := parseListener(routes)
+		return entrance{kind: room.Gateway, key: gateway}
+	}
+	return entrance{kind: room.Service, key: parseServiceListener(routes).service}
+}
+
+// entering are the groups of the subjects that may be about whatever comes in by a RouteConfiguration.
+func entering(routes string) []string { return outsideIn(entranceAt(routes)) }
+
+// enters says whether one of them is.
+func (m *Mesh) enters(q *incr.Query, s subject, routes string) bool {
+	switch {
+	case !s.part():
+		return true
+	case s.Kind == room.Gateway:
+		gateway, _ := parseListener(routes)
+		l, ok := m.listenerOf(q, gateway, s.Part)
+		return ok && l.served() && l.routes(gateway) == routes
+	}
+	at := parseServiceListener(routes)
+	_, port, ok := m.portOf(q, at.service, at.port)
+	return ok && s.names(port)
+}
+
+func ofRoutes(s subject) bool { return s.Kind == room.HTTPRoute || s.Kind == room.GRPCRoute }
+
+// sharedAt are the RouteConfigurations that hold the routes which a policy is about, if it has a section
+// with Shared.
+func (m *Mesh) sharedAt(q *incr.Query, k string) (out []string) {
+	p, ok := m.MeshPolicies.Get(q, k)
+	if !ok || !hasShared(&p.Spec) {
+		return nil
+	}
+	for _, s := range subjects(p) {
+		if !ofRoutes(s) {
+			continue
+		}
+		for _, a := range m.attached.Get(q, routeKey(string(s.Kind), key(s.Namespace, s.Name))) {
+			for _, place := range a.Places {
+				out = append(out, place.Routes)
+			}
+			for _, port := range a.Ports {
+				out = append(out, serviceListenerName(a.Service, port))
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func hasShared(spec *v1alpha1.MeshPolicySpec) bool {
+	return slices.ContainsFunc(policy.All, func(r room.Room) bool { return r.Shared != nil && r.Has(spec) })
+}

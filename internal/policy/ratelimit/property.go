@@ -1,0 +1,98 @@
+package ratelimit
+
+import (
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	exprv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/rate_limit_descriptors/expr/v3"
+	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// networkBits is what is taken for one client of IPv6, which has as many addresses in it as it likes.
+const networkBits = 64
+
+// ownPod is the caller of all that a sidecar sends.
+const ownPod = "own"
+
+// whoCalls is the first URI name of the client's certificate or, without one, its subject; all without a
+// certificate are one.
+const whoCalls = `has(connection.uri_san_peer_certificate) ? connection.uri_san_peer_certificate : ` +
+	`has(connection.subject_peer_certificate) ? connection.subject_peer_certificate : ''`
+
+// property is the action that finds a property of a request. Where it finds none, the limit is not met.
+func property(p v1alpha1.RequestProperty, gateway bool) *routev3.RateLimit_Action {
+	key := keyOf(p)
+	switch p.Type {
+	case "Header":
+		return ofHeader(p.Header, key)
+	case "Method":
+		return ofHeader(":method", key)
+	case "Path":
+		return expression("request.url_path", key)
+	case "Caller":
+		if !gateway {
+			return fixed(key, ownPod)
+		}
+		return expression(whoCalls, key)
+	}
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{
+		MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{V6PrefixMaskLen: wrapperspb.UInt32(networkBits)},
+	}}
+}
+
+// entry is what a limit wants a property to be; without a value, each has a bucket of its own.
+func entry(p v1alpha1.RequestProperty) *ratelimitv3.RateLimitDescriptor_Entry {
+	return &ratelimitv3.RateLimitDescriptor_Entry{Key: keyOf(p), Value: p.Value}
+}
+
+func keyOf(p v1alpha1.RequestProperty) string {
+	switch p.Type {
+	case "Header":
+		return "header " + strings.ToLower(p.Header)
+	case "SourceIP":
+		return "masked_remote_address" // which Envoy calls it
+	}
+	return strings.ToLower(p.Type)
+}
+
+// marked finds the mark of a policy.
+func marked(policy string) *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_Metadata{Metadata: &routev3.RateLimit_Action_MetaData{
+		DescriptorKey: room.MarkedBy,
+		Source:        routev3.RateLimit_Action_MetaData_ROUTE_ENTRY,
+		MetadataKey: &metadatav3.MetadataKey{
+			Key:  room.Mark(name),
+			Path: []*metadatav3.MetadataKey_PathSegment{{Segment: &metadatav3.MetadataKey_PathSegment_Key{Key: policy}}},
+		},
+	}}}
+}
+
+func fixed(key, value string) *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_GenericKey_{
+		GenericKey: &routev3.RateLimit_Action_GenericKey{DescriptorKey: key, DescriptorValue: value},
+	}}
+}
+
+func ofHeader(name, key string) *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
+		RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: name, DescriptorKey: key},
+	}}
+}
+
+// expression finds what one of CEL says.
+func expression(text, key string) *routev3.RateLimit_Action {
+	packed := new(anypb.Any)
+	if err := packed.MarshalFrom(&exprv3.Descriptor{DescriptorKey: key, ExprSpecifier: &exprv3.Descriptor_Text{Text: text}}); err != nil {
+		panic(err) // its strings are our own
+	}
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_Extension{
+		Extension: &corev3.TypedExtensionConfig{Name: "envoy.rate_limit_descriptors.expr", TypedConfig: packed},
+	}}
+}
