@@ -1,0 +1,116 @@
+package stories
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/weft-mesh/weft/e2e/call"
+	"github.com/weft-mesh/weft/e2e/load"
+	"github.com/weft-mesh/weft/e2e/stage"
+)
+
+const balancingPolicy = `
+apiVersion: mesh.weft.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: balancing}
+spec:
+  targetRefs: [{kind: Service, name: app}]
+  loadBalancing: `
+
+// TestMeshLoadBalancing: from a pod in the mesh, the shares of pods as algorithms have them; by hash each key
+// keeps its pod, and nearly all keys do when another pod goes; a change of the section fails no request.
+func TestMeshLoadBalancing(t *testing.T) {
+	s := stage.NewMeshed(t, "balancing")
+	s.Apply(manifest(t, "mesh/echo.yaml", "$NAME", "app", "$REPLICAS", "4", "$PORTS", declarations["declared"], "$ANNOTATIONS", "{}"))
+	s.Apply(manifest(t, "ledger.yaml"))
+	s.Rollout("ledger")
+	meshShop(t, s, "polite", "drain", "ledger", "IPv4")
+	caller(t, s, "caller", false)
+	s.Rollout("app", "polite")
+	from := s.Caller("caller")
+	request := call.Request{Protocol: call.HTTP, Address: at("app", 80)}
+	from.Answered(request, bySidecar)
+	from.Answered(call.Request{Protocol: call.HTTP, Address: "polite:80", Path: "/api/goods"}, nil)
+	from.Start(load.Target{Address: at(clusterIP(t, s, "polite"), 80), Host: "polite"}, 100)
+	balance := func(section string) {
+		from.Step(section)
+		s.Apply(balancingPolicy + section)
+		s.Apply(strings.NewReplacer("{name: balancing}", "{name: polite}", "name: app", "name: polite").Replace(balancingPolicy) + section)
+		s.Holds("balancing")
+		s.Holds("polite")
+		s.Step("%s", section)
+	}
+	for section, off := range map[string]int{"{algorithm: RoundRobin}": 1, "{algorithm: Random}": 22} { // of 25 each; by chance 5 standard deviations
+		balance(section)
+		shares := map[string]int{}
+		for _, o := range from.Calls(100, request) {
+			shares[o.Answer.Pod]++
+		}
+		t.Logf("%s: %v", section, shares)
+		for pod, n := range shares {
+			if n < 25-off || n > 25+off || pod == "" || len(shares) != 4 {
+				t.Errorf("%s: the shares of four pods are %v", section, shares)
+			}
+		}
+	}
+	for _, algorithm := range []string{"RingHash", "Maglev"} {
+		balance("{algorithm: " + algorithm + ", hash: [{type: Header, name: x-user}]}")
+	}
+	keysStay(t, s, from, request)
+	judge(t, s, "100 requests per second while their balancing changes", from.Stop())
+}
+
+// keysStay has one of four pods go, and looks where keys are before and after.
+func keysStay(t *testing.T, s *stage.Scene, from *stage.Caller, request call.Request) {
+	t.Helper()
+	before := keyPods(t, from, request)
+	if err := scaleTo(t.Context(), s.Stage, s.Namespace, "app", 3); err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	s.Until(rollout, "three pods run", func(context.Context) error {
+		pods := s.Pods("app")
+		if clear(there); len(pods) != 3 {
+			return fmt.Errorf("%d run", len(pods))
+		}
+		for _, p := range pods {
+			there[p.Name] = true
+		}
+		for key, o := range keyPods(t, from, request) {
+			if !there[o] {
+				return fmt.Errorf("%s is at %q", key, o)
+			}
+		}
+		return nil
+	})
+	stay, stayed := 0, 0
+	for key, pod := range keyPods(t, from, request) {
+		if there[before[key]] {
+			if stay++; pod == before[key] {
+				stayed++
+			}
+		}
+	}
+	s.Step("one of four pods went: of %d keys of the others %d stayed", stay, stayed)
+	if stay == 0 || stayed*10 < stay*9 {
+		t.Errorf("of %d keys of pods that stay only %d stayed", stay, stayed)
+	}
+}
+
+// keyPods are the pods that answer requests of 60 keys.
+func keyPods(t *testing.T, from *stage.Caller, request call.Request) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for i := range 60 {
+		key := fmt.Sprint("user-", i)
+		request.Headers = map[string]string{"X-User": key}
+		o := from.Call(request)
+		if o.Err() != nil {
+			t.Fatalf("%s: %v", key, o.Err())
+		}
+		out[key] = o.Answer.Pod
+	}
+	return out
+}
