@@ -63,6 +63,7 @@ type world struct {
 	limits    []room.Decided // what policies say of rates
 	proxies   int            // that share them
 	drain     time.Duration
+	policies  []room.Decided // about every cluster
 }
 
 const drainKey = "known to the kubelet"
@@ -181,7 +182,7 @@ func (w world) static(name string, endpoints []mesh.Endpoint, ownRetries bool) *
 	if ownRetries {
 		name = mesh.OwnRetries(name)
 	}
-	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, Sessions: mesh.IsSession(name), Retries: w.retries, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
+	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, Sessions: mesh.IsSession(name), Retries: w.retries, Policies: w.policies, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
 	if c.EdsClusterConfig == nil {
 		return c // it leads nowhere
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // Session keeps the requests of one client at the endpoint that answered the first, for as long as that
@@ -233,6 +235,7 @@ func (m *Mesh) SessionCluster(q *incr.Query, name string) Cluster {
 			out.Protocol, out.OwnRetries = c.Protocol, c.OwnRetries || out.Endpoints != name
 			out.Policies = c.Policies
 		}
+		out.Policies = agreed(out.Policies, c.Policies)
 		out.Retries = stricter(out.Retries, c.Retries)
 		out.Peers.Identities = append(out.Peers.Identities, c.Peers.Identities...)
 		// A Service without endpoints says nothing of how those of others are to be spoken to.
@@ -243,6 +246,17 @@ func (m *Mesh) SessionCluster(q *incr.Query, name string) Cluster {
 	slices.Sort(out.Peers.Identities)
 	out.Peers.Identities = slices.Compact(out.Peers.Identities)
 	out.Peers.All = out.Peers.All && len(out.Peers.Identities) > 0
+	return out
+}
+
+// agreed is what two Services' policies say alike. Of the others a cluster over both could heed only one, and
+// would, say, ask the pods of one Service whether they are well as is done of the other.
+func agreed(a, b []room.Decided) (out []room.Decided) {
+	for _, d := range a {
+		if slices.ContainsFunc(b, func(e room.Decided) bool { return d.Section == e.Section && reflect.DeepEqual(d.Says, e.Says) }) {
+			out = append(out, d)
+		}
+	}
 	return out
 }
 
