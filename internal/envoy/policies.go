@@ -3,7 +3,6 @@ package envoy
 import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy"
@@ -37,10 +36,14 @@ func ownWord(r *routev3.Route, rule *mesh.Rule) {
 	if t != nil && t.Request != nil {
 		action.Timeout = timeout(t)
 	}
+	tries := t != nil && t.BackendRequest != nil
 	switch {
 	case rule.Retry != nil || action.RetryPolicy == nil:
 		action.RetryPolicy = retryPolicy(rule.Retry, t)
-	case t != nil && duration(t.BackendRequest) > 0:
-		action.RetryPolicy.PerTryTimeout = durationpb.New(duration(t.BackendRequest))
+	case tries:
+		action.RetryPolicy.PerTryTimeout = bound(t.BackendRequest)
+	}
+	if rule.Retry != nil || tries {
+		action.HedgePolicy = nil // by which an attempt would outlive what the rule gives it
 	}
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/egress"
+	"github.com/weft-mesh/weft/internal/policy/hedging"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
+	"github.com/weft-mesh/weft/internal/policy/retry"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/policy/servertls"
 	"github.com/weft-mesh/weft/internal/policy/timeout"
@@ -21,7 +23,9 @@ var All = []room.Room{
 	egress.Section.Room(),
 	servertls.Section.Room(),
 	circuitbreaker.Section.Room(),
+	retry.Section.Room(),
 	timeout.Section.Room(),
+	hedging.Section.Room(),
 }
 
 // ByName is the Room of a section; false if there is none of that name.

@@ -99,6 +99,9 @@ type Traffic[S any] struct {
 	Problem func(s *S, on Kind, part bool) string
 	// Bytes says that Upstream has a meaning for what is not HTTP too.
 	Bytes bool
+	// OfRequests is, of a section with Bytes, the first field that has no such meaning, as it follows the
+	// section's name; "": all have. nil: the same.
+	OfRequests func(*S) string
 }
 
 // Decide is what holds of what is written, and by which policy; the zero value if nothing is.
@@ -151,6 +154,9 @@ type Room struct {
 	Filter     *hcmv3.HttpFilter
 	Problem    func(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string
 	Bytes      bool
+	// OfRequests says whether a policy's section, or a field of it as it follows the section's name, has a
+	// meaning for requests alone.
+	OfRequests func(*v1alpha1.MeshPolicySpec) (field string, is bool)
 	// Decide is what holds of one or more policies that have the section.
 	Decide func([]Entry) Decided
 }
@@ -179,6 +185,7 @@ func (s Section[S]) Room() Room {
 		Filter: s.Filter, Bytes: s.Bytes,
 		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
 		Problem:    s.problem,
+		OfRequests: s.ofRequests,
 	}
 	if s.Traffic.Upstream != nil {
 		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
@@ -195,6 +202,19 @@ func (s Section[S]) problem(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) s
 		return ""
 	}
 	return s.Problem(says, on, part)
+}
+
+func (s Section[S]) ofRequests(spec *v1alpha1.MeshPolicySpec) (field string, is bool) {
+	says := s.Of(spec)
+	switch {
+	case says == nil || s.Traffic.Upstream == nil && s.Traffic.Request == nil:
+		return "", false
+	case !s.Bytes:
+		return "", true
+	case s.Traffic.OfRequests != nil:
+		field = s.Traffic.OfRequests(says)
+	}
+	return field, field != ""
 }
 
 func (s Section[S]) written(entries []Entry) []Written[S] {

@@ -19,7 +19,20 @@ var Section = room.Section[v1alpha1.Timeout]{
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Timeout { return spec.Timeout },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Holds:   room.Innermost[v1alpha1.Timeout],
-	Traffic: room.Traffic[v1alpha1.Timeout]{Upstream: connections, Request: requests, Problem: problem},
+	Traffic: room.Traffic[v1alpha1.Timeout]{Upstream: connections, Request: requests, Problem: problem, Bytes: true, OfRequests: ofRequests},
+}
+
+// ofRequests is what is said of something else than connections.
+func ofRequests(s *v1alpha1.Timeout) string {
+	switch {
+	case s.Request != nil:
+		return ".request"
+	case s.Idle != nil:
+		return ".idle"
+	case s.Stream != nil:
+		return ".stream"
+	}
+	return ""
 }
 
 // problem is that connect names no destination.
