@@ -14,6 +14,7 @@ import (
 // traffic are the sections about traffic that a random policy has.
 var traffic = []string{
 	"timeout: {request: 1s}", "timeout: {request: 2s, idle: 1m}", "timeout: {connect: 1s}",
+	"retry: {}", "retry: {attempts: 0}", "hedging: {delay: 1s}, retry: {codes: [503]}",
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
 }
 
