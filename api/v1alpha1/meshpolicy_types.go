@@ -58,17 +58,20 @@ type MeshPolicyList struct {
 
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit)",message="a policy without a section says nothing: set one, such as mtls or timeout"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging)",message="a policy without a section says nothing: set one, such as mtls or timeout"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
 // +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
 // +kubebuilder:validation:XValidation:rule="!has(self.circuitBreaker) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="circuitBreaker is about what is sent to Services: target one, or a port of it",fieldPath=".circuitBreaker"
+// +kubebuilder:validation:XValidation:rule="!has(self.retry) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="retry is about requests: target a Service, a Gateway or a route",fieldPath=".retry"
 // +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="timeout is about requests: target a Service, a Gateway or a route",fieldPath=".timeout"
 // +kubebuilder:validation:XValidation:rule="!has(self.loadBalancing) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="loadBalancing is about what is sent to Services: target one, or a port of it",fieldPath=".loadBalancing"
 // +kubebuilder:validation:XValidation:rule="!has(self.outlierDetection) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="outlierDetection is about what is sent to Services: target one, or a port of it",fieldPath=".outlierDetection"
 // +kubebuilder:validation:XValidation:rule="!has(self.healthCheck) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="healthCheck is about the pods of Services: target one, or a port of it",fieldPath=".healthCheck"
 // +kubebuilder:validation:XValidation:rule="!has(self.rateLimit) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="rateLimit is about requests: target a Service, a Gateway or a route",fieldPath=".rateLimit"
+// +kubebuilder:validation:XValidation:rule="!has(self.hedging) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="hedging is about requests: target a Service, a Gateway or a route",fieldPath=".hedging"
+// +kubebuilder:validation:XValidation:rule="!has(self.hedging) || !has(self.retry) || !has(self.retry.perTryTimeout)",message="hedging.delay takes the place of retry.perTryTimeout: leave that out",fieldPath=".retry.perTryTimeout"
 type MeshPolicySpec struct {
 	// targetRefs name what the policy is about, in its own namespace. Without any it is about the
 	// whole namespace, and in the namespace weft-system about the whole mesh.
@@ -117,6 +120,12 @@ type MeshPolicySpec struct {
 	// +optional
 	CircuitBreaker *CircuitBreaker `json:"circuitBreaker,omitempty"`
 
+	// retry has requests sent again that failed. It may target the mesh, a namespace, Services and their
+	// ports as pods call them, Gateways and their listeners, routes and their rules by name.
+	//
+	// +optional
+	Retry *Retry `json:"retry,omitempty"`
+
 	// timeout bounds how long requests take. It may target the mesh, a namespace, Services and their
 	// ports as pods call them, Gateways and their listeners, routes and their rules by name.
 	//
@@ -147,6 +156,11 @@ type MeshPolicySpec struct {
 	//
 	// +optional
 	RateLimit *RateLimit `json:"rateLimit,omitempty"`
+
+	// hedging has requests that are slow sent to a second pod too. It may target what retry may.
+	//
+	// +optional
+	Hedging *Hedging `json:"hedging,omitempty"`
 }
 
 // PolicyMode says whether a policy holds, or is tried out.

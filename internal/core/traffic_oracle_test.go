@@ -15,6 +15,7 @@ import (
 var traffic = []string{
 	"timeout: {request: 1s}", "timeout: {request: 2s, idle: 1m}", "timeout: {connect: 1s}",
 	"loadBalancing: {algorithm: Random}", "loadBalancing: {algorithm: Maglev, hash: [{type: Header, name: a}]}, timeout: {request: 1s}",
+	"retry: {}", "retry: {attempts: 0}", "hedging: {delay: 1s}, retry: {codes: [503]}",
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
 	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/retry"
 )
 
 const (
@@ -123,7 +124,7 @@ func protocolOptions(c mesh.Cluster) *upstreamhttpv3.HttpProtocolOptions {
 	// Between sidecars a WebSocket is a CONNECT.
 	options := spokenTo(c.Protocol == mesh.HTTP2 || c.Peers.All, c.Peers.All)
 	if !c.OwnRetries {
-		options.RetryPolicy = retryUnsent()
+		options.RetryPolicy = retry.Unsent() // for the rules that have none of their own
 	}
 	return options
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -133,10 +134,18 @@ func (r *receiver) bytes(port uint32, to called, open plaintext, access string) 
 	r.add("tls", port, &listenerv3.FilterChainMatch{TransportProtocol: "tls"}, app...)
 }
 
-// peers serves HTTP to callers by mTLS.
+// peers serves HTTP to callers by mTLS. Their proxies say how long nothing may be sent; those that are gone
+// without a word answer no pings.
 func (r *receiver) peers(port uint32, offers []string, cluster string, to called) {
-	r.mutual(port, offers, onlyName(r.TrustDomain), networkFilter(r.toApp(cluster, to)))
+	m := r.toApp(cluster, to)
+	m.StreamIdleTimeout = durationpb.New(0)
+	m.Http2ProtocolOptions.ConnectionKeepalive = &corev3.KeepaliveSettings{
+		Interval: durationpb.New(peerPing), Timeout: durationpb.New(peerPing),
+	}
+	r.mutual(port, offers, onlyName(r.TrustDomain), networkFilter(m))
 }
+
+const peerPing = time.Minute
 
 // requests serves HTTP to callers without mTLS.
 func (r *receiver) requests(port uint32, cluster string, to called, open plaintext) *listenerv3.Filter {

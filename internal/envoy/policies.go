@@ -10,7 +10,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -96,10 +95,14 @@ func ownWord(r *routev3.Route, rule *mesh.Rule) {
 	if t != nil && t.Request != nil {
 		action.Timeout = timeout(t)
 	}
+	tries := t != nil && t.BackendRequest != nil
 	switch {
 	case rule.Retry != nil || action.RetryPolicy == nil:
 		action.RetryPolicy = retryPolicy(rule.Retry, t)
-	case t != nil && duration(t.BackendRequest) > 0:
-		action.RetryPolicy.PerTryTimeout = durationpb.New(duration(t.BackendRequest))
+	case tries:
+		action.RetryPolicy.PerTryTimeout = bound(t.BackendRequest)
+	}
+	if rule.Retry != nil || tries {
+		action.HedgePolicy = nil // by which an attempt would outlive what the rule gives it
 	}
 }

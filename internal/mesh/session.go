@@ -190,7 +190,14 @@ var takenHeaders = []string{"host", "cookie", "set-cookie", "connection", "conte
 
 // endpointsOfSession is the name of the endpoints of a session's cluster: that of the cluster, without what
 // says that it leaves retries to its rule because policies do.
-func endpointsOfSession(cluster string) string { return strings.Replace(cluster, ownRetries, "", 1) }
+func endpointsOfSession(cluster string) string {
+	cluster, over := strings.CutSuffix(cluster, overHTTP2)
+	cluster = strings.TrimSuffix(cluster, ownRetries)
+	if over {
+		cluster += overHTTP2
+	}
+	return cluster
+}
 
 // sessionRule is the rule whose sessions reach over a cluster.
 func (m *Mesh) sessionRule(q *incr.Query, name string) (rule Rule, overHTTP2Too bool) {

@@ -8,10 +8,12 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/egress"
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
+	"github.com/weft-mesh/weft/internal/policy/hedging"
 	"github.com/weft-mesh/weft/internal/policy/loadbalancing"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
 	"github.com/weft-mesh/weft/internal/policy/outlierdetection"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
+	"github.com/weft-mesh/weft/internal/policy/retry"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/policy/servertls"
 	"github.com/weft-mesh/weft/internal/policy/timeout"
@@ -24,10 +26,12 @@ var All = []room.Room{
 	servertls.Section.Room(),
 	circuitbreaker.Section.Room(),
 	ratelimit.Section.Room(),
-	timeout.Section.Room(),
 	loadbalancing.Section.Room(),
 	outlierdetection.Section.Room(), // after what says when too few pods are well
 	healthcheck.Section.Room(),
+	retry.Section.Room(),
+	timeout.Section.Room(),
+	hedging.Section.Room(),
 }
 
 // ByName is the Room of a section; false if there is none of that name.

@@ -1,0 +1,76 @@
+package retry
+
+import (
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// UnsentHeader on an answer of the proxy beside an app says how far the request came. UnsentTrue: nothing of
+// it was sent to the app, so that any method may be tried again. UnsentFalse: it was, and the app broke it off
+// before it answered; to who asks this proxy that looks like an answer of 503.
+const (
+	UnsentHeader = "x-weft-unsent"
+	UnsentTrue   = "true"
+	UnsentFalse  = "false"
+)
+
+const (
+	// unsent are the failures that prove that no backend has seen the request, so that any method may
+	// be tried again: no connection, a stream refused by HTTP/2, a reset before the first byte, and the
+	// word of the proxy beside the backend.
+	unsent = "connect-failure,refused-stream,reset-before-request,retriable-headers"
+
+	// UnsentAttempts is how often such requests are sent again where nobody says anything of retries.
+	UnsentAttempts = 3
+
+	// UnsentBackoff is the first pause before they are.
+	UnsentBackoff = 10 * time.Millisecond
+
+	hostAttempts = 5 // to pick an endpoint that was not tried yet
+)
+
+// Unsent is the policy of what is always retried.
+func Unsent() *routev3.RetryPolicy {
+	return &routev3.RetryPolicy{
+		RetryOn:          unsent,
+		RetriableHeaders: []*routev3.HeaderMatcher{exactly(UnsentHeader, UnsentTrue)},
+		NumRetries:       wrapperspb.UInt32(UnsentAttempts),
+		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
+			Name:       "envoy.retry_host_predicates.previous_hosts",
+			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: previousHosts},
+		}},
+		HostSelectionRetryMaxAttempts: hostAttempts,
+		RetryBackOff:                  Backoff(UnsentBackoff),
+	}
+}
+
+// Broken has a policy that retries resets retry those too that an app made behind its proxy.
+func Broken(p *routev3.RetryPolicy) {
+	p.RetriableHeaders = append(p.RetriableHeaders, exactly(UnsentHeader, UnsentFalse))
+}
+
+// Backoff doubles from base to ten times base. Envoy waits for a random part of each interval.
+func Backoff(base time.Duration) *routev3.RetryPolicy_RetryBackOff {
+	return &routev3.RetryPolicy_RetryBackOff{
+		BaseInterval: durationpb.New(base),
+		MaxInterval:  durationpb.New(10 * base),
+	}
+}
+
+// previousHosts has no fields to go wrong with.
+var previousHosts, _ = anypb.New(&previoushostsv3.PreviousHostsPredicate{})
+
+func exactly(header, value string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name: header,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value},
+		}},
+	}
+}
