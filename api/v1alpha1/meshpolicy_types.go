@@ -54,13 +54,15 @@ type MeshPolicyList struct {
 
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout)",message="a policy without a section says nothing: set one, such as mtls or timeout"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.fault)",message="a policy without a section says nothing: set one, such as mtls or timeout"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.fault) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
 // +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
 // +kubebuilder:validation:XValidation:rule="!has(self.circuitBreaker) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="circuitBreaker is about what is sent to Services: target one, or a port of it",fieldPath=".circuitBreaker"
 // +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="timeout is about requests: target a Service, a Gateway or a route",fieldPath=".timeout"
+// +kubebuilder:validation:XValidation:rule="!has(self.fault) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="fault is about requests: target a Service, a Gateway or a route",fieldPath=".fault"
+// +kubebuilder:validation:XValidation:rule="!has(self.fault) || !has(self.fault.from) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="callers are known where they call a Service, not at Gateways and routes: target a Service, or remove from",fieldPath=".fault.from"
 type MeshPolicySpec struct {
 	// targetRefs name what the policy is about, in its own namespace. Without any it is about the
 	// whole namespace, and in the namespace weft-system about the whole mesh.
@@ -114,6 +116,13 @@ type MeshPolicySpec struct {
 	//
 	// +optional
 	Timeout *Timeout `json:"timeout,omitempty"`
+
+	// fault makes requests late, or has them fail, on purpose and for a time. It may target the mesh, a
+	// namespace, Services and their ports as pods call them, Gateways and their listeners, routes and
+	// their rules by name.
+	//
+	// +optional
+	Fault *Fault `json:"fault,omitempty"`
 }
 
 // PolicyMode says whether a policy holds, or is tried out.

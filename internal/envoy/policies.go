@@ -13,7 +13,7 @@ import (
 // shapeCluster has the sections of policies say their part of a Cluster.
 func shapeCluster(c *clusterv3.Cluster, policies []room.Decided) {
 	for _, d := range policies {
-		if r, ok := policy.ByName(d.Section); ok {
+		if r, ok := policy.ByName(d.Section); ok && !d.Ended {
 			r.Upstream(d, c)
 		}
 	}
@@ -22,7 +22,7 @@ func shapeCluster(c *clusterv3.Cluster, policies []room.Decided) {
 // shapeRoute has the sections of policies say their part of a Route.
 func shapeRoute(r *routev3.Route, policies []room.Decided) {
 	for _, d := range policies {
-		if section, ok := policy.ByName(d.Section); ok {
+		if section, ok := policy.ByName(d.Section); ok && !d.Ended {
 			section.Request(d, r)
 		}
 	}

@@ -35,7 +35,7 @@ func (e entrance) takes(s subject) bool {
 func (m *Mesh) upstreamPolicies(q *incr.Query, at clusterAt, port corev1.ServicePort) []room.Decided {
 	e := entrance{kind: room.Service, key: at.service, port: port}
 	bytes := at.protocol == TCP || at.protocol == TLS
-	return m.decideTraffic(m.about(q, outsideIn(e), e.takes), func(r room.Room) bool {
+	return m.decideTraffic(q, m.about(q, outsideIn(e), e.takes), e, func(r room.Room) bool {
 		return r.Upstream != nil && (r.Bytes || !bytes)
 	})
 }
@@ -53,7 +53,7 @@ func (m *Mesh) requestPolicies(q *incr.Query, e entrance, of Origin) []room.Deci
 		}
 		return e.takes(s)
 	})
-	return m.decideTraffic(found, func(r room.Room) bool { return r.Request != nil })
+	return m.decideTraffic(q, found, e, func(r room.Room) bool { return r.Request != nil })
 }
 
 // outsideIn are the groups of the subjects that may be about an entrance.
@@ -67,9 +67,9 @@ func namespaceIn(k string) string {
 	return namespace
 }
 
-// decideTraffic is what holds, section by section in the order of all, of policies in their precedence.
-// What has a problem is told of in its policy's status, and does not hold.
-func (m *Mesh) decideTraffic(found []selected, of func(room.Room) bool) (out []room.Decided) {
+// decideTraffic is what holds at an entrance, section by section in the order of all, of policies in their
+// precedence. What has a problem is told of in its policy's status, and does not hold.
+func (m *Mesh) decideTraffic(q *incr.Query, found []selected, e entrance, of func(room.Room) bool) (out []room.Decided) {
 	if len(found) == 0 {
 		return nil
 	}
@@ -79,7 +79,11 @@ func (m *Mesh) decideTraffic(found []selected, of func(room.Room) bool) (out []r
 		}
 		var entries []room.Entry
 		for _, p := range found {
-			if slices.Contains(enforced, p.Spec.Mode) && r.Has(&p.Spec) && r.About(p.Kind) && r.Problem(&p.Spec, p.Kind, p.part) == "" {
+			switch {
+			case !r.Has(&p.Spec) || !m.mayHold(r, p, e):
+			case m.ended(q, r, p.MeshPolicy):
+				out = append(out, room.Decided{Section: r.Name, Policy: p.key(), Ended: true})
+			default:
 				entries = append(entries, room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec})
 			}
 		}
@@ -88,6 +92,12 @@ func (m *Mesh) decideTraffic(found []selected, of func(room.Room) bool) (out []r
 		}
 	}
 	return out
+}
+
+// mayHold says whether a section of a policy that is about an entrance can hold there.
+func (m *Mesh) mayHold(r room.Room, p selected, e entrance) bool {
+	return slices.Contains(enforced, p.Spec.Mode) && r.About(p.Kind) && r.Problem(&p.Spec, p.Kind, p.part) == "" &&
+		(e.kind != room.Gateway || !r.Callers(&p.Spec))
 }
 
 // governed are rules as the policies about what comes in by an entrance have them.
@@ -110,7 +120,7 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 
 func ownsRetries(d room.Decided) bool {
 	r, ok := policy.ByName(d.Section)
-	return ok && r.OwnRetries(d)
+	return ok && !d.Ended && r.OwnRetries(d)
 }
 
 // withOwnRetries is the cluster beside another one, or that itself, whose retries are its rules' to say.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/egress"
+	"github.com/weft-mesh/weft/internal/policy/fault"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/policy/servertls"
@@ -22,6 +23,7 @@ var All = []room.Room{
 	servertls.Section.Room(),
 	circuitbreaker.Section.Room(),
 	timeout.Section.Room(),
+	fault.Section.Room(),
 }
 
 // ByName is the Room of a section; false if there is none of that name.
