@@ -9,6 +9,10 @@ import (
 // of the same target.
 const ConditionConflicted = "Conflicted"
 
+// ConditionOverridden is present on a MeshPolicy, and True, while policies of inner levels have a section
+// about traffic that it has too: their word holds for their part.
+const ConditionOverridden = "Overridden"
+
 // MeshPolicy says what should hold for some of the traffic of its own namespace: one optional section
 // for each feature, for all targets alike.
 //
@@ -211,6 +215,8 @@ type MeshPolicyStatus struct {
 	// Stalled is present while only a change by someone can help; the message says which.
 	// Conflicted is present while another policy says something else of the same target; the message
 	// names it, and says whose holds.
+	// Overridden is present while policies that are nearer to the requests have a section about traffic
+	// that it has too; the message names them. It holds for the rest.
 	//
 	// +optional
 	// +listType=map

@@ -18,18 +18,17 @@ func TestHolding(t *testing.T) {
 	other := mesh.Want{Scope: "shop/b", Kind: mesh.KindListener, Name: "inbound"}
 	sights := map[mesh.Want]xds.Sight{in: {Version: "i", Revision: 5}, out: {Version: "o", Revision: 7}, other: {Version: "b", Revision: 2}}
 	sight := func(w mesh.Want) (xds.Sight, bool) { s, ok := sights[w]; return s, ok }
-	fact := func(pod string, acknowledged uint64, refused ...xds.Refusal) xds.Fact {
-		return xds.Fact{Proxy: xds.Proxy{Identity: xds.Identity{Namespace: "shop", Pod: pod}}, Acknowledged: acknowledged, Refused: refused}
+	fact := func(scope, pod string, acknowledged uint64, refused ...xds.Refusal) xds.Fact {
+		return xds.Fact{Proxy: xds.Proxy{Identity: xds.Identity{Namespace: "shop", Pod: pod}, Scope: scope}, Acknowledged: acknowledged, Refused: refused}
 	}
-	proxies := map[string][]xds.Fact{
-		"shop/a": {
-			fact("current", 7, xds.Refusal{Name: named(in), Version: "older"}, xds.Refusal{Name: named(other), Version: "b"}),
-			fact("behind", 6),
-			fact("refuses", 9, xds.Refusal{Name: named(out), Version: "o", Detail: "no"}),
-		},
-		"shop/b": {fact("b", 2)},
-		"shop/c": {fact("c", 1)},
-	}
+	proxies := bySight([]xds.Fact{
+		fact("shop/a", "current", 7, xds.Refusal{Name: named(in), Version: "older"}, xds.Refusal{Name: named(other), Version: "b"}),
+		fact("shop/a", "behind", 6),
+		fact("shop/a", "refuses", 9, xds.Refusal{Name: named(out), Version: "o", Detail: "no"}),
+		fact("shop/a", "has nothing yet", 0),
+		fact("shop/b", "b", 2),
+		fact("shop/c", "c", 1),
+	})
 	for name, c := range map[string]struct {
 		wants []mesh.Want
 		want  cluster.Holding
@@ -51,7 +50,7 @@ func TestHolding(t *testing.T) {
 }
 
 func reachOf(generation int64, wants ...mesh.Want) *reach {
-	r := &reach{generation, map[string][]mesh.Want{}}
+	r := &reach{generation, map[string][]mesh.Want{}, map[string]map[mesh.Want]struct{}{}}
 	for _, w := range wants {
 		r.wants[w.Scope] = append(r.wants[w.Scope], w)
 	}
@@ -61,7 +60,7 @@ func reachOf(generation int64, wants ...mesh.Want) *reach {
 // TestHoldingNamesFew: a status has room for so many.
 func TestHoldingNamesFew(t *testing.T) {
 	w := mesh.Want{Scope: "s", Kind: mesh.KindListener, Name: "inbound"}
-	refusing := xds.Fact{Acknowledged: 1, Refused: []xds.Refusal{{Name: named(w), Version: "v"}}}
+	refusing := xds.Fact{Proxy: xds.Proxy{Scope: "s"}, Acknowledged: 1, Refused: []xds.Refusal{{Name: named(w), Version: "v"}}}
 	h := holding(reachOf(1, w), map[string][]xds.Fact{"s": slices.Repeat([]xds.Fact{refusing}, 100)},
 		func(mesh.Want) (xds.Sight, bool) { return xds.Sight{Version: "v", Revision: 1}, true })
 	if h.Total != 100 || h.Acknowledged != 0 || len(h.Refused) != maxRefusals {
@@ -73,7 +72,7 @@ func TestHoldingNamesFew(t *testing.T) {
 // changes, and not when anything else does.
 func TestRecount(t *testing.T) {
 	in := mesh.Want{Scope: "shop/a", Kind: mesh.KindListener, Name: "inbound"}
-	p := policies{reach: map[string]*reach{}, carriers: map[xds.Name]int{}}
+	p := newPolicies()
 	resource := func(w mesh.Want) xds.Change {
 		return xds.Change{Resources: map[xds.Resource]*discovery.Resource{{Name: named(w)}: nil}}
 	}
@@ -96,5 +95,41 @@ func TestRecount(t *testing.T) {
 	p.changed = false
 	if p.touched(resource(in)) || len(p.carriers)+len(p.reach) != 0 {
 		t.Error("the policy is gone")
+	}
+}
+
+// TestShapedReach: a policy that shapes a Cluster reaches the proxies that see it, each once, however many of
+// the scopes that it sees have it, and as long as it does.
+func TestShapedReach(t *testing.T) {
+	p := newPolicies()
+	cluster := xds.Resource{Name: xds.Name{Type: typeURL(mesh.KindCluster), Name: "service/shop/cart/80"}}
+	everywhere := mesh.Want{Scope: mesh.MeshScope, Kind: mesh.KindCluster, Name: cluster.Name.Name}
+	inShop := mesh.Want{Scope: mesh.NamespaceScope("shop"), Kind: mesh.KindCluster, Name: cluster.Name.Name}
+	atGateway := mesh.Want{Scope: "shop/web", Kind: mesh.KindCluster, Name: cluster.Name.Name}
+	p.seen(cluster, everywhere, true)
+	p.shaped(cluster, []string{"shop/breaker"})
+	p.exists("shop/breaker", 1, true)
+	p.seen(cluster, inShop, true)
+	p.seen(cluster, atGateway, true)
+	fact := func(scope string, acknowledged uint64) xds.Fact {
+		return xds.Fact{Proxy: xds.Proxy{Scope: scope}, Acknowledged: acknowledged}
+	}
+	proxies := bySight([]xds.Fact{fact("@pod/shop/cart/1", 7), fact("@pod/back/stock/1", 6), fact("shop/web", 7), fact("shop/other", 7)})
+	revisions := map[mesh.Want]uint64{everywhere: 6, inShop: 7, atGateway: 8}
+	counts := func() (acknowledged, total int32) {
+		h := holding(p.of("shop/breaker"), proxies, func(w mesh.Want) (xds.Sight, bool) { return xds.Sight{Revision: revisions[w]}, true })
+		return h.Acknowledged, h.Total
+	}
+	if a, total := counts(); a != 2 || total != 3 {
+		t.Errorf("%d of %d; want 2 of 3: the Gateway's is behind", a, total)
+	}
+	p.seen(cluster, everywhere, false)
+	if a, total := counts(); a != 1 || total != 2 {
+		t.Errorf("%d of %d; want 1 of 2: namespace back sees it no more", a, total)
+	}
+	p.shaped(cluster, nil)
+	p.exists("shop/breaker", 0, false)
+	if len(p.reach)+len(p.carriers)+len(p.by) != 0 {
+		t.Errorf("it shapes nothing: %v, %v", p.reach, p.carriers)
 	}
 }

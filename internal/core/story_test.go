@@ -291,6 +291,7 @@ func clusterText(tree map[string]any) any {
 	if peers := identityText.FindAllString(text, -1); len(peers) > 0 {
 		out["peers"] = peers
 	}
+	shapedText(tree, out)
 	return out
 }
 

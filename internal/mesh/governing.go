@@ -183,7 +183,7 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 		if problem := r.Problem(&p.Spec, s.Kind, s.part()); problem != "" {
 			return wrong(gwv1.PolicyReasonInvalid, "spec.%s%s", r.Name, problem)
 		}
-		if (r.Upstream != nil || r.Request != nil) && !r.Bytes && !m.carriesRequests(q, s) {
+		if r.Traffic() && !r.Bytes && !m.carriesRequests(q, s) {
 			return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s)
 		}
 	}

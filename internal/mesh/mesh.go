@@ -84,6 +84,8 @@ type Mesh struct {
 	policiesOn *incr.Index[string, string]
 	// Moments are those at which sections of MeshPolicies end by themselves (see ParseMoment).
 	Moments *incr.Index[string, string]
+	// policiesWith are those with a section about traffic, by sectionKey.
+	policiesWith *incr.Index[string, string]
 }
 
 // New lays the functions over the tables, which must still be empty.
@@ -91,6 +93,7 @@ func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.Moments = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return momentsOf(p) })
+	m.policiesWith = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policySections(p) })
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
 	m.trafficPoliciesOn = incr.NewIndex(t.XBackendTrafficPolicies, func(_ string, p *gwx.XBackendTrafficPolicy) []string { return trafficServices(p) })
 	m.authorities = incr.NewMemo(t.Graph, "authorities", same[authorities], m.readAuthorities)

@@ -42,7 +42,10 @@ func (m *Mesh) PolicyStatus(q *incr.Query, k string) *v1alpha1.MeshPolicyStatus 
 		st.Ancestors = addAncestor(st.Ancestors, s.ancestor(), p.Generation, first(problem, lost), told)
 		problems, contests = append(problems, problem, lost), append(contests, contested)
 	}
-	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, join(contests), held, m.ends(q, p))
+	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, held, m.ends(q, p))
+	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionConflicted, p.Generation, join(contests))
+	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionOverridden, p.Generation, m.overriddenBy(q, p))
+	slices.SortFunc(st.Conditions, byType)
 	return st
 }
 
@@ -89,7 +92,7 @@ func waits(v Verdict) bool {
 }
 
 // policyConditions are Ready and, as kstatus asks, what explains that it is not.
-func policyConditions(p *v1alpha1.MeshPolicy, problem, told, contested Verdict, h cluster.Holding, ended string) (out []metav1.Condition) {
+func policyConditions(p *v1alpha1.MeshPolicy, problem, told Verdict, h cluster.Holding, ended string) (out []metav1.Condition) {
 	good, message := reasonEnforced, reached(h)
 	if p.Spec.Mode == v1alpha1.PolicyShadow {
 		good, message = reasonShadowed, "Nothing is refused because of it; what would be is counted in weft_shadow_denied_total. "+message
@@ -106,11 +109,15 @@ func policyConditions(p *v1alpha1.MeshPolicy, problem, told, contested Verdict, 
 		}
 		out = append(out, present(kind, p.Generation, bad))
 	}
-	if !contested.OK() {
-		out = append(out, present(v1alpha1.ConditionConflicted, p.Generation, contested))
-	}
-	slices.SortFunc(out, byType)
 	return out
+}
+
+// addPresent adds a condition that is there only if there is something to say.
+func addPresent(all []metav1.Condition, kind string, generation int64, v Verdict) []metav1.Condition {
+	if v.OK() {
+		return all
+	}
+	return append(all, present(kind, generation, v))
 }
 
 func reached(h cluster.Holding) string {

@@ -242,5 +242,8 @@ func (s Section[S]) contest(entries []Entry) (holds int, others []bool) {
 	return holds, others
 }
 
+// Traffic says whether the section is about traffic.
+func (r Room) Traffic() bool { return r.Upstream != nil || r.Request != nil }
+
 // About says whether the section may be about a kind.
 func (r Room) About(k Kind) bool { return slices.Contains(r.On, k) }

@@ -1,0 +1,46 @@
+package core
+
+import (
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+// shapedFields are those of a cluster that only policies about traffic set.
+var shapedFields = []string{"outlierDetection", "healthChecks", "loadBalancingPolicy", "roundRobinLbConfig", "leastRequestLbConfig", "ringHashLbConfig", "maglevLbConfig", "maxRequestsPerConnection"}
+
+// shapedText adds to the text of a Service's cluster what policies about traffic made of it.
+func shapedText(tree, out map[string]any) {
+	if name, _ := tree["name"].(string); strings.HasPrefix(name, mesh.GatewayPrefix) {
+		return
+	}
+	for _, field := range shapedFields {
+		if says, is := tree[field]; is {
+			out[field] = says
+		}
+	}
+	if connect := tree["connectTimeout"]; tree["type"] == "EDS" && connect != "5s" {
+		out["connectTimeout"] = connect
+	}
+	if out["sessions"] == nil {
+		if common, is := tree["commonLbConfig"]; is {
+			out["commonLbConfig"] = common
+		}
+		if balance := tree["lbPolicy"]; tree["type"] == "EDS" && balance != "LEAST_REQUEST" {
+			out["lbPolicy"] = balance
+		}
+	}
+	breakers, _ := tree["circuitBreakers"].(map[string]any)
+	thresholds, _ := breakers["thresholds"].([]any)
+	for _, t := range thresholds {
+		bounds := map[string]any{}
+		for name, bound := range t.(map[string]any) {
+			if name != "retryBudget" && bound != float64(100_000) {
+				bounds[name] = bound
+			}
+		}
+		if len(bounds) > 0 {
+			out["bounds"] = bounds
+		}
+	}
+}

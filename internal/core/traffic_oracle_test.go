@@ -1,0 +1,93 @@
+package core
+
+import (
+	"fmt"
+	"maps"
+	"math/rand"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weft-mesh/weft/internal/mesh"
+)
+
+// traffic are the sections about traffic that a random policy has.
+var traffic = []string{
+	"timeout: {request: 1s}", "timeout: {request: 2s, idle: 1m}", "timeout: {connect: 1s}",
+	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
+}
+
+// trafficPolicy is a random MeshPolicy with sections about traffic.
+func (h chance) trafficPolicy() string {
+	ns, name := h.of("a", "b", "weft-system"), h.of("x", "u", "z")
+	gone := ""
+	if h.Intn(4) == 0 {
+		gone = `, annotations: {delete: ""}`
+	}
+	target := h.of("{kind: Service, name: x}", "{kind: Service, name: u, sectionName: http}", "{kind: Service, name: x, port: 80}", "{kind: ServiceAccount, name: x}",
+		"{kind: Gateway, name: x}", "{kind: Gateway, name: x, sectionName: one}", "{kind: HTTPRoute, name: x}", "{kind: HTTPRoute, name: u, sectionName: first}", "{kind: GRPCRoute, name: x}")
+	return fmt.Sprintf("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: \"2026-01-0%sT00:00:00Z\"%s}\nspec: {%s%s}\n",
+		name, ns, ns, name, h.of("1", "2"), gone, h.of("", "targetRefs: ["+target+"], "), traffic[h.Intn(len(traffic))])
+}
+
+// governed are the kinds of objects by which requests come to Services.
+var governed = []int{0, 1, 1, 3, 3, 5, 11, 29, 31}
+
+func (h chance) governedWorld() string {
+	if h.Intn(3) == 0 {
+		return h.trafficPolicy()
+	}
+	return h.object(governed[h.Intn(len(governed))])
+}
+
+// TestOracleOfTraffic: the same of a world of routes, Services and policies about their traffic.
+func TestOracleOfTraffic(t *testing.T) {
+	consult(t, true, chance.governedWorld)
+}
+
+// TestPolicyTouchesItsOwn: a policy about traffic that comes, changes or goes alters no resource but those that
+// it shapes or shaped, what a Route or Cluster of these needs, and what is said of policies.
+func TestPolicyTouchesItsOwn(t *testing.T) {
+	for seed := range int64(30) {
+		h := chance{rand.New(rand.NewSource(seed)), true}
+		w := newWorld(t)
+		w.text = wholeText
+		for range 60 {
+			put(t, w.core, []byte(h.governedWorld()))
+		}
+		w.commit()
+		for range 20 {
+			before, own := maps.Clone(w.seen), shapedNames(w.core)
+			put(t, w.core, []byte(h.trafficPolicy()))
+			w.commit()
+			maps.Copy(own, shapedNames(w.core))
+			for what, text := range w.seen {
+				if text != before[what] && !own[what] && !strings.HasPrefix(what, "status MeshPolicy ") && !brought(what) {
+					t.Fatalf("seed %d: %s is altered by a policy that is not about it:\n%s\n%s", seed, what, before[what], text)
+				}
+			}
+		}
+	}
+}
+
+// brought says whether something is there because a Route sends by it: a cluster of its own retries, and that
+// some scope sees it.
+func brought(what string) bool {
+	return strings.HasPrefix(what, "scope ") || strings.HasSuffix(what, "/own-retries")
+}
+
+// shapedNames are the resources that policies shape, as stories name them.
+func shapedNames(c *Core) map[string]bool {
+	out := map[string]bool{}
+	for r, by := range c.policies.by {
+		for _, k := range []mesh.Kind{mesh.KindCluster, mesh.KindVirtualHost, mesh.KindRoutes} {
+			if len(by) > 0 && slices.Contains([]string{typeURL(k)}, r.Type) {
+				out[string(k)+" "+r.Name.Name] = true
+				if r.Variant != "" {
+					out[string(k)+" "+r.Name.Name+" of "+string(r.Variant)] = true
+				}
+			}
+		}
+	}
+	return out
+}
