@@ -82,6 +82,10 @@ type Tables struct {
 	// Holdings are how far MeshPolicies have come among the proxies, by the policy's key: a fact too.
 	Holdings *incr.Table[string, Holding]
 
+	// Passed are the moments that MeshPolicies wait for and that have passed, by what mesh.Moments calls
+	// them: a fact too.
+	Passed *incr.Table[string, struct{}]
+
 	// GoodSecrets are the Secrets that held a usable certificate at some time, by key.
 	GoodSecrets *incr.Table[string, struct{}]
 
@@ -178,6 +182,7 @@ func NewTables() *Tables {
 		Bundles:            incr.NewTable[string](g, func(a, b Bundle) bool { return a == b }),
 		Refusals:           incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 		Deployments:        incr.NewTable[string](g, sameAvailability),
+		Passed:             incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
 		GoodSecrets:        incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
 		Quarantines:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 	}

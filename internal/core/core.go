@@ -52,6 +52,7 @@ type Core struct {
 	quarantine *quarantine
 	identities identities
 	policies   policies
+	moments    moments
 
 	afterwards []func() // to be done when the commit under way is published
 	rescoped   bool
@@ -93,7 +94,9 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	}
 	c.quarantine = newQuarantine(c.hold, c.release)
 	c.policies = newPolicies()
+	c.moments = newMoments()
 	c.clear()
+	c.publishMoments()
 	c.publishResources()
 	c.publishStatuses()
 	c.publishIdentities()
@@ -117,6 +120,10 @@ func (c *Core) Run(ctx context.Context) error {
 		case <-c.inbox.Ready():
 		case <-c.facts.Changed():
 			c.answered = true
+		case <-c.moments.next():
+			if !c.moments.strike() {
+				continue
+			}
 		}
 		c.Commit()
 	}
@@ -134,6 +141,9 @@ func (c *Core) Commit() {
 		}
 		if answered {
 			c.learn()
+		}
+		if c.moments.struck {
+			c.pass()
 		}
 	})
 	resources := len(c.change.Resources)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"golang.org/x/tools/txtar"
@@ -44,11 +45,12 @@ func tell(t *testing.T, path string) {
 	w.commit() // what is there without any object
 	got := &txtar.Archive{Comment: story.Comment}
 	for _, f := range story.Files {
-		step, in := strings.CutSuffix(f.Name, ".yaml")
-		if !in {
-			continue
+		if step, in := strings.CutSuffix(f.Name, ".yaml"); in {
+			got.Files = append(got.Files, f, txtar.File{Name: step + ".out", Data: []byte(w.apply(f.Data))})
 		}
-		got.Files = append(got.Files, f, txtar.File{Name: step + ".out", Data: []byte(w.apply(f.Data))})
+		if step, in := strings.CutSuffix(f.Name, ".clock"); in {
+			got.Files = append(got.Files, f, txtar.File{Name: step + ".out", Data: []byte(w.clock(string(f.Data)))})
+		}
 	}
 	if at := slices.IndexFunc(story.Files, func(f txtar.File) bool { return f.Name == "demands" }); at >= 0 {
 		w.demand(string(story.Files[at].Data))
@@ -94,6 +96,18 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	return &world{t, New(xds.NewStore(nil), xds.NewFacts()), map[string]string{}, resourceText}
+}
+
+// clock sets the time of day, in RFC 3339, and returns what became different.
+func (w *world) clock(text string) string {
+	w.t.Helper()
+	at, err := time.Parse(time.RFC3339, strings.TrimSpace(text))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.core.moments.now = func() time.Time { return at }
+	w.core.moments.strike()
+	return w.commit()
 }
 
 // apply commits the objects of some YAML and returns what became different.

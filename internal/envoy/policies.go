@@ -21,7 +21,7 @@ import (
 // shapeCluster has the sections of policies say their part of a Cluster.
 func shapeCluster(c *clusterv3.Cluster, policies []room.Decided) {
 	for _, d := range policies {
-		if r, ok := policy.ByName(d.Section); ok {
+		if r, ok := policy.ByName(d.Section); ok && !d.Ended {
 			r.Upstream(d, c)
 		}
 	}
@@ -31,10 +31,13 @@ func shapeCluster(c *clusterv3.Cluster, policies []room.Decided) {
 func shapeRoute(r *routev3.Route, policies []room.Decided) {
 	for _, d := range policies {
 		section, ok := policy.ByName(d.Section)
-		if ok && section.Request != nil {
+		if !ok || d.Ended {
+			continue
+		}
+		if section.Request != nil {
 			section.Request(d, r)
 		}
-		if ok && section.Shared != nil {
+		if section.Shared != nil {
 			mark(r, d)
 		}
 	}

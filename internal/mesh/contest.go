@@ -27,13 +27,18 @@ func (m *Mesh) contest(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (lost, 
 	var losses, conflicts []Verdict
 	for _, rivals := range sets {
 		for _, r := range policy.All {
-			if r.Has(&p.Spec) {
-				l, c := contestIn(r, rivals, p, s)
+			if r.Has(&p.Spec) && !m.ended(q, r, p) {
+				l, c := contestIn(r, m.running(q, r, rivals), p, s)
 				losses, conflicts = append(losses, l), append(conflicts, c)
 			}
 		}
 	}
 	return join(losses), join(conflicts)
+}
+
+// running are the policies whose section, if they have it, has not ended by itself.
+func (m *Mesh) running(q *incr.Query, r room.Room, all []selected) []selected {
+	return slices.DeleteFunc(slices.Clone(all), func(o selected) bool { return m.ended(q, r, o.MeshPolicy) })
 }
 
 // rivals are a policy and the others of its mode whose subjects contain s, in their precedence.

@@ -36,7 +36,7 @@ func (e entrance) takes(s subject) bool {
 func (m *Mesh) upstreamPolicies(q *incr.Query, at clusterAt, port corev1.ServicePort) []room.Decided {
 	e := entrance{kind: room.Service, key: at.service, port: port}
 	speaks := string(m.spoken(q, at))
-	return m.decideTraffic(m.about(q, outsideIn(e), e.takes), func(r room.Room, d room.Decided) bool { return r.Fits(d, speaks) })
+	return m.decideTraffic(q, m.about(q, outsideIn(e), e.takes), e, func(r room.Room, d room.Decided) bool { return r.Fits(d, speaks) })
 }
 
 // requestPolicies are what sections say of the requests that come in by an entrance and that a rule takes.
@@ -52,7 +52,7 @@ func (m *Mesh) requestPolicies(q *incr.Query, e entrance, of Origin) []room.Deci
 		}
 		return e.takes(s)
 	})
-	return m.decideTraffic(found, func(r room.Room, _ room.Decided) bool { return r.OfRequests() })
+	return m.decideTraffic(q, found, e, func(r room.Room, _ room.Decided) bool { return r.OfRequests() })
 }
 
 // outsideIn are the groups of the subjects that may be about an entrance.
@@ -66,9 +66,9 @@ func namespaceIn(k string) string {
 	return namespace
 }
 
-// decideTraffic is what holds, section by section in the order of all, of policies in their precedence.
-// What has a problem is told of in its policy's status, and does not hold; nor does what does not suit.
-func (m *Mesh) decideTraffic(found []selected, suits func(room.Room, room.Decided) bool) (out []room.Decided) {
+// decideTraffic is what holds at an entrance, section by section in the order of all, of policies in their
+// precedence. What has a problem is told of in its policy's status, and does not hold; nor does what does not suit.
+func (m *Mesh) decideTraffic(q *incr.Query, found []selected, at entrance, suits func(room.Room, room.Decided) bool) (out []room.Decided) {
 	if len(found) == 0 {
 		return nil
 	}
@@ -78,11 +78,15 @@ func (m *Mesh) decideTraffic(found []selected, suits func(room.Room, room.Decide
 		}
 		var entries []room.Entry
 		for _, p := range found {
-			if !p.heldIn(r) {
+			if !p.heldIn(r) || at.kind == room.Gateway && r.Callers(&p.Spec) {
 				continue
 			}
 			e := room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec}
-			if suits(r, r.Decide([]room.Entry{e})) {
+			switch {
+			case !suits(r, r.Decide([]room.Entry{e})):
+			case m.ended(q, r, p.MeshPolicy):
+				out = append(out, room.Decided{Section: r.Name, Policy: p.key(), Ended: true})
+			default:
 				entries = append(entries, e)
 			}
 		}
@@ -118,7 +122,7 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 
 func ownsRetries(d room.Decided) bool {
 	r, ok := policy.ByName(d.Section)
-	return ok && r.OwnRetries(d)
+	return ok && !d.Ended && r.OwnRetries(d)
 }
 
 // withOwnRetries is the cluster beside another one, or that itself, whose retries are its rules' to say.

@@ -84,6 +84,8 @@ type Mesh struct {
 	// a section that has Shared about routes, by the RouteConfigurations that hold these.
 	policiesOn *incr.Index[string, string]
 	sharedOn   *incr.View[string, string]
+	// Moments are those at which sections of MeshPolicies end by themselves (see ParseMoment).
+	Moments *incr.Index[string, string]
 	// policiesWith are those with a section about traffic, by sectionKey.
 	policiesWith *incr.Index[string, string]
 }
@@ -92,6 +94,7 @@ type Mesh struct {
 func New(t *cluster.Tables) *Mesh {
 	m := &Mesh{Tables: t}
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
+	m.Moments = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return momentsOf(p) })
 	m.policiesWith = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policySections(p) })
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
 	m.trafficPoliciesOn = incr.NewIndex(t.XBackendTrafficPolicies, func(_ string, p *gwx.XBackendTrafficPolicy) []string { return trafficServices(p) })

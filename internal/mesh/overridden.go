@@ -32,7 +32,7 @@ const mostOverriding = 5
 func (m *Mesh) overriddenBy(q *incr.Query, p *v1alpha1.MeshPolicy) Verdict {
 	var out []Verdict
 	for _, r := range policy.All {
-		if !r.Traffic() || !r.Has(&p.Spec) || isShadow(p) {
+		if !r.Traffic() || !r.Has(&p.Spec) || isShadow(p) || m.ended(q, r, p) {
 			continue
 		}
 		var by []string
@@ -59,7 +59,7 @@ func (m *Mesh) nearer(q *incr.Query, r room.Room, p *v1alpha1.MeshPolicy, s subj
 	}
 	for _, k := range m.policiesWith.Get(q, group) {
 		other, ok := m.MeshPolicies.Get(q, k)
-		if !ok || isShadow(other) {
+		if !ok || isShadow(other) || m.ended(q, r, other) {
 			continue
 		}
 		_, differs := r.Contest([]room.Entry{{Spec: &p.Spec, Level: s.level()}, {Spec: &other.Spec, Level: s.level() + 1}})

@@ -20,6 +20,7 @@ const (
 	reasonOverridden  = "Overridden"  // an outer policy demands more
 	reasonRefused     = "Refused"     // by a proxy
 	reasonProgramming = "Programming" // proxies are being told
+	reasonExpired     = "Expired"     // a section of it ended by itself
 )
 
 // PolicyStatus is the status of a MeshPolicy; nil when it is gone.
@@ -41,7 +42,7 @@ func (m *Mesh) PolicyStatus(q *incr.Query, k string) *v1alpha1.MeshPolicyStatus 
 		st.Ancestors = addAncestor(st.Ancestors, s.ancestor(), p.Generation, first(problem, lost), told)
 		problems, contests = append(problems, problem, lost), append(contests, contested)
 	}
-	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, held)
+	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, held, m.ends(q, p))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionConflicted, p.Generation, join(contests))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionOverridden, p.Generation, m.overriddenBy(q, p))
 	slices.SortFunc(st.Conditions, byType)
@@ -91,10 +92,13 @@ func waits(v Verdict) bool {
 }
 
 // policyConditions are Ready and, as kstatus asks, what explains that it is not.
-func policyConditions(p *v1alpha1.MeshPolicy, problem, told Verdict, h cluster.Holding) (out []metav1.Condition) {
+func policyConditions(p *v1alpha1.MeshPolicy, problem, told Verdict, h cluster.Holding, ended string) (out []metav1.Condition) {
 	good, message := reasonEnforced, reached(h)
 	if p.Spec.Mode == v1alpha1.PolicyShadow {
 		good, message = reasonShadowed, "Nothing is refused because of it; what would be is counted in weft_shadow_denied_total. "+message
+	}
+	if ended != "" {
+		good, message = reasonExpired, ended+": remove it, or set a later time. "+message
 	}
 	bad := first(problem, told)
 	out = append(out, holds(v1alpha1.ConditionReady, p.Generation, bad, good, message))

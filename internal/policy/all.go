@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/egress"
+	"github.com/weft-mesh/weft/internal/policy/fault"
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
 	"github.com/weft-mesh/weft/internal/policy/hedging"
 	"github.com/weft-mesh/weft/internal/policy/loadbalancing"
@@ -32,6 +33,7 @@ var All = []room.Room{
 	retry.Section.Room(),
 	timeout.Section.Room(),
 	hedging.Section.Room(),
+	fault.Section.Room(),
 }
 
 // ByName is the Room of a section; false if there is none of that name.

@@ -11,6 +11,7 @@ package room
 import (
 	"reflect"
 	"slices"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -103,6 +104,11 @@ type Traffic[S any] struct {
 	// Problem says what is wrong with the section, beginning with the field in it, about a target of that
 	// kind, or a part of one; "": nothing. What has a problem does not hold. nil: nothing ever is.
 	Problem func(s *S, on Kind, part bool) string
+	// Until is when the section ends by itself: what has ended does not hold. nil: never.
+	Until func(*S) time.Time
+	// Callers says whether the section is about what some callers send, who are known where they call a
+	// Service: it does not hold at Gateways. nil: it never is.
+	Callers func(*S) bool
 	// Bytes says that Upstream has a meaning for what is not HTTP too.
 	Bytes bool
 	// Fits says whether Upstream has a meaning for a Cluster that speaks "http1", "http2", "tcp" or, as apps do
@@ -163,6 +169,10 @@ type Room struct {
 	Problem    func(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string
 	// Fits says whether Upstream has a meaning for a Cluster that speaks a protocol, as its Traffic's does.
 	Fits func(d Decided, protocol string) bool
+	// Until is when the section of a policy ends by itself; the zero time: never.
+	Until func(spec *v1alpha1.MeshPolicySpec) time.Time
+	// Callers is that of the section's Traffic.
+	Callers func(spec *v1alpha1.MeshPolicySpec) bool
 	// Decide is what holds of one or more policies that have the section.
 	Decide func([]Entry) Decided
 }
@@ -172,6 +182,8 @@ type Decided struct {
 	Section string // its Name
 	Policy  string // its key
 	Says    any    // the section, by pointer
+	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
+	Ended bool
 }
 
 // Entry is one policy in a Contest. They are in the order of their levels and, in a level, of
@@ -191,6 +203,10 @@ func (s Section[S]) Room() Room {
 		Filter: s.Filter, Fits: s.fits,
 		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
 		Problem:    s.problem,
+		Until:      s.until,
+		Callers: func(spec *v1alpha1.MeshPolicySpec) bool {
+			return s.Callers != nil && s.Of(spec) != nil && s.Callers(s.Of(spec))
+		},
 	}
 	if s.Traffic.Upstream != nil {
 		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
@@ -246,6 +262,13 @@ func (s Section[S]) fits(d Decided, protocol string) bool {
 	return s.Bytes || protocol == "http1" || protocol == "http2"
 }
 
+func (s Section[S]) until(spec *v1alpha1.MeshPolicySpec) time.Time {
+	if says := s.Of(spec); says != nil && s.Until != nil {
+		return s.Until(says)
+	}
+	return time.Time{}
+}
+
 func (s Section[S]) written(entries []Entry) []Written[S] {
 	out := make([]Written[S], len(entries))
 	for i, e := range entries {
@@ -256,7 +279,7 @@ func (s Section[S]) written(entries []Entry) []Written[S] {
 
 func (s Section[S]) decide(entries []Entry) Decided {
 	holds := s.Decide(s.written(entries))
-	return Decided{s.Name, holds.Policy, holds.Says}
+	return Decided{Section: s.Name, Policy: holds.Policy, Says: holds.Says}
 }
 
 func (s Section[S]) contest(entries []Entry) (holds int, others []bool) {

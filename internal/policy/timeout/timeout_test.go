@@ -59,11 +59,11 @@ func TestWhereItMeansNothing(t *testing.T) {
 			t.Errorf("request at %s: %s", kind, problem)
 		}
 	}
-	for want, s := range map[string]*v1alpha1.Timeout{
-		"": {Connect: in("1s")}, ".request": {Connect: in("1s"), Request: in("1s")}, ".idle": {Idle: in("1s")}, ".stream": {Stream: in("1s")},
+	for s, want := range map[*v1alpha1.Timeout]bool{
+		{Connect: in("1s")}: true, {Connect: in("1s"), Request: in("1s")}: false, {Idle: in("1s")}: false, {Stream: in("1s")}: false,
 	} {
-		if got := Section.OfRequests(s); got != want {
-			t.Errorf("%q is about requests alone; want %q", got, want)
+		if got := Section.Fits(s, "tcp"); got != want || !Section.Fits(s, "http2") {
+			t.Errorf("%+v means something to TCP: %v", s, got)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package mesh
+package re2
 
 import (
 	"regexp"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestCheckRegex(t *testing.T) {
+func TestCheck(t *testing.T) {
 	for expression, want := range map[string]string{
 		`/shop/[^/]+/items/\d+`: "",
 		`(?i)^/a(?P<id>\w+)$`:   "",
@@ -27,7 +27,7 @@ func TestCheckRegex(t *testing.T) {
 		`((a{1,30}){1,30})b`:    "",
 		`([a-z]{1,999}` + strings.Repeat(`|[a-z]{1,999}`, 9) + `)`: "too large",
 	} {
-		err := CheckRegex(expression)
+		err := Check(expression)
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q is refused: %v", expression, err)
@@ -38,12 +38,12 @@ func TestCheckRegex(t *testing.T) {
 }
 
 // A checked expression is one of Go's, and short when it is refused for nothing but its size.
-func FuzzCheckRegex(f *testing.F) {
+func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{`/a.*`, `\p{Lu}`, `\Qa\E`, `\x{ff}`, `[^a-z]{3,9}|\d+?`, `\077`, `(?U)a(?i:b)`, `\Q\p{`, `\p{^`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		err := CheckRegex(s)
+		err := Check(s)
 		if _, invalid := regexp.Compile(s); err == nil && invalid != nil {
 			t.Errorf("%q passes, but: %v", s, invalid)
 		}

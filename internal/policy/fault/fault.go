@@ -1,0 +1,150 @@
+// Package fault is the section fault: requests that are late, or fail, on purpose and for a time.
+package fault
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	commonfaultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/fault/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/re2"
+)
+
+// Section is about requests.
+var Section = room.Section[v1alpha1.Fault]{
+	Name:  "fault",
+	Of:    func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Fault { return spec.Fault },
+	On:    []room.Kind{room.Mesh, room.Namespace, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
+	Holds: room.Innermost[v1alpha1.Fault],
+	Traffic: room.Traffic[v1alpha1.Fault]{
+		Request: inject, Filter: place(), Problem: problem,
+		Until:   func(s *v1alpha1.Fault) time.Time { return s.Until.Time },
+		Callers: func(s *v1alpha1.Fault) bool { return len(s.From) > 0 },
+	},
+}
+
+const (
+	filter    = "weft.fault"
+	faultName = "envoy.filters.http.fault"
+
+	// defaultActive bounds the requests that a proxy holds in memory for their delays.
+	defaultActive = 1000
+)
+
+// place is where the faults of Routes are. The filter of faults itself could not be: it knows the caller by
+// headers only, and it is the proxy that knows whose it is.
+func place() *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: filter, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: packed(&compositev3.Composite{})}}
+}
+
+func problem(s *v1alpha1.Fault, on room.Kind, _ bool) string {
+	if len(s.From) > 0 && (on == room.Gateway || on == room.HTTPRoute || on == room.GRPCRoute) {
+		return fmt.Sprintf(".from names callers, who are known where they call a Service, not at a %s: target the Service, or remove from", on)
+	}
+	for i, h := range s.Headers {
+		if h.Type == nil || *h.Type != gwv1.HeaderMatchRegularExpression {
+			continue
+		}
+		if err := re2.Check(h.Value); err != nil {
+			return fmt.Sprintf(".headers[%d].value is no regular expression of RE2: %v", i, err)
+		}
+	}
+	return ""
+}
+
+// inject has a Route make faults, if it sends requests on.
+func inject(s *v1alpha1.Fault, r *routev3.Route) {
+	if r.GetRoute() == nil {
+		return
+	}
+	if r.TypedPerFilterConfig == nil {
+		r.TypedPerFilterConfig = map[string]*anypb.Any{}
+	}
+	r.TypedPerFilterConfig[filter] = packed(&compositev3.CompositePerRoute{Matcher: fromCallers(s.From, &xdsmatcherv3.Matcher_OnMatch{
+		OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: &xdscorev3.TypedExtensionConfig{
+			Name:        "fault",
+			TypedConfig: packed(&compositev3.ExecuteFilterAction{TypedConfig: &corev3.TypedExtensionConfig{Name: faultName, TypedConfig: packed(faultOf(s))}}),
+		}},
+	})})
+}
+
+// faultOf does not count by what a client calls itself.
+func faultOf(s *v1alpha1.Fault) *faultv3.HTTPFault {
+	out := &faultv3.HTTPFault{
+		MaxActiveFaults:               wrapperspb.UInt32(uint32(orElse(s.MaxActive, defaultActive))),
+		DisableDownstreamClusterStats: true,
+	}
+	for _, h := range s.Headers {
+		out.Headers = append(out.Headers, headerMatcher(h))
+	}
+	if d := s.Delay; d != nil {
+		length, err := time.ParseDuration(string(d.Duration))
+		if err == nil && length > 0 {
+			out.Delay = &commonfaultv3.FaultDelay{
+				Percentage:         share(d.FaultShare),
+				FaultDelaySecifier: &commonfaultv3.FaultDelay_FixedDelay{FixedDelay: durationpb.New(length)},
+			}
+		}
+	}
+	if a := s.Abort; a != nil {
+		out.Abort = &faultv3.FaultAbort{Percentage: share(a.FaultShare)}
+		if a.GRPCStatus != nil {
+			out.Abort.ErrorType = &faultv3.FaultAbort_GrpcStatus{GrpcStatus: uint32(*a.GRPCStatus)}
+		} else {
+			out.Abort.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(orElse(a.HTTPStatus, 503))}
+		}
+	}
+	return out
+}
+
+// share is in millionths, Envoy's finest unit.
+func share(s v1alpha1.FaultShare) *typev3.FractionalPercent {
+	part := uint64(orElse(s.Percent, 100)) * 10_000
+	if s.Fraction != nil {
+		part = uint64(max(s.Fraction.Numerator, 0)) * 1_000_000 / uint64(max(orElse(s.Fraction.Denominator, 100), 1))
+	}
+	return &typev3.FractionalPercent{Numerator: uint32(min(part, 1_000_000)), Denominator: typev3.FractionalPercent_MILLION}
+}
+
+func headerMatcher(h gwv1.HTTPHeaderMatch) *routev3.HeaderMatcher {
+	name, value := string(h.Name), &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: h.Value}}
+	if orElse(h.Type, gwv1.HeaderMatchExact) == gwv1.HeaderMatchRegularExpression {
+		value = &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: h.Value}}}
+	}
+	if strings.EqualFold(name, "host") {
+		name = ":authority"
+	}
+	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: value}}
+}
+
+func orElse[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+func packed(m proto.Message) *anypb.Any {
+	out, err := anypb.New(m)
+	if err != nil {
+		panic(err) // it is one of Envoy's own
+	}
+	return out
+}
