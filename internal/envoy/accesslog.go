@@ -24,7 +24,7 @@ const (
 )
 
 // httpLogs write lines of JSON to stdout. An error is a status of 500 or more, a flag that says that
-// the proxy, not an app, is why, or a denial by a policy that this proxy enforces. A request that no
+// the proxy, not an app, is why, or made a fault, or a denial by a policy that this proxy enforces. A request that no
 // route takes is none: a scanner would fill the disk. The runtime key weft.log_status, 0 to log every
 // request, moves the threshold. More fields come in the place of those of the same name.
 func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
@@ -34,7 +34,7 @@ func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*ac
 			Value: &corev3.RuntimeUInt32{DefaultValue: 500, RuntimeKey: "weft.log_status"},
 		}},
 	}}
-	errors := []*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX")}
+	errors := []*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX", "FI", "DI")}
 	fields := []map[string]string{r.identities(), httpFields}
 	if r != source {
 		errors = append(errors, deniedRequest())

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/retry"
 )
 
 const (
@@ -145,7 +146,7 @@ func overHTTP(a *mesh.ExternalAuth, limit *durationpb.Duration) *extauthzv3.Http
 func AskingCluster(name string) *clusterv3.Cluster {
 	options := spokenTo(false, false)
 	options.CommonHttpProtocolOptions = nil
-	options.RetryPolicy = retryUnsent()
+	options.RetryPolicy = retry.Unsent()
 	return &clusterv3.Cluster{
 		Name: name,
 		ClusterDiscoveryType: &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{

@@ -43,6 +43,8 @@ type application struct {
 	mu       sync.Mutex
 	requests map[string]int // of HTTP that were answered, by path
 	failed   atomic.Int64
+	status   atomic.Int32 // of echo's answers; 0: 200
+	delay    atomic.Int64 // before them, in nanoseconds
 }
 
 // newApplication has all ports closed.
@@ -104,6 +106,7 @@ func (a *application) handler() http.Handler {
 	mux.HandleFunc("/wait", a.wait)
 	mux.HandleFunc("/failing", a.fail)
 	mux.HandleFunc("/failed", a.failures)
+	mux.HandleFunc("/mood", a.mood)
 	mux.HandleFunc("GET /via/{next}", a.via)
 	mux.Handle("/socket", websocket.Handler(a.socket))
 	mux.HandleFunc("/", a.echo)
@@ -118,11 +121,18 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.requests[r.URL.Path]++
 	a.mu.Unlock()
+	select {
+	case <-time.After(time.Duration(a.delay.Load())):
+	case <-r.Context().Done():
+	}
 	for _, header := range r.Header.Values("Answer-With") {
 		name, value, _ := strings.Cut(header, ":")
 		w.Header().Add(name, strings.TrimSpace(value))
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if status := a.status.Load(); status != 0 {
+		w.WriteHeader(int(status))
+	}
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr), Method: r.Method,
 		Said: string(said), Host: r.Host, Path: r.URL.RequestURI(), Headers: r.Header})
 }
@@ -144,6 +154,15 @@ func (a *application) fail(w http.ResponseWriter, _ *http.Request) {
 }
 
 const failing = 300 * time.Millisecond
+
+// mood has echo answer by the status and after the delay of the query from now on; 200 at once without them.
+func (a *application) mood(w http.ResponseWriter, r *http.Request) {
+	status, _ := strconv.ParseInt(r.URL.Query().Get("status"), 10, 32)
+	delay, _ := time.ParseDuration(r.URL.Query().Get("delay"))
+	a.status.Store(int32(status))
+	a.delay.Store(int64(delay))
+	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod}) // the client has gone
+}
 
 // failures says how often fail was asked.
 func (a *application) failures(w http.ResponseWriter, _ *http.Request) {

@@ -1,0 +1,116 @@
+package fault
+
+import (
+	"strings"
+	"testing"
+
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+func written(t *testing.T, text string) *v1alpha1.Fault {
+	t.Helper()
+	s := &v1alpha1.Fault{}
+	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return s
+}
+
+func unpack(t *testing.T, from *anypb.Any, into proto.Message) {
+	t.Helper()
+	if err := from.UnmarshalTo(into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// made is what a Route does about a fault: by which callers it is decided, and what happens.
+func made(t *testing.T, text string) (*xdsmatcherv3.Matcher, *faultv3.HTTPFault) {
+	t.Helper()
+	r := &routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}}
+	inject(written(t, text), r)
+	route, action, out := &compositev3.CompositePerRoute{}, &compositev3.ExecuteFilterAction{}, &faultv3.HTTPFault{}
+	unpack(t, r.TypedPerFilterConfig[Section.Filter.Name], route)
+	do := route.Matcher.OnNoMatch
+	if list := route.Matcher.GetMatcherList(); list != nil {
+		do = list.Matchers[0].OnMatch
+	}
+	unpack(t, do.GetAction().TypedConfig, action)
+	unpack(t, action.TypedConfig.TypedConfig, out)
+	if err := out.ValidateAll(); err != nil {
+		t.Errorf("%s: Envoy would refuse it: %v", text, err)
+	}
+	return route.Matcher, out
+}
+
+func TestWhatHappens(t *testing.T) {
+	all, f := made(t, `{until: "2030-01-01T00:00:00Z", delay: {duration: 1500ms, percent: 20}, abort: {httpStatus: 418, fraction: {numerator: 1, denominator: 3}}, headers: [{name: Host, value: a.test}, {name: x-user, type: RegularExpression, value: "a.*"}], maxActive: 7}`)
+	if all.OnNoMatch == nil || all.MatcherType != nil {
+		t.Errorf("not of every caller: %v", all)
+	}
+	if d := f.Delay; d.GetFixedDelay().AsDuration().String() != "1.5s" || d.Percentage.Numerator != 200_000 {
+		t.Errorf("delay %v", d)
+	}
+	if a := f.Abort; a.GetHttpStatus() != 418 || a.Percentage.Numerator != 333_333 {
+		t.Errorf("abort %v", a)
+	}
+	if h := f.Headers; len(h) != 2 || h[0].Name != ":authority" || h[1].GetStringMatch().GetSafeRegex().GetRegex() != "a.*" {
+		t.Errorf("headers %v", h)
+	}
+	if f.MaxActiveFaults.Value != 7 {
+		t.Errorf("at most %v", f.MaxActiveFaults)
+	}
+	if _, f := made(t, `{abort: {grpcStatus: 14}}`); f.Delay != nil || f.Abort.GetGrpcStatus() != 14 || f.Abort.Percentage.Numerator != 1_000_000 || f.MaxActiveFaults.Value != defaultActive {
+		t.Errorf("what is not said: %v", f)
+	}
+}
+
+func TestOfWhom(t *testing.T) {
+	m, _ := made(t, `{abort: {httpStatus: 503}, from: [{namespace: shop, serviceAccount: web}, {namespace: back}]}`)
+	if m.OnNoMatch != nil || len(m.GetMatcherList().GetMatchers()) != 2 {
+		t.Fatalf("of whom: %v", m)
+	}
+	both := m.GetMatcherList().Matchers[0].Predicate.GetAndMatcher().GetPredicate()
+	if len(both) != 2 || both[1].GetSinglePredicate().GetValueMatch().GetExact() != "web" {
+		t.Errorf("the first caller: %v", both)
+	}
+	if p := m.GetMatcherList().Matchers[1].Predicate.GetSinglePredicate(); p.GetInput().GetName() != ofNamespace || p.GetValueMatch().GetExact() != "back" {
+		t.Errorf("the second caller: %v", p)
+	}
+}
+
+// TestWhatSendsNothingOn: a redirect is no request to a backend.
+func TestWhatSendsNothingOn(t *testing.T) {
+	r := &routev3.Route{Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{}}}
+	inject(written(t, `{abort: {httpStatus: 503}}`), r)
+	if len(r.TypedPerFilterConfig) > 0 {
+		t.Errorf("a redirect fails: %v", r)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	for _, c := range []struct {
+		text, want string
+		on         room.Kind
+	}{
+		{`{from: [{namespace: shop}]}`, "", room.Service},
+		{`{from: [{namespace: shop}]}`, "", room.Mesh},
+		{`{from: [{namespace: shop}]}`, ".from names callers", room.Gateway},
+		{`{from: [{namespace: shop}]}`, "not at a HTTPRoute", room.HTTPRoute},
+		{`{headers: [{name: a, value: "("}]}`, "", room.Gateway},
+		{`{headers: [{name: a, value: b}, {name: b, type: RegularExpression, value: "("}]}`, ".headers[1].value is no regular expression", room.Gateway},
+	} {
+		got := problem(written(t, c.text), c.on, false)
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s of a %s: %q; want %q", c.text, c.on, got, c.want)
+		}
+	}
+}
