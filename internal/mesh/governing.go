@@ -188,7 +188,7 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 		if !r.Traffic() {
 			continue
 		}
-		if d := r.Decide([]room.Entry{{Spec: &p.Spec}}); !(r.Request != nil && m.carriesRequests(q, s)) && !m.fits(q, r, d, s) {
+		if d := r.Decide([]room.Entry{{Spec: &p.Spec}}); !(r.OfRequests() && m.carriesRequests(q, s)) && !m.fits(q, r, d, s) {
 			return wrong(reasonUnsupportedProtocol, "%s: spec.%s %s", s.Field, r.Name, m.misfit(q, r, d, s))
 		}
 	}
