@@ -51,7 +51,7 @@ func TestMeshCircuitBreaker(t *testing.T) {
 		}
 	}
 	s.Until(time.Minute, "the log and the metric tell of it", func(context.Context) error {
-		if n := s.Scrape(from.Pod).Sum("weft_requests_total", stage.Labels{"response_flags": "UO", "response_code": "503"}); n == 0 {
+		if n := s.Scrape(from.Pod).Sum("envoy_weft_requests_total", stage.Labels{"response_flags": "UO", "response_code": "503"}); n == 0 {
 			return fmt.Errorf("the metric counts none")
 		}
 		for _, line := range stage.AccessLog(s.Log(from.Pod, sidecar.ProxyContainer)) {
