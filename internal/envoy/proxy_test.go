@@ -36,6 +36,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // gateway is a real Envoy with our bootstrap, and with our resources put where a proxy without an
@@ -56,7 +57,8 @@ type world struct {
 	http2     string                     // the cluster that speaks it
 	tls       map[string]*mesh.BackendTLS
 	retries   *mesh.RetryBudget
-	secret    *mesh.Secret // ends TLS with it
+	policies  []room.Decided // about every cluster
+	secret    *mesh.Secret   // ends TLS with it
 	clients   *mesh.ClientTLS
 	drain     time.Duration
 }
@@ -168,7 +170,7 @@ func (w world) static(name string, endpoints []mesh.Endpoint, ownRetries bool) *
 	if ownRetries {
 		name = mesh.OwnRetries(name)
 	}
-	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, Sessions: mesh.IsSession(name), Retries: w.retries, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
+	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, Sessions: mesh.IsSession(name), Retries: w.retries, Policies: w.policies, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
 	if c.EdsClusterConfig == nil {
 		return c // it leads nowhere
 	}
