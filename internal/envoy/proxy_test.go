@@ -58,12 +58,12 @@ type world struct {
 	http2     string                     // the cluster that speaks it
 	tls       map[string]*mesh.BackendTLS
 	retries   *mesh.RetryBudget
-	secret    *mesh.Secret // ends TLS with it
+	policies  []room.Decided // about every cluster
+	secret    *mesh.Secret   // ends TLS with it
 	clients   *mesh.ClientTLS
 	limits    []room.Decided // what policies say of rates
 	proxies   int            // that share them
 	drain     time.Duration
-	policies  []room.Decided // about every cluster
 }
 
 const drainKey = "known to the kubelet"

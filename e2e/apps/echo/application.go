@@ -45,6 +45,7 @@ type application struct {
 	failed   atomic.Int64
 	answer   atomic.Int32 // the status of those of echo; 0: 200
 	delay    atomic.Int64 // before them, in nanoseconds
+	thirds   atomic.Int64
 }
 
 // newApplication has all ports closed.
@@ -104,6 +105,8 @@ func (a *application) handler() http.Handler {
 	mux.HandleFunc("/private", a.private)
 	mux.HandleFunc("/check/", a.check)
 	mux.HandleFunc("/wait", a.wait)
+	mux.HandleFunc("/third", a.third)
+	mux.HandleFunc("/lame/{pod}", a.lame)
 	mux.HandleFunc("/failing", a.fail)
 	mux.HandleFunc("/failed", a.failures)
 	mux.HandleFunc("/mood", a.mood)
@@ -144,6 +147,26 @@ func (a *application) wait(w http.ResponseWriter, r *http.Request) {
 	case <-time.After(time.Minute):
 		a.echo(w, r)
 	}
+}
+
+// third fails every third time.
+func (a *application) third(w http.ResponseWriter, r *http.Request) {
+	if a.thirds.Add(1)%3 == 0 {
+		http.Error(w, "failed", http.StatusServiceUnavailable)
+		return
+	}
+	a.echo(w, r)
+}
+
+// lame is slow in the pod that the path names, unless the client goes before.
+func (a *application) lame(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("pod") == a.pod {
+		select {
+		case <-r.Context().Done():
+		case <-time.After(2 * time.Second):
+		}
+	}
+	a.echo(w, r)
 }
 
 // fail takes as long as an application that is overloaded, and fails.
