@@ -188,7 +188,11 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 		if !r.Traffic() {
 			continue
 		}
-		if d := r.Decide([]room.Entry{{Spec: &p.Spec}}); !(r.OfRequests() && m.carriesRequests(q, s)) && !m.fits(q, r, d, s) {
+		d := r.Decide([]room.Entry{{Spec: &p.Spec}})
+		if field := r.OnlyRequests(d); field != "" && !m.carriesRequests(q, s) {
+			return wrong(reasonUnsupportedProtocol, "%s: spec.%s%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, field, s)
+		}
+		if !(r.OfRequests() && m.carriesRequests(q, s)) && !m.fits(q, r, d, s) {
 			return wrong(reasonUnsupportedProtocol, "%s: spec.%s %s", s.Field, r.Name, m.misfit(q, r, d, s))
 		}
 	}
@@ -197,7 +201,7 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 
 // misfit says why what a section says has no meaning for any port of a subject.
 func (m *Mesh) misfit(q *incr.Query, r room.Room, d room.Decided, s subject) string {
-	requests := r.Request != nil || r.Fits(d, string(HTTP1)) || r.Fits(d, string(HTTP2))
+	requests := r.OfRequests() || r.Fits(d, string(HTTP1)) || r.Fits(d, string(HTTP2))
 	switch {
 	case requests && r.Fits(d, string(TCP)):
 		return fmt.Sprintf("is about what goes over TCP, and nothing of %s does: name another target", s)

@@ -114,6 +114,9 @@ type Traffic[S any] struct {
 	// Fits says whether Upstream has a meaning for a Cluster that speaks "http1", "http2", "tcp" or, as apps do
 	// themselves, "tls". nil: for the first two always, for the others as Bytes says.
 	Fits func(s *S, protocol string) bool
+	// OnlyRequests is the first field, as it follows the section's name, that means nothing to what is not
+	// HTTP though the section has others that do; "": none does. nil: the same.
+	OnlyRequests func(*S) string
 }
 
 // Decide is what holds of what is written, and by which policy; the zero value if nothing is.
@@ -169,6 +172,8 @@ type Room struct {
 	Problem    func(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string
 	// Fits says whether Upstream has a meaning for a Cluster that speaks a protocol, as its Traffic's does.
 	Fits func(d Decided, protocol string) bool
+	// OnlyRequests is that of the section's Traffic.
+	OnlyRequests func(Decided) string
 	// Until is when the section of a policy ends by itself; the zero time: never.
 	Until func(spec *v1alpha1.MeshPolicySpec) time.Time
 	// Callers is that of the section's Traffic.
@@ -203,7 +208,13 @@ func (s Section[S]) Room() Room {
 		Filter: s.Filter, Fits: s.fits,
 		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
 		Problem:    s.problem,
-		Until:      s.until,
+		OnlyRequests: func(d Decided) string {
+			if s.Traffic.OnlyRequests == nil {
+				return ""
+			}
+			return s.Traffic.OnlyRequests(d.Says.(*S))
+		},
+		Until: s.until,
 		Callers: func(spec *v1alpha1.MeshPolicySpec) bool {
 			return s.Callers != nil && s.Of(spec) != nil && s.Callers(s.Of(spec))
 		},

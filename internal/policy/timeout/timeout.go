@@ -19,12 +19,24 @@ var Section = room.Section[v1alpha1.Timeout]{
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Timeout { return spec.Timeout },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Holds:   room.Innermost[v1alpha1.Timeout],
-	Traffic: room.Traffic[v1alpha1.Timeout]{Upstream: connections, Request: requests, Problem: problem, Fits: fits},
+	Traffic: room.Traffic[v1alpha1.Timeout]{Upstream: connections, Request: requests, Problem: problem, Fits: fits, OnlyRequests: onlyRequests},
 }
 
 // fits is that connections that carry no requests have nothing but connect.
 func fits(s *v1alpha1.Timeout, protocol string) bool {
-	return protocol == "http1" || protocol == "http2" || s.Request == nil && s.Idle == nil && s.Stream == nil
+	return protocol == "http1" || protocol == "http2" || s.Connect != nil
+}
+
+func onlyRequests(s *v1alpha1.Timeout) string {
+	switch {
+	case s.Request != nil:
+		return ".request"
+	case s.Idle != nil:
+		return ".idle"
+	case s.Stream != nil:
+		return ".stream"
+	}
+	return ""
 }
 
 // problem is that connect names no destination.

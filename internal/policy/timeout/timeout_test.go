@@ -60,7 +60,7 @@ func TestWhereItMeansNothing(t *testing.T) {
 		}
 	}
 	for s, want := range map[*v1alpha1.Timeout]bool{
-		{Connect: in("1s")}: true, {Connect: in("1s"), Request: in("1s")}: false, {Idle: in("1s")}: false, {Stream: in("1s")}: false,
+		{Connect: in("1s")}: true, {Connect: in("1s"), Request: in("1s")}: true, {Idle: in("1s")}: false, {Stream: in("1s")}: false,
 	} {
 		if got := Section.Fits(s, "tcp"); got != want || !Section.Fits(s, "http2") {
 			t.Errorf("%+v means something to TCP: %v", s, got)
