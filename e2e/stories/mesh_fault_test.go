@@ -64,7 +64,7 @@ func TestFault(t *testing.T) {
 	from.Hold(rate)
 
 	from.Step("those of one account fail")
-	s.Apply(faultUntil(later, "{abort: {httpStatus: 503}, from: [{namespace: "+s.Namespace+", serviceAccount: other}]}"))
+	s.Apply(faultUntil(later, "abort: {httpStatus: 503}\n    from: [{namespace: "+s.Namespace+", serviceAccount: other}]"))
 	becomes(s, other, request, 503)
 	becomes(s, from, request, 200)
 	from.Hold(rate)
