@@ -43,7 +43,7 @@ type application struct {
 	mu       sync.Mutex
 	requests map[string]int // of HTTP that were answered, by path
 	failed   atomic.Int64
-	status   atomic.Int32 // of echo's answers; 0: 200
+	answers  atomic.Int32 // the status of echo's answers; 0: 200
 	delay    atomic.Int64 // before them, in nanoseconds
 }
 
@@ -130,7 +130,7 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add(name, strings.TrimSpace(value))
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if status := a.status.Load(); status != 0 {
+	if status := a.answers.Load(); status != 0 {
 		w.WriteHeader(int(status))
 	}
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr), Method: r.Method,
@@ -159,7 +159,7 @@ const failing = 300 * time.Millisecond
 func (a *application) mood(w http.ResponseWriter, r *http.Request) {
 	status, _ := strconv.ParseInt(r.URL.Query().Get("status"), 10, 32)
 	delay, _ := time.ParseDuration(r.URL.Query().Get("delay"))
-	a.status.Store(int32(status))
+	a.answers.Store(int32(status))
 	a.delay.Store(int64(delay))
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod}) // the client has gone
 }
