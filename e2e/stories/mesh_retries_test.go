@@ -24,8 +24,8 @@ spec:
 	s.Holds(name)
 }
 
-// heldThrough applies a section while its Service is called, and wants no call to fail because of that.
-func heldThrough(t *testing.T, s *stage.Scene, from *stage.Caller, name, service, says string) {
+// unfelt applies a section while its Service is called, and wants no call to fail because of that.
+func unfelt(t *testing.T, s *stage.Scene, from *stage.Caller, name, service, says string) {
 	t.Helper()
 	made := make(chan []call.Outcome, 1)
 	go func() {
@@ -64,7 +64,7 @@ func TestMeshRetries(t *testing.T) {
 			t.Errorf("%s: without a policy %d of 60 calls fail; want 20", w.protocol, n)
 		}
 	}
-	heldThrough(t, s, from, "retries", "app", "retry: {attempts: 2, backoff: {base: 5ms}}")
+	unfelt(t, s, from, "retries", "app", "retry: {attempts: 2, backoff: {base: 5ms}}")
 	for _, w := range waysOf(call.HTTP, call.H2C) {
 		s.Until(20*time.Second, fmt.Sprintf("none of 60 calls by %s fails", w.protocol), func(context.Context) error {
 			if n := third(w); n > 0 {
@@ -84,7 +84,7 @@ func TestMeshRetries(t *testing.T) {
 	if n := asked(); n != 3*calls {
 		t.Errorf("for %d calls with two retries the app was asked %d times; want %d", calls, n, 3*calls)
 	}
-	heldThrough(t, s, from, "no-budget", "app", "circuitBreaker: {maxRetries: 0}")
+	unfelt(t, s, from, "no-budget", "app", "circuitBreaker: {maxRetries: 0}")
 	s.Until(20*time.Second, "where no retries may be under way none are made", func(context.Context) error {
 		if n := asked(); n != calls {
 			return fmt.Errorf("for %d calls the app was asked %d times", calls, n)
@@ -105,7 +105,7 @@ func TestMeshTimeouts(t *testing.T) {
 		says  string
 		bound time.Duration
 	}{{"timeout: {request: 1s}", time.Second}, {"timeout: {idle: 2s}", 2 * time.Second}, {"timeout: {stream: 500ms}", 500 * time.Millisecond}} {
-		heldThrough(t, s, from, "bounds", "app", c.says)
+		unfelt(t, s, from, "bounds", "app", c.says)
 		s.Until(30*time.Second, c.says, func(context.Context) error {
 			o := from.Call(call.Request{Protocol: call.HTTP, Address: at("app", 80), Path: "/wait"})
 			if o.Status != 504 || o.Took < c.bound-50*time.Millisecond || o.Took > c.bound+time.Second {
@@ -131,7 +131,7 @@ func TestMeshHedging(t *testing.T) {
 		}
 		return nil
 	})
-	heldThrough(t, s, from, "hedged", "app", "hedging: {delay: 150ms}")
+	unfelt(t, s, from, "hedged", "app", "hedging: {delay: 150ms}")
 	s.Until(30*time.Second, "with hedging none of 40 is", func(context.Context) error {
 		worst := time.Duration(0)
 		for _, o := range from.Calls(40, lame) {

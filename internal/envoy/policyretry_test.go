@@ -101,7 +101,7 @@ func TestRetryPolicy(t *testing.T) {
 	t.Parallel()
 	var app tally
 	specs := map[string]string{
-		"default": "retry: {}", "twice": "retry: {attempts: 2, conditions: [5xx]}", "off": "retry: {attempts: 0}",
+		"default": "retry: {}", "twice": "retry: {attempts: 2, conditions: [5xx]}", "zero": "retry: {attempts: 0}",
 		"codes": "retry: {attempts: 1, codes: [500]}", "headers": "retry: {attempts: 1, headers: [{name: X-Again, value: now}]}",
 		"others": "retry: {attempts: 1, headers: [{name: X-Again, value: later}]}",
 		"grpc":   "retry: {attempts: 1, grpcCodes: [UNAVAILABLE]}", "tries": "retry: {attempts: 1, codes: [500], perTryTimeout: 300ms}",
@@ -121,7 +121,7 @@ func TestRetryPolicy(t *testing.T) {
 	}{
 		{"default", "unavailable", 503, 4}, {"default", "internal", 500, 1}, {"default", "grpc", 200, 4}, {"default", "asks", 200, 1},
 		{"twice", "unavailable", 503, 3}, {"twice", "internal", 500, 3}, {"twice", "grpc", 200, 1},
-		{"off", "unavailable", 503, 1}, {"off", "internal", 500, 1},
+		{"zero", "unavailable", 503, 1}, {"zero", "internal", 500, 1},
 		{"codes", "internal", 500, 2}, {"codes", "unavailable", 503, 1},
 		{"headers", "asks", 200, 2}, {"headers", "internal", 500, 1}, {"others", "asks", 200, 1},
 		{"grpc", "grpc", 200, 2}, {"grpc", "unavailable", 503, 1},
@@ -135,13 +135,13 @@ func TestRetryPolicy(t *testing.T) {
 	}
 	failed := map[string]int{}
 	for range 60 {
-		for _, rule := range []string{"default", "off"} {
+		for _, rule := range []string{"default", "zero"} {
 			if response, _ := proxy.send(t, "POST", "/third/"+rule, "rule", rule); response.StatusCode != 200 {
 				failed[rule]++
 			}
 		}
 	}
-	if failed["default"] != 0 || failed["off"] != 20 {
+	if failed["default"] != 0 || failed["zero"] != 20 {
 		t.Errorf("of an app that fails every third time 60 requests see %v failures; want 20 without retries, and none with them", failed)
 	}
 	for size, asked := range map[int]int{100 << 10: 4, 1 << 20: 1} {

@@ -191,7 +191,7 @@ func TestUnsentReplies(t *testing.T) {
 		marked string
 	}{
 		"closed": {closedPort(t), "true"},
-		"dies":   {dies(t, &seen), ""},
+		"dies":   {dies(t, &seen), "false"},
 		"lies": {serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set(envoy.UnsentHeader, "true")
 			w.WriteHeader(http.StatusServiceUnavailable)
