@@ -18,7 +18,7 @@ import (
 // waitedOn is what Flux and other tools that wait by kstatus are to make of a MeshPolicy whose Ready has
 // a reason, as docs/policies.md and docs/server-tls.md say.
 var waitedOn = map[string]status.Status{
-	"Enforced": status.CurrentStatus, "Shadowed": status.CurrentStatus,
+	"Enforced": status.CurrentStatus, "Shadowed": status.CurrentStatus, "Expired": status.CurrentStatus,
 	"Programming": status.InProgressStatus, "TargetNotFound": status.InProgressStatus, "CertificateNotFound": status.InProgressStatus,
 	"Invalid": status.FailedStatus, "Conflicted": status.FailedStatus, "Overridden": status.FailedStatus, "Refused": status.FailedStatus,
 	"Unguarded": status.FailedStatus, "InvalidCertificateRef": status.FailedStatus, "UnsupportedProtocol": status.FailedStatus,
