@@ -10,9 +10,9 @@ import gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 // for what a kubelet cannot see: whether a pod can be reached from where it is called.
 //
 // A check goes the way of requests: to the Service's port, by mTLS to pods in the mesh, under the identity of
-// the proxy's pod. Where only some callers are let in, let them make the check too. It asks of each pod once
-// in an interval for every proxy; one that has not sent anything to the Service asks once in 60s, or in an
-// interval if that is longer.
+// the proxy's pod. Where only some callers are let in, let them make the check too. Every proxy that knows the
+// Service asks each pod once in an interval, whether it calls or not: all sidecars, and the Gateways whose
+// routes lead there. In a large mesh make the interval long.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.http), has(self.tcp), has(self.grpc)].filter(x, x).size() == 1",message="say how to check: set one of http, tcp and grpc"
 type HealthCheck struct {

@@ -175,27 +175,27 @@ func TestMostMayBeOutliers(t *testing.T) {
 // maximum.
 func TestEjectionGrows(t *testing.T) {
 	t.Parallel()
-	backends, at := moods(t, 2)
-	backends[0].status.Store(500)
-	g := world{policies: outliers(v1alpha1.OutlierDetection{Consecutive5xx: new(int32(1)), Interval: period("100ms"), BaseEjectionTime: period("400ms"), MaxEjectionTime: period("1s")}),
-		endpoints: map[string][]mesh.Endpoint{"cart": at}, hosts: host(t, `[{backendRefs: [{name: cart}]}]`)}.start(t)
-	_, _, stop := load(t, g.url, 1)
+	times := make(chan time.Time, 1000)
+	ill := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		times <- time.Now()
+		w.WriteHeader(500)
+	})
+	_, well := moods(t, 1)
+	g := world{policies: outliers(v1alpha1.OutlierDetection{Consecutive5xx: new(int32(1)), Interval: period("300ms"), BaseEjectionTime: period("1s"), MaxEjectionTime: period("2s")}),
+		endpoints: map[string][]mesh.Endpoint{"cart": append(ill, well...)}, hosts: host(t, `[{backendRefs: [{name: cart}]}]`)}.start(t)
+	_, _, stop := load(t, g.url, 2)
 	defer stop()
 	var gaps []time.Duration
-	seen, last := int32(0), time.Time{}
-	for deadline := time.Now().Add(20 * time.Second); len(gaps) < 4 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		now := backends[0].asked.Load()
-		if now == seen {
-			continue
-		}
-		if gap := time.Since(last); seen > 0 && gap > 200*time.Millisecond {
+	for last := <-times; len(gaps) < 4; {
+		now := <-times
+		if gap := now.Sub(last); gap > 500*time.Millisecond {
 			gaps = append(gaps, gap)
 		}
-		seen, last = now, time.Now()
+		last = now
 	}
-	for i, least := range []time.Duration{400 * time.Millisecond, 800 * time.Millisecond, time.Second, time.Second} {
-		if len(gaps) < 4 || gaps[i] < least-20*time.Millisecond || gaps[i] > least+700*time.Millisecond {
-			t.Fatalf("left out for %v; want 0.4, 0.8, 1 and 1 s", gaps)
+	for i, least := range []time.Duration{time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second} {
+		if gaps[i] < least-50*time.Millisecond || gaps[i] > least+950*time.Millisecond {
+			t.Fatalf("left out for %v; want 1, 2, 2 and 2 s, and no third of a second more", gaps)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -30,8 +29,7 @@ const (
 	timeout   = time.Second
 	unhealthy = 3
 	healthy   = 2
-	idle      = time.Minute // between the checks of a proxy that sends nothing
-	jitter    = 10          // percent
+	jitter    = 10 // percent
 )
 
 // fits says which check has a meaning where: what is read as HTTP answers nothing else.
@@ -52,7 +50,7 @@ func check(s *v1alpha1.HealthCheck, c *clusterv3.Cluster) {
 	every := room.Duration(s.Interval, interval)
 	h := &corev3.HealthCheck{
 		Interval:              every,
-		NoTrafficInterval:     durationpb.New(max(every.AsDuration(), idle)),
+		NoTrafficInterval:     every, // by a statistic that proxies do not keep, no Cluster has traffic
 		IntervalJitterPercent: jitter,
 		Timeout:               room.Duration(s.Timeout, timeout),
 		UnhealthyThreshold:    room.Number(s.UnhealthyThreshold, unhealthy),

@@ -37,8 +37,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// TestWithdrawn: a pod that is withdrawn goes though it is well; a proxy that sends nothing asks no more often than
-// one that does.
+// TestWithdrawn: a pod that is withdrawn goes though it is well; and every proxy is taken for one that sends nothing.
 func TestWithdrawn(t *testing.T) {
 	c := &clusterv3.Cluster{}
 	check(&v1alpha1.HealthCheck{HTTP: &v1alpha1.HTTPHealthCheck{Path: "/"}, Interval: new(gwv1.Duration("5m"))}, c)
