@@ -16,13 +16,16 @@ type moments struct {
 	awaited map[string]time.Time // by their keys; not passed yet
 	alarm   <-chan time.Time     // when to look at the clock; nil: not known
 	struck  bool                 // some that are awaited have passed
+	glance  time.Duration        // see glance
 }
 
 // glance is how often the clock is looked at while something is awaited: it may be set forward, and a
 // machine may sleep, of which no timer hears.
 const glance = 5 * time.Second
 
-func newMoments() moments { return moments{now: time.Now, awaited: map[string]time.Time{}} }
+func newMoments() moments {
+	return moments{now: time.Now, awaited: map[string]time.Time{}, glance: glance}
+}
 
 // publishMoments keeps what policies wait for. What has passed already is known within the commit in which
 // its policy comes: no proxy hears of what has ended before the operator began.
@@ -49,7 +52,7 @@ func (m *moments) over(at time.Time) bool { return !m.now().Before(at) }
 // next delivers when the clock is to be looked at; never while nothing is awaited.
 func (m *moments) next() <-chan time.Time {
 	if m.alarm == nil && len(m.awaited) > 0 {
-		wait := glance
+		wait := m.glance
 		for _, at := range m.awaited {
 			wait = min(wait, at.Sub(m.now()))
 		}

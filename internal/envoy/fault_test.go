@@ -15,6 +15,15 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
+// everyFault has everything that can be said of one.
+const everyFault = `
+delay: {duration: 2s, percent: 10}
+abort: {httpStatus: 503, fraction: {numerator: 1, denominator: 1000}}
+headers: [{name: x-try, value: "yes"}, {name: Host, type: RegularExpression, value: "a.*"}]
+from: [{namespace: back}, {namespace: shop, serviceAccount: web}]
+maxActive: 7
+`
+
 // faulty gives each path of a Service a fault of its own; the path is the rule's only match.
 func faulty(t *testing.T, faults map[string]string) []mesh.VirtualHost {
 	t.Helper()
