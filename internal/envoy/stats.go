@@ -24,7 +24,7 @@ var ofProxy = []string{
 }
 
 // ofPolicies are those of Clusters for which policies have endpoints looked at; no other Cluster has them.
-const ofPolicies = `cluster\..+\.(outlier_detection\.ejections_(active|enforced_total|overflow)|health_check\.(healthy|attempt|failure))`
+const ofPolicies = `cluster\..+\.(outlier_detection\.ejections_(active|enforced_total|overflow)|health_check\.(healthy|attempt|failure))|http\..+fault\.active_faults`
 
 // ofGateway are those that a Gateway has besides, by Cluster and by port. All that Envoy has would
 // double a Cluster's memory and give 17 kB of text for each.

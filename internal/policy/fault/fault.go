@@ -105,7 +105,8 @@ func faultOf(s *v1alpha1.Fault) *faultv3.HTTPFault {
 	}
 	if a := s.Abort; a != nil {
 		out.Abort = &faultv3.FaultAbort{Percentage: share(a.FaultShare)}
-		if a.GRPCStatus != nil {
+		if a.GRPCStatus != nil { // which Envoy gives others as 200
+			out.Headers = append(out.Headers, overGRPC)
 			out.Abort.ErrorType = &faultv3.FaultAbort_GrpcStatus{GrpcStatus: uint32(*a.GRPCStatus)}
 		} else {
 			out.Abort.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(orElse(a.HTTPStatus, 503))}
@@ -113,6 +114,11 @@ func faultOf(s *v1alpha1.Fault) *faultv3.HTTPFault {
 	}
 	return out
 }
+
+// overGRPC are the requests of gRPC.
+var overGRPC = &routev3.HeaderMatcher{Name: "content-type", HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
+	StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "application/grpc"}},
+}}
 
 // share is in millionths, Envoy's finest unit.
 func share(s v1alpha1.FaultShare) *typev3.FractionalPercent {

@@ -68,7 +68,7 @@ func TestWhatHappens(t *testing.T) {
 	if f.MaxActiveFaults.Value != 7 {
 		t.Errorf("at most %v", f.MaxActiveFaults)
 	}
-	if _, f := made(t, `{abort: {grpcStatus: 14}}`); f.Delay != nil || f.Abort.GetGrpcStatus() != 14 || f.Abort.Percentage.Numerator != 1_000_000 || f.MaxActiveFaults.Value != defaultActive {
+	if _, f := made(t, `{abort: {grpcStatus: 14}}`); f.Delay != nil || len(f.Headers) != 1 || f.Abort.GetGrpcStatus() != 14 || f.Abort.Percentage.Numerator != 1_000_000 || f.MaxActiveFaults.Value != defaultActive {
 		t.Errorf("what is not said: %v", f)
 	}
 }
