@@ -124,7 +124,7 @@ func TestLinger(t *testing.T) {
 		rev = commit(s, put(ListenerType, "l", "3")) // nothing to do with it
 		l.hears("Listener +l@3")
 		l.acknowledged(rev)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		l.hears("Cluster -slow")
 		time.Sleep(time.Hour)
 		l.hears()
@@ -146,7 +146,7 @@ func TestLingerEach(t *testing.T) {
 		l.hears("Cluster -slow")
 		time.Sleep(5*time.Second - 1)
 		l.hears()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		l.hears("Cluster -slower")
 	})
 }
@@ -167,7 +167,7 @@ func TestLingerTakenBack(t *testing.T) {
 		l.hears()
 		time.Sleep(lingerTime - 1)
 		l.hears()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		l.hears("Cluster -slow")
 		commit(s, see("web", ClusterType, "slow"))
 		l.hears("Cluster +slow@1")
@@ -193,7 +193,7 @@ func TestLingerReconnects(t *testing.T) {
 		l.hears("Cluster")
 		time.Sleep(lingerTime - 1)
 		l.hears()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		l.hears("Cluster -slow")
 	})
 }
