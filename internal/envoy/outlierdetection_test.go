@@ -181,21 +181,21 @@ func TestEjectionGrows(t *testing.T) {
 		w.WriteHeader(500)
 	})
 	_, well := moods(t, 1)
-	g := world{policies: outliers(v1alpha1.OutlierDetection{Consecutive5xx: new(int32(1)), Interval: period("300ms"), BaseEjectionTime: period("1s"), MaxEjectionTime: period("2s")}),
+	g := world{policies: outliers(v1alpha1.OutlierDetection{Consecutive5xx: new(int32(1)), Interval: period("1s"), BaseEjectionTime: period("2s"), MaxEjectionTime: period("4s")}),
 		endpoints: map[string][]mesh.Endpoint{"cart": append(ill, well...)}, hosts: host(t, `[{backendRefs: [{name: cart}]}]`)}.start(t)
 	_, _, stop := load(t, g.url, 2)
 	defer stop()
 	var gaps []time.Duration
-	for last := <-times; len(gaps) < 4; {
+	for last := <-times; len(gaps) < 3; {
 		now := <-times
-		if gap := now.Sub(last); gap > 500*time.Millisecond {
+		if gap := now.Sub(last); gap > 1500*time.Millisecond {
 			gaps = append(gaps, gap)
 		}
 		last = now
 	}
-	for i, least := range []time.Duration{time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second} {
-		if gaps[i] < least-50*time.Millisecond || gaps[i] > least+950*time.Millisecond {
-			t.Fatalf("left out for %v; want 1, 2, 2 and 2 s, and no third of a second more", gaps)
+	for i, least := range []time.Duration{2 * time.Second, 4 * time.Second, 4 * time.Second} {
+		if gaps[i] < least-50*time.Millisecond || gaps[i] > least+1900*time.Millisecond {
+			t.Fatalf("left out for %v; want 2, 4 and 4 s, and no more than an interval besides", gaps)
 		}
 	}
 }
