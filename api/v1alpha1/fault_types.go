@@ -99,8 +99,7 @@ type FaultAbort struct {
 	// +kubebuilder:validation:Maximum=599
 	HTTPStatus *int32 `json:"httpStatus,omitempty"`
 
-	// grpcStatus is the status of the answer by its number, such as 14 for UNAVAILABLE. Only requests of
-	// gRPC are touched then, by delay too.
+	// grpcStatus is the status of the answer by its number, such as 14 for UNAVAILABLE.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1

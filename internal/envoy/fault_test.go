@@ -52,15 +52,17 @@ func TestFaults(t *testing.T) {
 	var served atomic.Int32
 	endpoints := map[string][]mesh.Endpoint{"a": serve(t, func(http.ResponseWriter, *http.Request) { served.Add(1) })}
 	hosts := faulty(t, map[string]string{
-		"/aborted": `{abort: {httpStatus: 418}}`,
-		"/failed":  `{abort: {httpStatus: 503}}`,
-		"/grpc":    `{abort: {grpcStatus: 14}}`,
-		"/half":    `{abort: {httpStatus: 503, percent: 50}}`,
-		"/late":    `{delay: {duration: 500ms}}`,
-		"/both":    `{delay: {duration: 300ms}, abort: {httpStatus: 500}}`,
-		"/some":    `{abort: {httpStatus: 503}, headers: [{name: x-try, value: "yes"}, {name: x-user, type: RegularExpression, value: "a.*"}]}`,
-		"/theirs":  `{abort: {httpStatus: 503}, from: [{namespace: shop, serviceAccount: cart}, {namespace: back, serviceAccount: web}]}`,
-		"/ended":   `{abort: {httpStatus: 503}}`,
+		"/aborted":   `{abort: {httpStatus: 418}}`,
+		"/failed":    `{abort: {httpStatus: 503}}`,
+		"/grpc":      `{abort: {grpcStatus: 14}}`,
+		"/half":      `{abort: {httpStatus: 503, percent: 50}}`,
+		"/late":      `{delay: {duration: 500ms}}`,
+		"/both":      `{delay: {duration: 300ms}, abort: {httpStatus: 500}}`,
+		"/some":      `{abort: {httpStatus: 503}, headers: [{name: x-try, value: "yes"}, {name: x-user, type: RegularExpression, value: "a.*"}]}`,
+		"/ours":      `{abort: {httpStatus: 503}, from: [{namespace: back}, {namespace: shop, serviceAccount: web}]}`,
+		"/namespace": `{abort: {httpStatus: 503}, from: [{namespace: shop}]}`,
+		"/theirs":    `{abort: {httpStatus: 503}, from: [{namespace: shop, serviceAccount: cart}, {namespace: back, serviceAccount: web}]}`,
+		"/ended":     `{abort: {httpStatus: 503}}`,
 	})
 	for i := range hosts[0].Rules {
 		if *hosts[0].Rules[i].Matches[0].Path.Value == "/ended" {
@@ -76,13 +78,15 @@ func TestFaults(t *testing.T) {
 		served  int32
 	}{
 		{"/aborted", nil, 418, 0, 0},
-		{"/failed", nil, 503, 0, 0},                    // and not tried again
-		{"/grpc", nil, 200, 0, 1},                      // it is none of gRPC
+		{"/failed", nil, 503, 0, 0}, // and not tried again
+		{"/grpc", nil, 503, 0, 0},
 		{"/late", nil, 200, 500 * time.Millisecond, 1}, // though the rule's limit is 200ms
-		{"/both", nil, 500, 299 * time.Millisecond, 0},
+		{"/both", nil, 500, 300 * time.Millisecond, 0},
 		{"/some", nil, 200, 0, 1},
 		{"/some", []string{"x-try", "yes", "x-user", "bob"}, 200, 0, 1},
 		{"/some", []string{"x-try", "yes", "x-user", "ada"}, 503, 0, 0},
+		{"/ours", nil, 503, 0, 0},
+		{"/namespace", nil, 503, 0, 0},
 		{"/theirs", nil, 200, 0, 1},
 		{"/ended", nil, 200, 0, 1},
 	} {

@@ -17,8 +17,7 @@ import (
 func mirrorTargets(t *testing.T) map[string][]mesh.Endpoint {
 	t.Helper()
 	over := make(chan struct{})
-	t.Cleanup(func() { close(over) })
-	return map[string][]mesh.Endpoint{
+	targets := map[string][]mesh.Endpoint{
 		"silent": serve(t, func(_ http.ResponseWriter, r *http.Request) {
 			select { // no answer, ever
 			case <-r.Context().Done():
@@ -31,10 +30,12 @@ func mirrorTargets(t *testing.T) map[string][]mesh.Endpoint {
 		"failing": serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }),
 		"rude": serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Server", "mirror")
-			_, _ = w.Write(bytes.Repeat([]byte("no"), 1<<20))
+			_, _ = w.Write(bytes.Repeat([]byte("no"), 16<<10))
 		}),
 		"nowhere": nil,
 	}
+	t.Cleanup(func() { close(over) }) // before the servers wait for their handlers
+	return targets
 }
 
 // TestMirrorsDoNotHarm: whatever becomes of a copy, the request is answered as if there were none, small or

@@ -21,10 +21,11 @@ var ofProxy = []string{
 	`listener_manager\.(total_listeners_(active|warming|draining)|listener_create_failure)`,
 	`overload\..+\.(active|pressure)`,
 	ofPolicies,
+	`http\..+fault\.(active_faults|faults_overflow)`, // by the first Envoy bounds them
 }
 
 // ofPolicies are those of Clusters for which policies have endpoints looked at; no other Cluster has them.
-const ofPolicies = `cluster\..+\.(outlier_detection\.ejections_(active|enforced_total|overflow)|health_check\.(healthy|attempt|failure))|http\..+fault\.active_faults`
+const ofPolicies = `cluster\..+\.(outlier_detection\.ejections_(active|enforced_total|overflow)|health_check\.(healthy|attempt|failure))`
 
 // ofGateway are those that a Gateway has besides, by Cluster and by port. All that Envoy has would
 // double a Cluster's memory and give 17 kB of text for each.

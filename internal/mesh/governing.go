@@ -107,7 +107,7 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 	out := slices.Clone(rules)
 	for i := range out {
 		r := &out[i]
-		if r.Fail != 0 {
+		if r.Fail != 0 || ofBytes(r.Kind+"/") { // rules of connections take no requests
 			continue
 		}
 		if r.Policies = m.requestPolicies(q, e, r.Origin); slices.ContainsFunc(r.Policies, ownsRetries) {

@@ -1,49 +1,54 @@
 package fault
 
 import (
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
-	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
-	environmentv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/environment_variable/v3"
+	"regexp"
+	"strings"
+
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
-// A sidecar's environment says whose it is (internal/sidecar). All sidecars have the same Routes.
+// All sidecars have the same Routes. Whose a sidecar is, its environment says (internal/sidecar); the filter of
+// faults looks at headers. So a request has it in a header while it is in that filter.
 const (
-	ofNamespace = "POD_NAMESPACE"
-	ofAccount   = "SERVICE_ACCOUNT"
+	callerHeader = "x-weft-caller"
+	caller       = "%ENVIRONMENT(POD_NAMESPACE)%/%ENVIRONMENT(SERVICE_ACCOUNT)%"
 )
 
-// fromCallers does something in the sidecars of some callers; of none in particular, everywhere.
-func fromCallers(from []v1alpha1.FaultCaller, do *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
-	if len(from) == 0 {
-		return &xdsmatcherv3.Matcher{OnNoMatch: do}
-	}
-	list := &xdsmatcherv3.Matcher_MatcherList{}
+// ofCallers are the filters that make a fault of the requests of some callers.
+func ofCallers(from []v1alpha1.FaultCaller, f *faultv3.HTTPFault) *compositev3.FilterChainConfiguration {
+	f.Headers = append(f.Headers, &routev3.HeaderMatcher{Name: callerHeader, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: matching(anyOf(from))}})
+	return &compositev3.FilterChainConfiguration{TypedConfig: []*corev3.TypedExtensionConfig{
+		mutation(&mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: callerHeader, Value: caller},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}}}),
+		extension(faultName, f),
+		mutation(&mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: callerHeader}}),
+	}}
+}
+
+// anyOf is the regular expression of some callers.
+func anyOf(from []v1alpha1.FaultCaller) string {
+	var ways []string
 	for _, c := range from {
-		list.Matchers = append(list.Matchers, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: isCaller(c), OnMatch: do})
+		account := "[^/]*"
+		if c.ServiceAccount != "" {
+			account = regexp.QuoteMeta(c.ServiceAccount)
+		}
+		ways = append(ways, regexp.QuoteMeta(c.Namespace)+"/"+account)
 	}
-	return &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: list}}
+	return strings.Join(ways, "|")
 }
 
-func isCaller(c v1alpha1.FaultCaller) *xdsmatcherv3.Matcher_MatcherList_Predicate {
-	if c.ServiceAccount == "" {
-		return environmentSays(ofNamespace, c.Namespace)
-	}
-	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_AndMatcher{
-		AndMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: []*xdsmatcherv3.Matcher_MatcherList_Predicate{
-			environmentSays(ofNamespace, c.Namespace), environmentSays(ofAccount, c.ServiceAccount),
-		}},
-	}}
-}
-
-func environmentSays(name, value string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
-	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
-		SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-			Input: &xdscorev3.TypedExtensionConfig{Name: name, TypedConfig: packed(&environmentv3.Config{Name: name})},
-			Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{
-				ValueMatch: &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Exact{Exact: value}},
-			},
-		},
-	}}
+func mutation(m *mutationv3.HeaderMutation) *corev3.TypedExtensionConfig {
+	return extension("envoy.filters.http.header_mutation", &mutationfilterv3.HeaderMutation{
+		Mutations: &mutationfilterv3.Mutations{RequestMutations: []*mutationv3.HeaderMutation{m}},
+	})
 }

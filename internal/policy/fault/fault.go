@@ -69,56 +69,73 @@ func problem(s *v1alpha1.Fault, on room.Kind, _ bool) string {
 	return ""
 }
 
-// inject has a Route make faults, if it sends requests on.
+// inject has a Route make faults, if it sends requests on. Envoy would answer 200 to what is not of gRPC where a
+// status of gRPC is asked for.
 func inject(s *v1alpha1.Fault, r *routev3.Route) {
 	if r.GetRoute() == nil {
 		return
 	}
+	of := &xdsmatcherv3.Matcher{OnNoMatch: do(s, abort(s.Abort, false))}
+	if s.Abort != nil && s.Abort.GRPCStatus != nil {
+		of = byKind(do(s, abort(s.Abort, true)), of.OnNoMatch)
+	}
 	if r.TypedPerFilterConfig == nil {
 		r.TypedPerFilterConfig = map[string]*anypb.Any{}
 	}
-	r.TypedPerFilterConfig[filter] = packed(&compositev3.CompositePerRoute{Matcher: fromCallers(s.From, &xdsmatcherv3.Matcher_OnMatch{
-		OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: &xdscorev3.TypedExtensionConfig{
-			Name:        "fault",
-			TypedConfig: packed(&compositev3.ExecuteFilterAction{TypedConfig: &corev3.TypedExtensionConfig{Name: faultName, TypedConfig: packed(faultOf(s))}}),
-		}},
-	})})
+	r.TypedPerFilterConfig[filter] = packed(&compositev3.CompositePerRoute{Matcher: of})
+}
+
+// abort is how calls of gRPC, or other requests, are aborted; nil: they are not.
+func abort(a *v1alpha1.FaultAbort, ofGRPC bool) *faultv3.FaultAbort {
+	if a == nil {
+		return nil
+	}
+	out := &faultv3.FaultAbort{Percentage: share(a.FaultShare)}
+	switch {
+	case a.GRPCStatus == nil:
+		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(orElse(a.HTTPStatus, 503))}
+	case ofGRPC:
+		out.ErrorType = &faultv3.FaultAbort_GrpcStatus{GrpcStatus: uint32(*a.GRPCStatus)}
+	default:
+		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: httpStatuses[*a.GRPCStatus]}
+	}
+	return out
+}
+
+// do makes the fault.
+func do(s *v1alpha1.Fault, a *faultv3.FaultAbort) *xdsmatcherv3.Matcher_OnMatch {
+	action, f := &compositev3.ExecuteFilterAction{}, faultOf(s, a)
+	if len(s.From) > 0 {
+		action.FilterChain = ofCallers(s.From, f)
+	} else {
+		action.TypedConfig = extension(faultName, f)
+	}
+	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+		Action: &xdscorev3.TypedExtensionConfig{Name: "fault", TypedConfig: packed(action)},
+	}}
 }
 
 // faultOf does not count by what a client calls itself.
-func faultOf(s *v1alpha1.Fault) *faultv3.HTTPFault {
+func faultOf(s *v1alpha1.Fault, a *faultv3.FaultAbort) *faultv3.HTTPFault {
 	out := &faultv3.HTTPFault{
+		Abort:                         a,
 		MaxActiveFaults:               wrapperspb.UInt32(uint32(orElse(s.MaxActive, defaultActive))),
 		DisableDownstreamClusterStats: true,
 	}
 	for _, h := range s.Headers {
 		out.Headers = append(out.Headers, headerMatcher(h))
 	}
-	if d := s.Delay; d != nil {
-		length, err := time.ParseDuration(string(d.Duration))
-		if err == nil && length > 0 {
-			out.Delay = &commonfaultv3.FaultDelay{
-				Percentage:         share(d.FaultShare),
-				FaultDelaySecifier: &commonfaultv3.FaultDelay_FixedDelay{FixedDelay: durationpb.New(length)},
-			}
-		}
+	if s.Delay == nil {
+		return out
 	}
-	if a := s.Abort; a != nil {
-		out.Abort = &faultv3.FaultAbort{Percentage: share(a.FaultShare)}
-		if a.GRPCStatus != nil { // which Envoy gives others as 200
-			out.Headers = append(out.Headers, overGRPC)
-			out.Abort.ErrorType = &faultv3.FaultAbort_GrpcStatus{GrpcStatus: uint32(*a.GRPCStatus)}
-		} else {
-			out.Abort.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(orElse(a.HTTPStatus, 503))}
+	if length, err := time.ParseDuration(string(s.Delay.Duration)); err == nil && length > 0 {
+		out.Delay = &commonfaultv3.FaultDelay{
+			Percentage:         share(s.Delay.FaultShare),
+			FaultDelaySecifier: &commonfaultv3.FaultDelay_FixedDelay{FixedDelay: durationpb.New(length)},
 		}
 	}
 	return out
 }
-
-// overGRPC are the requests of gRPC.
-var overGRPC = &routev3.HeaderMatcher{Name: "content-type", HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
-	StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "application/grpc"}},
-}}
 
 // share is in millionths, Envoy's finest unit.
 func share(s v1alpha1.FaultShare) *typev3.FractionalPercent {
@@ -132,12 +149,21 @@ func share(s v1alpha1.FaultShare) *typev3.FractionalPercent {
 func headerMatcher(h gwv1.HTTPHeaderMatch) *routev3.HeaderMatcher {
 	name, value := string(h.Name), &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: h.Value}}
 	if orElse(h.Type, gwv1.HeaderMatchExact) == gwv1.HeaderMatchRegularExpression {
-		value = &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: h.Value}}}
+		value = matching(h.Value)
 	}
 	if strings.EqualFold(name, "host") {
 		name = ":authority"
 	}
 	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: value}}
+}
+
+// matching takes the whole of a string, not a part of it.
+func matching(regex string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regex}}}
+}
+
+func extension(name string, config proto.Message) *corev3.TypedExtensionConfig {
+	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(config)}
 }
 
 func orElse[T any](p *T, otherwise T) T {

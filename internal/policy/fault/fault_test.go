@@ -1,10 +1,10 @@
 package fault
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
-	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
@@ -32,28 +32,32 @@ func unpack(t *testing.T, from *anypb.Any, into proto.Message) {
 	}
 }
 
-// made is what a Route does about a fault: by which callers it is decided, and what happens.
-func made(t *testing.T, text string) (*xdsmatcherv3.Matcher, *faultv3.HTTPFault) {
+// made is what a Route does: about calls of gRPC, or other requests.
+func made(t *testing.T, text string, ofGRPC bool) (*compositev3.ExecuteFilterAction, *faultv3.HTTPFault) {
 	t.Helper()
 	r := &routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}}
 	inject(written(t, text), r)
 	route, action, out := &compositev3.CompositePerRoute{}, &compositev3.ExecuteFilterAction{}, &faultv3.HTTPFault{}
 	unpack(t, r.TypedPerFilterConfig[Section.Filter.Name], route)
 	do := route.Matcher.OnNoMatch
-	if list := route.Matcher.GetMatcherList(); list != nil {
+	if list := route.Matcher.GetMatcherList(); list != nil && ofGRPC {
 		do = list.Matchers[0].OnMatch
 	}
 	unpack(t, do.GetAction().TypedConfig, action)
-	unpack(t, action.TypedConfig.TypedConfig, out)
+	config := action.TypedConfig
+	if chain := action.GetFilterChain().GetTypedConfig(); len(chain) > 0 {
+		config = chain[1]
+	}
+	unpack(t, config.TypedConfig, out)
 	if err := out.ValidateAll(); err != nil {
 		t.Errorf("%s: Envoy would refuse it: %v", text, err)
 	}
-	return route.Matcher, out
+	return action, out
 }
 
 func TestWhatHappens(t *testing.T) {
-	all, f := made(t, `{until: "2030-01-01T00:00:00Z", delay: {duration: 1500ms, percent: 20}, abort: {httpStatus: 418, fraction: {numerator: 1, denominator: 3}}, headers: [{name: Host, value: a.test}, {name: x-user, type: RegularExpression, value: "a.*"}], maxActive: 7}`)
-	if all.OnNoMatch == nil || all.MatcherType != nil {
+	all, f := made(t, `{until: "2030-01-01T00:00:00Z", delay: {duration: 1500ms, percent: 20}, abort: {httpStatus: 418, fraction: {numerator: 1, denominator: 3}}, headers: [{name: Host, value: a.test}, {name: x-user, type: RegularExpression, value: "a.*"}], maxActive: 7}`, false)
+	if all.FilterChain != nil {
 		t.Errorf("not of every caller: %v", all)
 	}
 	if d := f.Delay; d.GetFixedDelay().AsDuration().String() != "1.5s" || d.Percentage.Numerator != 200_000 {
@@ -68,22 +72,36 @@ func TestWhatHappens(t *testing.T) {
 	if f.MaxActiveFaults.Value != 7 {
 		t.Errorf("at most %v", f.MaxActiveFaults)
 	}
-	if _, f := made(t, `{abort: {grpcStatus: 14}}`); f.Delay != nil || len(f.Headers) != 1 || f.Abort.GetGrpcStatus() != 14 || f.Abort.Percentage.Numerator != 1_000_000 || f.MaxActiveFaults.Value != defaultActive {
+	if _, f := made(t, `{abort: {grpcStatus: 16}}`, false); f.Abort.GetHttpStatus() != 401 {
+		t.Errorf("a status of gRPC, by HTTP: %v", f)
+	}
+	if _, f := made(t, `{abort: {grpcStatus: 14}}`, true); f.Delay != nil || f.Abort.GetGrpcStatus() != 14 || f.Abort.Percentage.Numerator != 1_000_000 || f.MaxActiveFaults.Value != defaultActive {
 		t.Errorf("what is not said: %v", f)
 	}
 }
 
 func TestOfWhom(t *testing.T) {
-	m, _ := made(t, `{abort: {httpStatus: 503}, from: [{namespace: shop, serviceAccount: web}, {namespace: back}]}`)
-	if m.OnNoMatch != nil || len(m.GetMatcherList().GetMatchers()) != 2 {
-		t.Fatalf("of whom: %v", m)
+	action, f := made(t, `{abort: {httpStatus: 503}, headers: [{name: a, value: b}], from: [{namespace: shop, serviceAccount: web.two}, {namespace: back}]}`, false)
+	if len(action.GetFilterChain().GetTypedConfig()) != 3 {
+		t.Fatalf("a request does not have its caller, make the fault and lose its caller: %v", action)
 	}
-	both := m.GetMatcherList().Matchers[0].Predicate.GetAndMatcher().GetPredicate()
-	if len(both) != 2 || both[1].GetSinglePredicate().GetValueMatch().GetExact() != "web" {
-		t.Errorf("the first caller: %v", both)
+	if len(f.Headers) != 2 || f.Headers[1].Name != callerHeader {
+		t.Fatalf("headers %v", f.Headers)
 	}
-	if p := m.GetMatcherList().Matchers[1].Predicate.GetSinglePredicate(); p.GetInput().GetName() != ofNamespace || p.GetValueMatch().GetExact() != "back" {
-		t.Errorf("the second caller: %v", p)
+	whole := regexp.MustCompile("^(?:" + f.Headers[1].GetStringMatch().GetSafeRegex().GetRegex() + ")$")
+	for who, want := range map[string]bool{"shop/web.two": true, "shop/webbtwo": false, "shop/web": false, "back/any": true, "back2/any": false, "/": false} {
+		if whole.MatchString(who) != want {
+			t.Errorf("%s is meant: %v by %s", who, !want, whole)
+		}
+	}
+}
+
+// TestStatusesByGRPC: each has one of HTTP that may be asked for.
+func TestStatusesByGRPC(t *testing.T) {
+	for status := range int32(16) {
+		if http := httpStatuses[status+1]; http < 400 || http > 599 {
+			t.Errorf("%d becomes %d", status+1, http)
+		}
 	}
 }
 
