@@ -37,6 +37,7 @@ func FuzzAccess(f *testing.F) {
 		group.Spec.Matches = []specs.HTTPMatch{{Name: match, PathRegex: path, Methods: []specs.HTTPMethod{specs.HTTPMethod(method)}, Headers: map[string]specs.HeaderRegex{header: specs.HeaderRegex(value)}}}
 		tcp.Spec.Matches.Ports = []int32{port & 0xffff}
 		got := smi.Access(target, smi.Specs{
+			Namesake:       func(string, string) bool { return false },
 			HTTPRouteGroup: func(string) (*specs.HTTPRouteGroup, bool) { return group, true },
 			TCPRoute:       func(string) (*specs.TCPRoute, bool) { return tcp, true },
 			Regex:          mesh.CheckRegex, Header: mesh.ValidHeaderName,

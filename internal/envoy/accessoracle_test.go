@@ -84,6 +84,7 @@ func (r anyAccess) allows() (out []smi.Allow) {
 	s := smi.Specs{
 		HTTPRouteGroup: func(name string) (*specs.HTTPRouteGroup, bool) { g, ok := r.groups[name]; return g, ok },
 		TCPRoute:       func(name string) (*specs.TCPRoute, bool) { t, ok := r.tcp[name]; return t, ok },
+		Namesake:       func(string, string) bool { return false },
 		Regex:          mesh.CheckRegex, Header: mesh.ValidHeaderName,
 	}
 	for _, t := range r.targets {
