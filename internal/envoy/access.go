@@ -15,15 +15,16 @@ import (
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/smi"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // Access is a filter that decides who may reach the app. It is a resource of its own, so that a change of it
 // is in force for the next request, or connection, and ends nothing that is under way.
 func Access(a mesh.Access) *corev3.TypedExtensionConfig {
 	if a.Name == mesh.AccessRequests {
-		return &corev3.TypedExtensionConfig{Name: a.Name, TypedConfig: typed(accessOfRequests(a))}
+		return &corev3.TypedExtensionConfig{Name: a.Name, TypedConfig: wire.Any(accessOfRequests(a))}
 	}
-	return &corev3.TypedExtensionConfig{Name: a.Name, TypedConfig: typed(accessOfBytes(a))}
+	return &corev3.TypedExtensionConfig{Name: a.Name, TypedConfig: wire.Any(accessOfBytes(a))}
 }
 
 // guardedRequests has the filter of requests come by discovery. Until it has come, all are refused.
@@ -39,7 +40,7 @@ func guardedBytes(name string) *listenerv3.Filter {
 }
 
 func discovered(until proto.Message) *corev3.ExtensionConfigSource {
-	config := typed(until)
+	config := wire.Any(until)
 	return &corev3.ExtensionConfigSource{ConfigSource: adsUntilAnswered(), DefaultConfig: config, TypeUrls: []string{config.TypeUrl}}
 }
 
@@ -61,7 +62,7 @@ func requestPolicy(allow smi.Allow, trustDomain string) *rbacv3.Policy {
 	p := &rbacv3.Policy{Condition: wholeHeaders(allow.Request.Headers)}
 	for _, account := range allow.Sources {
 		p.Principals = append(p.Principals, &rbacv3.Principal{Identifier: &rbacv3.Principal_Authenticated_{
-			Authenticated: &rbacv3.Principal_Authenticated{PrincipalName: exactly(peerID(trustDomain, account))},
+			Authenticated: &rbacv3.Principal_Authenticated{PrincipalName: wire.Exactly(peerID(trustDomain, account))},
 		}})
 	}
 	all := slices.Concat(onPorts(allow.Ports), askedFor(allow.Request))
@@ -97,15 +98,15 @@ func oneOf(any []*rbacv3.Permission) []*rbacv3.Permission {
 func askedFor(r smi.Request) []*rbacv3.Permission {
 	var methods []*rbacv3.Permission
 	for _, m := range r.Methods {
-		methods = append(methods, &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: header(":method", exactly(m))}})
+		methods = append(methods, &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: wire.Header(":method", wire.Exactly(m))}})
 	}
 	all := oneOf(methods)
 	if r.Path != "" {
-		all = append(all, ofPath(matching(r.Path)))
+		all = append(all, ofPath(wire.Regex(r.Path)))
 		all = append(all, unambiguous(r.Path)...)
 	}
 	for _, h := range r.Headers {
-		all = append(all, &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: header(h.Name, matching(h.Value))}})
+		all = append(all, &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: wire.Header(h.Name, wire.Regex(h.Value))}})
 	}
 	return all
 }

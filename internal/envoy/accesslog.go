@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const (
@@ -103,7 +104,7 @@ func deniedRequest() *accesslogv3.AccessLogFilter {
 				Path: []*matcherv3.MetadataMatcher_PathSegment{{
 					Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: "enforced_engine_result"},
 				}},
-				Value: &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: exactly("denied")}},
+				Value: &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: wire.Exactly("denied")}},
 			},
 			MatchIfKeyNotFound: wrapperspb.Bool(false),
 		},
@@ -120,7 +121,7 @@ func expression(text string) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
 		ExtensionFilter: &accesslogv3.ExtensionFilter{
 			Name:       "envoy.access_loggers.extension_filters.cel",
-			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: typed(&celfilterv3.ExpressionFilter{Expression: text})},
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: wire.Any(&celfilterv3.ExpressionFilter{Expression: text})},
 		},
 	}}
 }
@@ -220,7 +221,7 @@ func written(which *accesslogv3.AccessLogFilter, more ...map[string]string) []*a
 	return []*accesslogv3.AccessLog{{
 		Name:   "envoy.access_loggers.stdout",
 		Filter: which,
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: typed(&streamv3.StdoutAccessLog{
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: wire.Any(&streamv3.StdoutAccessLog{
 			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
 				Format:          &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format},
 				OmitEmptyValues: true,

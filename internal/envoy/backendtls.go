@@ -8,6 +8,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // backendSocket speaks the TLS that a Cluster's apps end by themselves. Authorities are part of the
@@ -16,9 +17,9 @@ func backendSocket(c mesh.Cluster) *corev3.TransportSocket {
 	var names []*tlsv3.SubjectAltNameMatcher
 	for _, n := range c.TLS.Names {
 		if n.Type == gwv1.URISubjectAltNameType {
-			names = append(names, &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_URI, Matcher: exactly(string(n.URI))})
+			names = append(names, &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_URI, Matcher: wire.Exactly(string(n.URI))})
 		} else {
-			names = append(names, &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_DNS, Matcher: exactly(string(n.Hostname))})
+			names = append(names, &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_DNS, Matcher: wire.Exactly(string(n.Hostname))})
 		}
 	}
 	common := &tlsv3.CommonTlsContext{
@@ -37,7 +38,7 @@ func backendSocket(c mesh.Cluster) *corev3.TransportSocket {
 	}
 	return &corev3.TransportSocket{
 		Name:       tlsSocketName,
-		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(&tlsv3.UpstreamTlsContext{Sni: c.TLS.SNI, CommonTlsContext: common})},
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: wire.Any(&tlsv3.UpstreamTlsContext{Sni: c.TLS.SNI, CommonTlsContext: common})},
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/egress"
 	"github.com/weft-mesh/weft/internal/sidecar"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // onDemandTimeout is how long a first connection to a pod's own IP waits for the operator.
@@ -107,11 +108,11 @@ func bytesTo(cluster string, r reporter, to called, t v1alpha1.Telemetry) *tcppr
 }
 
 func filterNamed(name string, config proto.Message) *listenerv3.Filter {
-	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(config)}}
+	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: wire.Any(config)}}
 }
 
 func listenerFilter(name string, config proto.Message) *listenerv3.ListenerFilter {
-	return &listenerv3.ListenerFilter{Name: name, ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed(config)}}
+	return &listenerv3.ListenerFilter{Name: name, ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: wire.Any(config)}}
 }
 
 // DirectCluster is one pod's ip:port. Its app is spoken to as the caller speaks: bytes go through.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/retry"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const (
@@ -52,7 +53,7 @@ func Cluster(c mesh.Cluster) *clusterv3.Cluster {
 		out.EdsClusterConfig.ServiceName = c.Endpoints
 	}
 	if c.Protocol != mesh.TCP && c.Protocol != mesh.TLS {
-		out.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: typed(protocolOptions(c))}
+		out.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: wire.Any(protocolOptions(c))}
 	}
 	shapeCluster(out, c.Policies)
 	if c.Sessions {

@@ -11,6 +11,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const corsFilter = "envoy.filters.http.cors"
@@ -62,13 +64,13 @@ func list[T ~string](names []T) string {
 // stands for one or more labels.
 func originMatcher(origin string) *matcherv3.StringMatcher {
 	if origin == "*" {
-		return matching(".*")
+		return wire.Regex(".*")
 	}
 	scheme, host, _ := strings.Cut(origin, "://")
 	host = strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[scheme])
 	before, after, wild := strings.Cut(host, "*")
 	if !wild {
-		return exactly(scheme + "://" + host)
+		return wire.Exactly(scheme + "://" + host)
 	}
-	return matching(regexp.QuoteMeta(scheme+"://"+before) + "[^/:]+" + regexp.QuoteMeta(after))
+	return wire.Regex(regexp.QuoteMeta(scheme+"://"+before) + "[^/:]+" + regexp.QuoteMeta(after))
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // The limits of a port of UDP. Anybody can make a session: a datagram from an address of which none
@@ -53,7 +54,7 @@ func datagramSocket() *corev3.UdpSocketConfig {
 func allTo(cluster string) *udpproxyv3.UdpProxyConfig_Matcher {
 	return &udpproxyv3.UdpProxyConfig_Matcher{Matcher: &xdsmatcherv3.Matcher{
 		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-			Action: &xdscorev3.TypedExtensionConfig{Name: "route", TypedConfig: typed(&udpproxyv3.Route{Cluster: cluster})},
+			Action: &xdscorev3.TypedExtensionConfig{Name: "route", TypedConfig: wire.Any(&udpproxyv3.Route{Cluster: cluster})},
 		}},
 	}}
 }

@@ -9,19 +9,8 @@ package envoy
 
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
-
-// typed packs a message. Its bytes are deterministic, so that equal models give equal resources.
-func typed(m proto.Message) *anypb.Any {
-	packed := new(anypb.Any)
-	if err := anypb.MarshalFrom(packed, m, proto.MarshalOptions{Deterministic: true}); err != nil {
-		panic(err) // only a string that is not UTF-8 gets here, and no API server stores one
-	}
-	return packed
-}
 
 // ads says that a resource comes over the proxy's one stream to the operator.
 func ads() *corev3.ConfigSource {

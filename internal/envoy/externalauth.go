@@ -17,13 +17,13 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/retry"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const (
@@ -48,18 +48,14 @@ func addAuth(r *routev3.Route, rule *mesh.Rule) {
 	}
 	chain := &compositev3.FilterChainConfiguration{}
 	if own := sole(rule.Auth); len(own) > 0 {
-		chain.TypedConfig = append(chain.TypedConfig, extension("envoy.filters.http.header_mutation", without(own)))
+		chain.TypedConfig = append(chain.TypedConfig, wire.Extension("envoy.filters.http.header_mutation", without(own)))
 	}
-	chain.TypedConfig = append(chain.TypedConfig, extension("envoy.filters.http.ext_authz", check(rule)))
+	chain.TypedConfig = append(chain.TypedConfig, wire.Extension("envoy.filters.http.ext_authz", check(rule)))
 	perFilter(r, authFilter, &compositev3.CompositePerRoute{Matcher: &xdsmatcherv3.Matcher{
 		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-			Action: &xdscorev3.TypedExtensionConfig{Name: "check", TypedConfig: typed(&compositev3.ExecuteFilterAction{FilterChain: chain})},
+			Action: &xdscorev3.TypedExtensionConfig{Name: "check", TypedConfig: wire.Any(&compositev3.ExecuteFilterAction{FilterChain: chain})},
 		}},
 	}})
-}
-
-func extension(name string, config proto.Message) *corev3.TypedExtensionConfig {
-	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: typed(config)}
 }
 
 // sole are the headers that a backend has from the server or not at all, for the server is not told what the
@@ -128,7 +124,7 @@ func overGRPC(a *mesh.ExternalAuth, limit *durationpb.Duration) *corev3.GrpcServ
 func overHTTP(a *mesh.ExternalAuth, limit *durationpb.Duration) *extauthzv3.HttpService {
 	taken := named(a.ResponseHeaders)
 	if taken == nil {
-		taken = &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{matching(".*")}}
+		taken = &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{wire.Regex(".*")}}
 	}
 	return &extauthzv3.HttpService{
 		ServerUri: &corev3.HttpUri{
@@ -151,12 +147,12 @@ func AskingCluster(name string) *clusterv3.Cluster {
 		Name: name,
 		ClusterDiscoveryType: &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
 			Name:        "envoy.clusters.aggregate",
-			TypedConfig: typed(&aggregatev3.ClusterConfig{Clusters: []string{strings.TrimPrefix(name, mesh.AskingPrefix)}}),
+			TypedConfig: wire.Any(&aggregatev3.ClusterConfig{Clusters: []string{strings.TrimPrefix(name, mesh.AskingPrefix)}}),
 		}},
 		LbPolicy:                      clusterv3.Cluster_CLUSTER_PROVIDED,
 		ConnectTimeout:                durationpb.New(connectTimeout),
 		CircuitBreakers:               breakers(nil),
-		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: typed(options)},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: wire.Any(options)},
 	}
 }
 
@@ -167,7 +163,7 @@ func named(headers []string) *matcherv3.ListStringMatcher {
 	}
 	out := &matcherv3.ListStringMatcher{}
 	for _, name := range headers {
-		out.Patterns = append(out.Patterns, exactly(strings.ToLower(name)))
+		out.Patterns = append(out.Patterns, wire.Exactly(strings.ToLower(name)))
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/sidecar"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // FixedCluster is one of those that every sidecar has: to the app under a protocol, to wherever a
@@ -36,13 +37,13 @@ func FixedCluster(name string) *clusterv3.Cluster {
 	}
 	if name == mesh.AppHTTPS {
 		c.TransportSocket = &corev3.TransportSocket{Name: tlsSocketName, ConfigType: &corev3.TransportSocket_TypedConfig{
-			TypedConfig: typed(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{}}),
+			TypedConfig: wire.Any(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{}}),
 		}}
 	}
 	if name != mesh.AppTCP {
 		options := spokenTo(name == mesh.AppHTTP2, false)
 		options.RetryPolicy = retryInbound()
-		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: typed(options)}
+		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: wire.Any(options)}
 	}
 	return c
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // The limits of one client's connection.
@@ -98,7 +99,7 @@ func routeLogs(t v1alpha1.Telemetry, to called, shared []string) []*accesslogv3.
 }
 
 func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
-	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(config)}}
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wire.Any(config)}}
 }
 
 // router adds no x-envoy-* headers of its own to requests or answers.

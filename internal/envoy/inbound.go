@@ -17,6 +17,7 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
 	"github.com/weft-mesh/weft/internal/sidecar"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // alpn is what the receiving side negotiates.
@@ -326,7 +327,7 @@ func probeRoute(p sidecar.Probe, cluster string) *routev3.Route {
 		Name: "probe",
 		Match: &routev3.RouteMatch{
 			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"},
-			Headers:       []*routev3.HeaderMatcher{header(":method", exactly(method)), header(":path", exactly(path))},
+			Headers:       []*routev3.HeaderMatcher{wire.Header(":method", wire.Exactly(method)), wire.Header(":path", wire.Exactly(path))},
 		},
 		Action: toAppAction(cluster),
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const (
@@ -46,7 +47,7 @@ func Listener(l mesh.Listener) *listenerv3.Listener {
 func tlsInspector() *listenerv3.ListenerFilter {
 	return &listenerv3.ListenerFilter{
 		Name:       "envoy.filters.listener.tls_inspector",
-		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed(&inspectorv3.TlsInspector{})},
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: wire.Any(&inspectorv3.TlsInspector{})},
 	}
 }
 
@@ -83,14 +84,14 @@ func chainMatch(c mesh.Chain) *listenerv3.FilterChainMatch {
 func networkFilter(manager *hcmv3.HttpConnectionManager) *listenerv3.Filter {
 	return &listenerv3.Filter{
 		Name:       "envoy.filters.network.http_connection_manager",
-		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(manager)},
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: wire.Any(manager)},
 	}
 }
 
 func tlsSocket(context *tlsv3.DownstreamTlsContext) *corev3.TransportSocket {
 	return &corev3.TransportSocket{
 		Name:       tlsSocketName,
-		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(context)},
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: wire.Any(context)},
 	}
 }
 

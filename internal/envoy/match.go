@@ -11,6 +11,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // candidate is one match of one rule.
@@ -113,10 +114,10 @@ func (c candidate) routeMatch() *routev3.RouteMatch {
 		m.PathSpecifier = &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: c.path}
 	}
 	if c.method != "" {
-		m.Headers = append(m.Headers, header(":method", exactly(c.method)))
+		m.Headers = append(m.Headers, wire.Header(":method", wire.Exactly(c.method)))
 	}
 	for _, h := range c.headers {
-		m.Headers = append(m.Headers, headerMatcher(h))
+		m.Headers = append(m.Headers, wire.HeaderMatch(h))
 	}
 	for _, p := range c.params {
 		m.QueryParameters = append(m.QueryParameters, queryMatcher(p))
@@ -124,42 +125,13 @@ func (c candidate) routeMatch() *routev3.RouteMatch {
 	return m
 }
 
-func headerMatcher(h gwv1.HTTPHeaderMatch) *routev3.HeaderMatcher {
-	value := exactly(h.Value)
-	if orElse(h.Type, gwv1.HeaderMatchExact) == gwv1.HeaderMatchRegularExpression {
-		value = matching(h.Value)
-	}
-	if isHost(string(h.Name)) {
-		return header(":authority", value)
-	}
-	return header(string(h.Name), value)
-}
-
 func queryMatcher(p gwv1.HTTPQueryParamMatch) *routev3.QueryParameterMatcher {
-	value := exactly(p.Value)
+	value := wire.Exactly(p.Value)
 	if orElse(p.Type, gwv1.QueryParamMatchExact) == gwv1.QueryParamMatchRegularExpression {
-		value = matching(p.Value)
+		value = wire.Regex(p.Value)
 	}
 	return &routev3.QueryParameterMatcher{
 		Name:                         string(p.Name),
 		QueryParameterMatchSpecifier: &routev3.QueryParameterMatcher_StringMatch{StringMatch: value},
 	}
-}
-
-func header(name string, value *matcherv3.StringMatcher) *routev3.HeaderMatcher {
-	return &routev3.HeaderMatcher{
-		Name:                 name,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: value},
-	}
-}
-
-func exactly(s string) *matcherv3.StringMatcher {
-	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: s}}
-}
-
-// matching takes the whole of a string, not a part of it.
-func matching(regex string) *matcherv3.StringMatcher {
-	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-		SafeRegex: &matcherv3.RegexMatcher{Regex: regex},
-	}}
 }

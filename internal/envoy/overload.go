@@ -8,6 +8,8 @@ import (
 	heapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const (
@@ -53,7 +55,7 @@ func connections(memory uint64) int64 {
 func monitor(name string, config proto.Message) *overloadv3.ResourceMonitor {
 	return &overloadv3.ResourceMonitor{
 		Name:       name,
-		ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: typed(config)},
+		ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: wire.Any(config)},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // Split gives connections to backends. They keep the filter that they began with.
@@ -15,14 +16,14 @@ func Split(s mesh.Split) *corev3.TypedExtensionConfig {
 	if s.Service != "" {
 		to = serviceCalled(s.Service, s.Port)
 	}
-	return &corev3.TypedExtensionConfig{Name: s.Name, TypedConfig: typed(toBackends(s.Backends, s.Unresolved, to, s.Telemetry))}
+	return &corev3.TypedExtensionConfig{Name: s.Name, TypedConfig: wire.Any(toBackends(s.Backends, s.Unresolved, to, s.Telemetry))}
 }
 
 // splitNamed has the filter of a chain come by discovery (ECDS).
 func splitNamed(name string) *listenerv3.Filter {
 	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
 		ConfigSource: adsUntilAnswered(),
-		TypeUrls:     []string{typed(&tcpproxyv3.TcpProxy{}).TypeUrl},
+		TypeUrls:     []string{wire.Any(&tcpproxyv3.TcpProxy{}).TypeUrl},
 	}}}
 }
 

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // What a caller offers by ALPN, besides what is spoken: the protocol of its app. It tells the
@@ -49,11 +50,11 @@ func peerSockets(identities, offer []string) []*clusterv3.Cluster_TransportSocke
 func peerSocket(identities, offer []string) *corev3.TransportSocket {
 	var names []*tlsv3.SubjectAltNameMatcher
 	for _, id := range identities {
-		names = append(names, &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_URI, Matcher: exactly(id)})
+		names = append(names, &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_URI, Matcher: wire.Exactly(id)})
 	}
 	return &corev3.TransportSocket{
 		Name: tlsSocketName,
-		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(&tlsv3.UpstreamTlsContext{
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: wire.Any(&tlsv3.UpstreamTlsContext{
 			CommonTlsContext: peerTLS(offer, names),
 			MaxSessionKeys:   wrapperspb.UInt32(0),
 		})},
@@ -122,7 +123,7 @@ func onlyName(trustDomain string) *listenerv3.Filter {
 func nameIs(regex string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
 		SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-			Input: &xdscorev3.TypedExtensionConfig{Name: "uri_san", TypedConfig: typed(&sslinputsv3.UriSanInput{})},
+			Input: &xdscorev3.TypedExtensionConfig{Name: "uri_san", TypedConfig: wire.Any(&sslinputsv3.UriSanInput{})},
 			Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{
 				ValueMatch: &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{
 					SafeRegex: &xdsmatcherv3.RegexMatcher{
@@ -137,7 +138,7 @@ func nameIs(regex string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 
 func verdict(name string, action rbacv3.RBAC_Action) *xdsmatcherv3.Matcher_OnMatch {
 	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-		Action: &xdscorev3.TypedExtensionConfig{Name: "verdict", TypedConfig: typed(&rbacv3.Action{Name: name, Action: action})},
+		Action: &xdscorev3.TypedExtensionConfig{Name: "verdict", TypedConfig: wire.Any(&rbacv3.Action{Name: name, Action: action})},
 	}}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/weft-mesh/weft/internal/policy"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // shapeCluster has the sections of policies say their part of a Cluster.
@@ -57,7 +58,7 @@ func mark(r *routev3.Route, d room.Decided) {
 func Shared(s mesh.Shared) *corev3.TypedExtensionConfig {
 	out := &corev3.TypedExtensionConfig{Name: s.Name}
 	if r, ok := policy.ByName(s.Section); ok {
-		out.TypedConfig = typed(r.Shared(s.Says, s.Port))
+		out.TypedConfig = wire.Any(r.Shared(s.Says, s.Port))
 	}
 	return out
 }

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // What the ports of a proxy's own answer to GET.
@@ -91,7 +93,7 @@ func readyListener(p Proxy) *listenerv3.Listener {
 func ready() *hcmv3.HttpFilter {
 	return httpFilter("envoy.filters.http.health_check", &healthv3.HealthCheck{
 		PassThroughMode: wrapperspb.Bool(false),
-		Headers:         []*routev3.HeaderMatcher{header(":path", exactly(ReadyPath)), header(":method", exactly("GET"))},
+		Headers:         []*routev3.HeaderMatcher{wire.Header(":path", wire.Exactly(ReadyPath)), wire.Header(":method", wire.Exactly("GET"))},
 	})
 }
 
@@ -104,7 +106,7 @@ func statsListener(p Proxy) *listenerv3.Listener {
 // gzip makes a scrape some twenty times smaller for who accepts that, as Prometheus does.
 func gzip() *hcmv3.HttpFilter {
 	return httpFilter("envoy.filters.http.compressor", &compressorv3.Compressor{
-		CompressorLibrary: &corev3.TypedExtensionConfig{Name: "envoy.compression.gzip.compressor", TypedConfig: typed(&gzipv3.Gzip{})},
+		CompressorLibrary: &corev3.TypedExtensionConfig{Name: "envoy.compression.gzip.compressor", TypedConfig: wire.Any(&gzipv3.Gzip{})},
 	})
 }
 
@@ -133,7 +135,7 @@ func ownManager(name string, routes []*routev3.Route) *hcmv3.HttpConnectionManag
 func get(path string) *routev3.RouteMatch {
 	return &routev3.RouteMatch{
 		PathSpecifier: &routev3.RouteMatch_Path{Path: path},
-		Headers:       []*routev3.HeaderMatcher{header(":method", exactly("GET"))},
+		Headers:       []*routev3.HeaderMatcher{wire.Header(":method", wire.Exactly("GET"))},
 	}
 }
 
@@ -150,7 +152,7 @@ func adminRoute(path string) *routev3.Route {
 // drainRoute starts draining, then keeps the kubelet from stopping the proxy until it is over.
 func drainRoute(p Proxy) *routev3.Route {
 	match := get(DrainPath)
-	match.Headers = append(match.Headers, header(p.DrainHeader, exactly(p.DrainKey)))
+	match.Headers = append(match.Headers, wire.Header(p.DrainHeader, wire.Exactly(p.DrainKey)))
 	what := drainGateway
 	if p.Sidecar {
 		what = drainSidecar
@@ -162,8 +164,8 @@ func drainRoute(p Proxy) *routev3.Route {
 		Match:  match,
 		Action: answer(200),
 		TypedPerFilterConfig: map[string]*anypb.Any{
-			luaFilter:   typed(script),
-			faultFilter: typed(delay(p.Drain)),
+			luaFilter:   wire.Any(script),
+			faultFilter: wire.Any(delay(p.Drain)),
 		},
 	}
 }

@@ -1,14 +1,13 @@
 package envoy
 
 import (
-	"time"
-
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/policy/retry"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 const (
@@ -23,7 +22,7 @@ func timeout(t *gwv1.HTTPRouteTimeouts) *durationpb.Duration {
 	if t == nil {
 		return durationpb.New(0)
 	}
-	return durationpb.New(duration(t.Request))
+	return durationpb.New(room.Length(t.Request))
 }
 
 // retryPolicy is a rule's own; nil leaves the Cluster's.
@@ -44,7 +43,7 @@ func retryPolicy(r *gwv1.HTTPRouteRetry, t *gwv1.HTTPRouteTimeouts) *routev3.Ret
 	for _, code := range r.Codes {
 		policy.RetriableStatusCodes = append(policy.RetriableStatusCodes, uint32(code))
 	}
-	if base := duration(r.Backoff); base > 0 {
+	if base := room.Length(r.Backoff); base > 0 {
 		policy.RetryBackOff = retry.Backoff(base)
 	}
 	return policy
@@ -52,20 +51,8 @@ func retryPolicy(r *gwv1.HTTPRouteRetry, t *gwv1.HTTPRouteTimeouts) *routev3.Ret
 
 // bound is how long something may take; nil: without end.
 func bound(d *gwv1.Duration) *durationpb.Duration {
-	if duration(d) == 0 {
+	if room.Length(d) == 0 {
 		return nil
 	}
-	return durationpb.New(duration(d))
-}
-
-// duration is zero for one that is absent or that the API server would have refused.
-func duration(d *gwv1.Duration) time.Duration {
-	if d == nil {
-		return 0
-	}
-	parsed, err := time.ParseDuration(string(*d))
-	if err != nil {
-		return 0
-	}
-	return max(parsed, 0)
+	return durationpb.New(room.Length(d))
 }

@@ -16,6 +16,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const sessionFilter = "envoy.filters.http.stateful_session"
@@ -37,14 +38,14 @@ func perFilter(route *routev3.Route, filter string, config proto.Message) {
 	if route.TypedPerFilterConfig == nil {
 		route.TypedPerFilterConfig = map[string]*anypb.Any{}
 	}
-	route.TypedPerFilterConfig[filter] = typed(config)
+	route.TypedPerFilterConfig[filter] = wire.Any(config)
 }
 
 // sessionState is the endpoint's address as the client carries it. Envoy makes each cookie HttpOnly.
 func sessionState(s mesh.Session, path string, secure bool) *corev3.TypedExtensionConfig {
 	if s.Header {
 		return &corev3.TypedExtensionConfig{
-			Name: "envoy.http.stateful_session.header", TypedConfig: typed(&headerv3.HeaderBasedSessionState{Name: s.Name}),
+			Name: "envoy.http.stateful_session.header", TypedConfig: wire.Any(&headerv3.HeaderBasedSessionState{Name: s.Name}),
 		}
 	}
 	cookie := &httpv3.Cookie{Name: s.Name, Path: path, Attributes: []*httpv3.CookieAttribute{{Name: "SameSite", Value: "Strict"}}}
@@ -58,7 +59,7 @@ func sessionState(s mesh.Session, path string, secure bool) *corev3.TypedExtensi
 		cookie.Attributes = append(cookie.Attributes, &httpv3.CookieAttribute{Name: "Secure"})
 	}
 	return &corev3.TypedExtensionConfig{
-		Name: "envoy.http.stateful_session.cookie", TypedConfig: typed(&cookiev3.CookieBasedSessionState{Cookie: cookie}),
+		Name: "envoy.http.stateful_session.cookie", TypedConfig: wire.Any(&cookiev3.CookieBasedSessionState{Cookie: cookie}),
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	statsinputv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/stats/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // reporter is the side of a connection that counts what passes.
@@ -169,7 +171,7 @@ func tagValue(regex string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 	return &xdsmatcherv3.Matcher_MatcherList_Predicate{
 		MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
 			SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-				Input: &xdscorev3.TypedExtensionConfig{Name: "value", TypedConfig: typed(&statsinputv3.StatTagValueInput{})},
+				Input: &xdscorev3.TypedExtensionConfig{Name: "value", TypedConfig: wire.Any(&statsinputv3.StatTagValueInput{})},
 				Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{
 					ValueMatch: &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{
 						SafeRegex: &xdsmatcherv3.RegexMatcher{
@@ -185,7 +187,7 @@ func tagValue(regex string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 
 func becomes(value string) *xdsmatcherv3.Matcher_OnMatch {
 	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-		Action: &xdscorev3.TypedExtensionConfig{Name: "value", TypedConfig: typed(&transformv3.TransformStat{
+		Action: &xdscorev3.TypedExtensionConfig{Name: "value", TypedConfig: wire.Any(&transformv3.TransformStat{
 			UpdateTag: &transformv3.TransformStat_UpdateTag{NewTagValue: value},
 		})},
 	}}
@@ -209,7 +211,7 @@ func signalLog(when *accesslogv3.AccessLogFilter, config *statslogv3.Config) *ac
 	return &accesslogv3.AccessLog{
 		Name:       "envoy.access_loggers.stats",
 		Filter:     when,
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: typed(config)},
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: wire.Any(config)},
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // ofProxy are the statistics of a proxy itself, and its golden signals. How many there are does not
@@ -55,14 +57,14 @@ func statsConfig(sidecar bool) *metricsv3.StatsConfig {
 	}
 	inclusion := &matcherv3.ListStringMatcher{}
 	for _, regex := range kept {
-		inclusion.Patterns = append(inclusion.Patterns, matching(regex))
+		inclusion.Patterns = append(inclusion.Patterns, wire.Regex(regex))
 	}
 	return &metricsv3.StatsConfig{
 		StatsMatcher: &metricsv3.StatsMatcher{
 			StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: inclusion},
 		},
 		HistogramBucketSettings: []*metricsv3.HistogramBucketSettings{{
-			Match:   matching(signalPrefix + `\.request_duration_milliseconds.*`),
+			Match:   wire.Regex(signalPrefix + `\.request_duration_milliseconds.*`),
 			Buckets: durations,
 		}},
 	}

@@ -16,6 +16,8 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const (
@@ -46,10 +48,10 @@ func xdsCluster(p Proxy) (*clusterv3.Cluster, error) {
 		LoadAssignment:       oneEndpoint(xdsClusterName, tcp(host, port)),
 		TransportSocket: &corev3.TransportSocket{
 			Name:       tlsSocketName,
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(xdsTLS(p))},
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: wire.Any(xdsTLS(p))},
 		},
 		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
-		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: typed(xdsProtocol(p))},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: wire.Any(xdsProtocol(p))},
 	}, nil
 }
 
@@ -63,7 +65,7 @@ func oneEndpoint(cluster string, address *corev3.Address) *endpointv3.ClusterLoa
 }
 
 func xdsTLS(p Proxy) *tlsv3.UpstreamTlsContext {
-	name := &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_DNS, Matcher: exactly(p.XDSName)}
+	name := &tlsv3.SubjectAltNameMatcher{SanType: tlsv3.SubjectAltNameMatcher_DNS, Matcher: wire.Exactly(p.XDSName)}
 	return &tlsv3.UpstreamTlsContext{
 		Sni: p.XDSName,
 		CommonTlsContext: &tlsv3.CommonTlsContext{
@@ -109,7 +111,7 @@ func xdsProtocol(p Proxy) *upstreamhttpv3.HttpProtocolOptions {
 func bearer(sdsPath string) *corev3.TypedExtensionConfig {
 	return &corev3.TypedExtensionConfig{
 		Name: "envoy.http.injected_credentials.generic",
-		TypedConfig: typed(&genericv3.Generic{
+		TypedConfig: wire.Any(&genericv3.Generic{
 			Credential:        fileSecret(tokenSecret, sdsPath),
 			Header:            "authorization",
 			HeaderValuePrefix: "Bearer ",
@@ -161,5 +163,5 @@ func watched(file string) *corev3.DataSource {
 
 // secretFile holds one secret: of two in one file Envoy would load neither.
 func secretFile(s *tlsv3.Secret) ([]byte, error) {
-	return plainJSON(&discoveryv3.DiscoveryResponse{Resources: []*anypb.Any{typed(s)}})
+	return plainJSON(&discoveryv3.DiscoveryResponse{Resources: []*anypb.Any{wire.Any(s)}})
 }

@@ -2,29 +2,26 @@
 package fault
 
 import (
+	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	commonfaultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/fault/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/re2"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // Section is about requests.
@@ -51,7 +48,7 @@ const (
 // place is where the faults of Routes are. The filter of faults itself could not be: it knows the caller by
 // headers only, and it is the proxy that knows whose it is.
 func place() *hcmv3.HttpFilter {
-	return &hcmv3.HttpFilter{Name: filter, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: packed(&compositev3.Composite{})}}
+	return &hcmv3.HttpFilter{Name: filter, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wire.Any(&compositev3.Composite{})}}
 }
 
 func problem(s *v1alpha1.Fault, on room.Kind, _ bool) string {
@@ -82,7 +79,7 @@ func inject(s *v1alpha1.Fault, r *routev3.Route) {
 	if r.TypedPerFilterConfig == nil {
 		r.TypedPerFilterConfig = map[string]*anypb.Any{}
 	}
-	r.TypedPerFilterConfig[filter] = packed(&compositev3.CompositePerRoute{Matcher: of})
+	r.TypedPerFilterConfig[filter] = wire.Any(&compositev3.CompositePerRoute{Matcher: of})
 }
 
 // abort is how calls of gRPC, or other requests, are aborted; nil: they are not.
@@ -93,7 +90,7 @@ func abort(a *v1alpha1.FaultAbort, ofGRPC bool) *faultv3.FaultAbort {
 	out := &faultv3.FaultAbort{Percentage: share(a.FaultShare)}
 	switch {
 	case a.GRPCStatus == nil:
-		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(orElse(a.HTTPStatus, 503))}
+		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(*cmp.Or(a.HTTPStatus, new(int32(503))))}
 	case ofGRPC:
 		out.ErrorType = &faultv3.FaultAbort_GrpcStatus{GrpcStatus: uint32(*a.GRPCStatus)}
 	default:
@@ -108,10 +105,10 @@ func do(s *v1alpha1.Fault, a *faultv3.FaultAbort) *xdsmatcherv3.Matcher_OnMatch 
 	if len(s.From) > 0 {
 		action.FilterChain = ofCallers(s.From, f)
 	} else {
-		action.TypedConfig = extension(faultName, f)
+		action.TypedConfig = wire.Extension(faultName, f)
 	}
 	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-		Action: &xdscorev3.TypedExtensionConfig{Name: "fault", TypedConfig: packed(action)},
+		Action: &xdscorev3.TypedExtensionConfig{Name: "fault", TypedConfig: wire.Any(action)},
 	}}
 }
 
@@ -119,16 +116,16 @@ func do(s *v1alpha1.Fault, a *faultv3.FaultAbort) *xdsmatcherv3.Matcher_OnMatch 
 func faultOf(s *v1alpha1.Fault, a *faultv3.FaultAbort) *faultv3.HTTPFault {
 	out := &faultv3.HTTPFault{
 		Abort:                         a,
-		MaxActiveFaults:               wrapperspb.UInt32(uint32(orElse(s.MaxActive, defaultActive))),
+		MaxActiveFaults:               room.Number(s.MaxActive, defaultActive),
 		DisableDownstreamClusterStats: true,
 	}
 	for _, h := range s.Headers {
-		out.Headers = append(out.Headers, headerMatcher(h))
+		out.Headers = append(out.Headers, wire.HeaderMatch(h))
 	}
 	if s.Delay == nil {
 		return out
 	}
-	if length, err := time.ParseDuration(string(s.Delay.Duration)); err == nil && length > 0 {
+	if length := room.Length(&s.Delay.Duration); length > 0 {
 		out.Delay = &commonfaultv3.FaultDelay{
 			Percentage:         share(s.Delay.FaultShare),
 			FaultDelaySecifier: &commonfaultv3.FaultDelay_FixedDelay{FixedDelay: durationpb.New(length)},
@@ -139,44 +136,9 @@ func faultOf(s *v1alpha1.Fault, a *faultv3.FaultAbort) *faultv3.HTTPFault {
 
 // share is in millionths, Envoy's finest unit.
 func share(s v1alpha1.FaultShare) *typev3.FractionalPercent {
-	part := uint64(orElse(s.Percent, 100)) * 10_000
+	part := uint64(*cmp.Or(s.Percent, new(int32(100)))) * 10_000
 	if s.Fraction != nil {
-		part = uint64(max(s.Fraction.Numerator, 0)) * 1_000_000 / uint64(max(orElse(s.Fraction.Denominator, 100), 1))
+		part = uint64(max(s.Fraction.Numerator, 0)) * 1_000_000 / uint64(max(*cmp.Or(s.Fraction.Denominator, new(int32(100))), 1))
 	}
 	return &typev3.FractionalPercent{Numerator: uint32(min(part, 1_000_000)), Denominator: typev3.FractionalPercent_MILLION}
-}
-
-func headerMatcher(h gwv1.HTTPHeaderMatch) *routev3.HeaderMatcher {
-	name, value := string(h.Name), &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: h.Value}}
-	if orElse(h.Type, gwv1.HeaderMatchExact) == gwv1.HeaderMatchRegularExpression {
-		value = matching(h.Value)
-	}
-	if strings.EqualFold(name, "host") {
-		name = ":authority"
-	}
-	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: value}}
-}
-
-// matching takes the whole of a string, not a part of it.
-func matching(regex string) *matcherv3.StringMatcher {
-	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regex}}}
-}
-
-func extension(name string, config proto.Message) *corev3.TypedExtensionConfig {
-	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(config)}
-}
-
-func orElse[T any](p *T, otherwise T) T {
-	if p == nil {
-		return otherwise
-	}
-	return *p
-}
-
-func packed(m proto.Message) *anypb.Any {
-	out, err := anypb.New(m)
-	if err != nil {
-		panic(err) // it is one of Envoy's own
-	}
-	return out
 }

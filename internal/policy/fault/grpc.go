@@ -3,7 +3,9 @@ package fault
 import (
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // httpStatuses are those of HTTP that stand for the statuses of gRPC, by google.rpc.Code's own comments.
@@ -23,7 +25,7 @@ func byKind(ofGRPC, others *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher 
 
 var isGRPC = &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
 	SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-		Input: &xdscorev3.TypedExtensionConfig{Name: "content-type", TypedConfig: packed(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: "content-type"})},
+		Input: &xdscorev3.TypedExtensionConfig{Name: "content-type", TypedConfig: wire.Any(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: "content-type"})},
 		Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{
 			ValueMatch: &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: "application/grpc"}},
 		},

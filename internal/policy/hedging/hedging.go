@@ -48,11 +48,4 @@ func most(s *v1alpha1.Hedging) uint32 {
 	return uint32(max(*s.Requests, 1))
 }
 
-// delay is zero where the API server would have refused it.
-func delay(s *v1alpha1.Hedging) time.Duration {
-	d, err := time.ParseDuration(string(s.Delay))
-	if err != nil {
-		return 0
-	}
-	return max(d, 0)
-}
+func delay(s *v1alpha1.Hedging) time.Duration { return room.Length(&s.Delay) }

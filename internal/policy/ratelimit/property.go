@@ -3,16 +3,15 @@ package ratelimit
 import (
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	exprv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/rate_limit_descriptors/expr/v3"
 	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // networkBits is what is taken for one client of IPv6, which has as many addresses in it as it likes.
@@ -88,11 +87,8 @@ func ofHeader(name, key string) *routev3.RateLimit_Action {
 
 // expression finds what one of CEL says.
 func expression(text, key string) *routev3.RateLimit_Action {
-	packed := new(anypb.Any)
-	if err := packed.MarshalFrom(&exprv3.Descriptor{DescriptorKey: key, ExprSpecifier: &exprv3.Descriptor_Text{Text: text}}); err != nil {
-		panic(err) // its strings are our own
-	}
+	config := &exprv3.Descriptor{DescriptorKey: key, ExprSpecifier: &exprv3.Descriptor_Text{Text: text}}
 	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_Extension{
-		Extension: &corev3.TypedExtensionConfig{Name: "envoy.rate_limit_descriptors.expr", TypedConfig: packed},
+		Extension: wire.Extension("envoy.rate_limit_descriptors.expr", config),
 	}}
 }

@@ -5,15 +5,14 @@ package retry
 import (
 	"slices"
 	"strings"
-	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // Section is about requests.
@@ -60,7 +59,7 @@ func policy(s *v1alpha1.Retry) *routev3.RetryPolicy {
 	for _, h := range s.Headers {
 		p.RetriableHeaders = append(p.RetriableHeaders, asking(h))
 	}
-	if d := duration(s.PerTryTimeout); d > 0 {
+	if d := room.Length(s.PerTryTimeout); d > 0 {
 		p.PerTryTimeout = durationpb.New(d)
 	}
 	if s.Backoff != nil {
@@ -102,31 +101,19 @@ func breaks(condition string) bool {
 
 func asking(h v1alpha1.RetryHeader) *routev3.HeaderMatcher {
 	if h.Value != nil {
-		return exactly(string(h.Name), *h.Value)
+		return wire.Header(string(h.Name), wire.Exactly(*h.Value))
 	}
 	return &routev3.HeaderMatcher{Name: string(h.Name), HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}}
 }
 
 func pause(b *v1alpha1.RetryBackoff) *routev3.RetryPolicy_RetryBackOff {
-	base := duration(b.Base)
+	base := room.Length(b.Base)
 	if base == 0 {
 		base = UnsentBackoff
 	}
 	out := Backoff(base)
-	if most := duration(b.Max); most > 0 {
+	if most := room.Length(b.Max); most > 0 {
 		out.MaxInterval = durationpb.New(max(most, base))
 	}
 	return out
-}
-
-// duration is zero for one that is absent or that the API server would have refused.
-func duration(d *gwv1.Duration) time.Duration {
-	if d == nil {
-		return 0
-	}
-	parsed, err := time.ParseDuration(string(*d))
-	if err != nil {
-		return 0
-	}
-	return max(parsed, 0)
 }

@@ -5,10 +5,10 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // UnsentHeader on an answer of the proxy beside an app says how far the request came. UnsentTrue: nothing of
@@ -39,7 +39,7 @@ const (
 func Unsent() *routev3.RetryPolicy {
 	return &routev3.RetryPolicy{
 		RetryOn:          unsent,
-		RetriableHeaders: []*routev3.HeaderMatcher{exactly(UnsentHeader, UnsentTrue)},
+		RetriableHeaders: []*routev3.HeaderMatcher{wire.Header(UnsentHeader, wire.Exactly(UnsentTrue))},
 		NumRetries:       wrapperspb.UInt32(UnsentAttempts),
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
 			Name:       "envoy.retry_host_predicates.previous_hosts",
@@ -52,7 +52,7 @@ func Unsent() *routev3.RetryPolicy {
 
 // Broken has a policy that retries resets retry those too that an app made behind its proxy.
 func Broken(p *routev3.RetryPolicy) {
-	p.RetriableHeaders = append(p.RetriableHeaders, exactly(UnsentHeader, UnsentFalse))
+	p.RetriableHeaders = append(p.RetriableHeaders, wire.Header(UnsentHeader, wire.Exactly(UnsentFalse)))
 }
 
 // Backoff doubles from base to ten times base. Envoy waits for a random part of each interval.
@@ -63,14 +63,4 @@ func Backoff(base time.Duration) *routev3.RetryPolicy_RetryBackOff {
 	}
 }
 
-// previousHosts has no fields to go wrong with.
-var previousHosts, _ = anypb.New(&previoushostsv3.PreviousHostsPredicate{})
-
-func exactly(header, value string) *routev3.HeaderMatcher {
-	return &routev3.HeaderMatcher{
-		Name: header,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value},
-		}},
-	}
-}
+var previousHosts = wire.Any(&previoushostsv3.PreviousHostsPredicate{})

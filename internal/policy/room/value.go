@@ -10,14 +10,22 @@ import (
 
 // Duration is one that is written; unset where none is, or one that is no time.
 func Duration(d *gwv1.Duration, unset time.Duration) *durationpb.Duration {
+	if length := Length(d); length > 0 {
+		return durationpb.New(length)
+	}
+	return durationpb.New(unset)
+}
+
+// Length is zero for a duration that is absent or that the API server would have refused.
+func Length(d *gwv1.Duration) time.Duration {
 	if d == nil {
-		return durationpb.New(unset)
+		return 0
 	}
 	parsed, err := time.ParseDuration(string(*d))
-	if err != nil || parsed <= 0 {
-		return durationpb.New(unset)
+	if err != nil {
+		return 0
 	}
-	return durationpb.New(parsed)
+	return max(parsed, 0)
 }
 
 // Number is one that is written, no less than 0; unset where none is.

@@ -48,7 +48,7 @@ func problem(s *v1alpha1.Timeout, on room.Kind, _ bool) string {
 }
 
 func connections(s *v1alpha1.Timeout, c *clusterv3.Cluster) {
-	if d, ok := bound(s.Connect); ok && d > 0 {
+	if d := room.Length(s.Connect); d > 0 {
 		c.ConnectTimeout = durationpb.New(d)
 	}
 }
