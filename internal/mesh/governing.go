@@ -113,7 +113,7 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 		if r.Policies = m.requestPolicies(q, e, r.Origin); slices.ContainsFunc(r.Policies, ownsRetries) {
 			r.Backends = slices.Clone(r.Backends)
 			for j, b := range r.Backends {
-				r.Backends[j].Cluster = withOwnRetries(b.Cluster)
+				r.Backends[j].Cluster = OwnRetries(b.Cluster)
 			}
 		}
 	}
@@ -123,14 +123,6 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 func ownsRetries(d room.Decided) bool {
 	r, ok := policy.ByName(d.Section)
 	return ok && !d.Ended && r.OwnRetries(d)
-}
-
-// withOwnRetries is the cluster beside another one, or that itself, whose retries are its rules' to say.
-func withOwnRetries(cluster string) string {
-	if strings.HasSuffix(cluster, ownRetries) {
-		return cluster
-	}
-	return OwnRetries(cluster)
 }
 
 // governedAt are the rules of a route as the policies of the entrances have them by which one parentRef has

@@ -10,6 +10,7 @@ package mesh
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -128,8 +129,8 @@ func (r Rule) Cluster(backend string) string {
 	return backend
 }
 
-// OwnRetries is the name of the Cluster with OwnRetries beside another one.
-func OwnRetries(cluster string) string { return cluster + ownRetries }
+// OwnRetries is the name of the Cluster with OwnRetries beside another one, or of that itself.
+func OwnRetries(cluster string) string { return strings.TrimSuffix(cluster, ownRetries) + ownRetries }
 
 // PoliciesOf are the keys of the policies that say something of some rules, each once.
 func PoliciesOf(rules []Rule) (out []string) {

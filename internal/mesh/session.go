@@ -151,16 +151,7 @@ func byHeader(s *gwv1.SessionPersistence) bool {
 }
 
 // lifetime is a session's absoluteTimeout; 0 where there is none, or none that can be read.
-func lifetime(s *gwv1.SessionPersistence) time.Duration {
-	if s.AbsoluteTimeout == nil {
-		return 0
-	}
-	d, err := time.ParseDuration(string(*s.AbsoluteTimeout))
-	if err != nil {
-		return 0
-	}
-	return max(d, 0)
-}
+func lifetime(s *gwv1.SessionPersistence) time.Duration { return room.Length(s.AbsoluteTimeout) }
 
 // badSession says what of a session no proxy does.
 func badSession(s *gwv1.SessionPersistence, field string) Verdict {
@@ -241,8 +232,9 @@ func (m *Mesh) SessionCluster(q *incr.Query, name string) Cluster {
 		if i == 0 {
 			out.Protocol, out.OwnRetries = c.Protocol, c.OwnRetries || out.Endpoints != name
 			out.Policies = c.Policies
+		} else {
+			out.Policies = agreed(out.Policies, c.Policies)
 		}
-		out.Policies = agreed(out.Policies, c.Policies)
 		out.Retries = stricter(out.Retries, c.Retries)
 		out.Peers.Identities = append(out.Peers.Identities, c.Peers.Identities...)
 		// A Service without endpoints says nothing of how those of others are to be spoken to.

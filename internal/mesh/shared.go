@@ -81,7 +81,7 @@ func (m *Mesh) sharedWants(q *incr.Query, scope, routes string) (out []string) {
 func (m *Mesh) sharing(q *incr.Query, r room.Room, routes string) (out []room.Decided) {
 	var found []selected
 	if m.mayEnter(q, r, routes) {
-		found = m.about(q, entering(routes), func(s subject) bool { return m.enters(q, s, routes) })
+		found = m.about(q, outsideIn(entranceAt(routes)), func(s subject) bool { return m.enters(q, s, routes) })
 	}
 	for _, k := range m.sharedOn.Get(q, routes) {
 		if p, ok := m.MeshPolicies.Get(q, k); ok {
@@ -117,10 +117,7 @@ func entranceAt(routes string) entrance {
 	return entrance{kind: room.Service, key: parseServiceListener(routes).service}
 }
 
-// entering are the groups of the subjects that may be about whatever comes in by a RouteConfiguration.
-func entering(routes string) []string { return outsideIn(entranceAt(routes)) }
-
-// enters says whether one of them is.
+// enters says whether a subject of a group that may be about a RouteConfiguration's entrance is about it.
 func (m *Mesh) enters(q *incr.Query, s subject, routes string) bool {
 	switch {
 	case !s.part():
