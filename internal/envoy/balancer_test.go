@@ -39,14 +39,7 @@ type balancer struct {
 
 func startBalancer(t *testing.T, protocol mesh.Protocol, section string, backends ...mesh.Endpoint) *balancer {
 	t.Helper()
-	const name = "weft-xds.weft-system.svc"
-	certificate, store, ports := keyPair(t, name), xds.NewStore(nil), freePorts(t, 5)
-	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
-	close(door.open)
-	own := sample
-	own.XDSAddress, own.XDSName = operator(t, store, certificate, door), name
-	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]
-	own.TokenSDSPath, own.RootsSDSPath = files(t, door.token, certificate.Chain)
+	own, store, ports := served(t, 5)
 	b := &balancer{t: t, store: store, protocol: protocol, backends: backends, tcp: local(ports[4]), admin: local(ports[0])}
 	b.say(section)
 	b.place(backends...)

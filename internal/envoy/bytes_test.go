@@ -36,14 +36,7 @@ type passing struct {
 
 func startPassing(t *testing.T, clusters map[string]mesh.Endpoint) passing {
 	t.Helper()
-	const name = "weft-xds.weft-system.svc"
-	certificate, store, ports := keyPair(t, name), xds.NewStore(nil), freePorts(t, 6)
-	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
-	close(door.open)
-	own := sample
-	own.XDSAddress, own.XDSName = operator(t, store, certificate, door), name
-	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]
-	own.TokenSDSPath, own.RootsSDSPath = files(t, door.token, certificate.Chain)
+	own, store, ports := served(t, 6)
 	p := passing{store: store, tcp: local(ports[3]), udp: local(ports[5]), inline: ports[4]}
 	made, endpoints := map[string]proto.Message{mesh.Blackhole: envoy.FixedCluster(mesh.Blackhole)}, map[string]proto.Message{}
 	for cluster, at := range clusters {

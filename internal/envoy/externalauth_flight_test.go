@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -225,16 +224,7 @@ func TestExternalAuthLeavesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFlight(t, "HTTP", func(string) time.Duration { return 10 * time.Millisecond })
 	has := func() bool {
-		response, err := client.Get(f.admin + "/clusters")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		text, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Contains(string(text), mesh.Asking(f.asked))
+		return strings.Contains(string(fetch(t, f.admin+"/clusters", "identity")), mesh.Asking(f.asked))
 	}
 	if !has() {
 		t.Fatal("there is no cluster to ask by")

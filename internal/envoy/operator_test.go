@@ -39,6 +39,21 @@ func (k knock) Authenticate(_ context.Context, token string) (xds.Identity, erro
 	return xds.Identity{Namespace: "shop", Pod: "web", Expires: time.Now().Add(time.Hour)}, nil
 }
 
+// served is a proxy to be started, which an operator lets in at once, what that serves, and free ports, of which
+// the proxy's own are the first three.
+func served(t *testing.T, free int) (envoy.Proxy, *xds.Store, []uint32) {
+	t.Helper()
+	const name = "weft-xds.weft-system.svc"
+	certificate, store, ports := keyPair(t, name), xds.NewStore(nil), freePorts(t, free)
+	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
+	close(door.open)
+	own := sample
+	own.XDSAddress, own.XDSName = operator(t, store, certificate, door), name
+	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]
+	own.TokenSDSPath, own.RootsSDSPath = files(t, door.token, certificate.Chain)
+	return own, store, ports
+}
+
 // A proxy with nothing but its bootstrap finds the operator, says who it is, is not ready before it has
 // its configuration, and from then on follows each change.
 func TestOperator(t *testing.T) {

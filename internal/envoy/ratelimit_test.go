@@ -7,7 +7,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -49,16 +48,8 @@ func limit(t testing.TB, policy, text string) room.Decided {
 
 func startLimits(t *testing.T, said map[string]string) limits {
 	t.Helper()
-	l := limits{store: xds.NewStore(nil), said: map[string]room.Decided{}}
-	ports := freePorts(t, 4)
-	certificate := keyPair(t, "weft-xds.weft-system.svc")
-	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
-	close(door.open)
-	p := sample
-	p.XDSAddress, p.XDSName = operator(t, l.store, certificate, door), "weft-xds.weft-system.svc"
-	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]
-	p.TokenSDSPath, p.RootsSDSPath = files(t, door.token, certificate.Chain)
-	l.port = ports[3]
+	p, store, ports := served(t, 4)
+	l := limits{store: store, said: map[string]room.Decided{}, port: ports[3]}
 	commit(l.store, map[string]proto.Message{
 		limitedRoutes:  l.listener(ratelimit.Section.Name),
 		limitedBackend: envoy.Cluster(mesh.Cluster{Name: limitedBackend, Protocol: mesh.HTTP1}),
@@ -213,16 +204,7 @@ func (l limits) tells(t *testing.T) {
 
 func (l limits) scrape(t *testing.T) string {
 	t.Helper()
-	response, err := client.Get(l.stats + "/stats/prometheus")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
+	return string(fetch(t, l.stats+"/stats/prometheus", "identity"))
 }
 
 // TestRateLimitsOutliveRoutes: what a policy has counted stays counted when routes change, its own too. When
