@@ -71,7 +71,23 @@ type FaultShare struct {
 	// fraction of the requests, where a percent is too coarse. It is heeded in millionths.
 	//
 	// +optional
-	Fraction *gwv1.Fraction `json:"fraction,omitempty"`
+	Fraction *FaultFraction `json:"fraction,omitempty"`
+}
+
+// FaultFraction is numerator/denominator of the requests, as Gateway API's Fraction of what is mirrored.
+type FaultFraction struct {
+	// numerator is so many of denominator requests.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Numerator int32 `json:"numerator"`
+
+	// denominator is of how many requests; 100 unless set.
+	//
+	// +optional
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=1
+	Denominator *int32 `json:"denominator,omitempty"`
 }
 
 // FaultDelay makes requests late. The delay is before the proxy's own timeouts and retries begin.
