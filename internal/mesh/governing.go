@@ -78,7 +78,7 @@ func (m *Mesh) decideTraffic(q *incr.Query, found []selected, at entrance, suits
 		}
 		var entries []room.Entry
 		for _, p := range found {
-			if !p.heldIn(r) || at.kind == room.Gateway && r.Callers(&p.Spec) {
+			if !m.heldIn(q, p, r) || at.kind == room.Gateway && r.Callers(&p.Spec) {
 				continue
 			}
 			e := room.Entry{Policy: p.key(), Level: p.Level, Spec: &p.Spec}
@@ -98,8 +98,8 @@ func (m *Mesh) decideTraffic(q *incr.Query, found []selected, at entrance, suits
 }
 
 // heldIn says whether what a policy says in a section is to hold where it is about something.
-func (s selected) heldIn(r room.Room) bool {
-	return slices.Contains(enforced, s.Spec.Mode) && r.Has(&s.Spec) && r.About(s.Kind) && r.Problem(&s.Spec, s.Kind, s.part) == ""
+func (m *Mesh) heldIn(q *incr.Query, p selected, r room.Room) bool {
+	return slices.Contains(enforced, p.Spec.Mode) && r.Has(&p.Spec) && r.About(p.on.Kind) && m.sectionProblem(q, r, p.MeshPolicy, p.on).OK()
 }
 
 // governed are rules as the policies about what comes in by an entrance have them.
@@ -174,19 +174,28 @@ func (m *Mesh) trafficProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) 
 		if !r.Has(&p.Spec) {
 			continue
 		}
-		if problem := r.Problem(&p.Spec, s.Kind, s.part()); problem != "" {
-			return wrong(gwv1.PolicyReasonInvalid, "spec.%s%s", r.Name, problem)
+		if problem := m.sectionProblem(q, r, p, s); !problem.OK() {
+			return problem
 		}
-		if !r.Traffic() {
-			continue
-		}
-		d := r.Decide([]room.Entry{{Spec: &p.Spec}})
-		if field := r.OnlyRequests(d); field != "" && !m.carriesRequests(q, s) {
-			return wrong(reasonUnsupportedProtocol, "%s: spec.%s%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, field, s)
-		}
-		if !(r.OfRequests() && m.carriesRequests(q, s)) && !m.fits(q, r, d, s) {
-			return wrong(reasonUnsupportedProtocol, "%s: spec.%s %s", s.Field, r.Name, m.misfit(q, r, d, s))
-		}
+	}
+	return Verdict{}
+}
+
+// sectionProblem says what keeps a section that a policy has from meaning anything to a subject: there no part
+// of it holds.
+func (m *Mesh) sectionProblem(q *incr.Query, r room.Room, p *v1alpha1.MeshPolicy, s subject) Verdict {
+	if problem := r.Problem(&p.Spec, s.Kind, s.part()); problem != "" {
+		return wrong(gwv1.PolicyReasonInvalid, "spec.%s%s", r.Name, problem)
+	}
+	if !r.Traffic() {
+		return Verdict{}
+	}
+	d := r.Decide([]room.Entry{{Spec: &p.Spec}})
+	if field := r.OnlyRequests(d); field != "" && !m.carriesRequests(q, s) {
+		return wrong(reasonUnsupportedProtocol, "%s: spec.%s%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, field, s)
+	}
+	if !(r.OfRequests() && m.carriesRequests(q, s)) && !m.fits(q, r, d, s) {
+		return wrong(reasonUnsupportedProtocol, "%s: spec.%s %s", s.Field, r.Name, m.misfit(q, r, d, s))
 	}
 	return Verdict{}
 }

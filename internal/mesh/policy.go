@@ -70,8 +70,7 @@ func policyGroups(p *v1alpha1.MeshPolicy) []string {
 type selected struct {
 	*v1alpha1.MeshPolicy
 	Level room.Level
-	Kind  room.Kind
-	part  bool
+	on    subject
 }
 
 func (s selected) key() string { return key(s.Namespace, s.Name) }
@@ -92,7 +91,7 @@ func (m *Mesh) about(q *incr.Query, groups []string, takes func(subject) bool) [
 			}
 			for _, s := range subjects(p) {
 				if s.group() == g && takes(s) {
-					out = append(out, selected{p, s.level(), s.Kind, s.part()})
+					out = append(out, selected{p, s.level(), s})
 				}
 			}
 		}

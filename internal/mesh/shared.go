@@ -87,13 +87,13 @@ func (m *Mesh) sharing(q *incr.Query, r room.Room, routes string) (out []room.De
 		if p, ok := m.MeshPolicies.Get(q, k); ok {
 			for _, s := range subjects(p) {
 				if ofRoutes(s) {
-					found = append(found, selected{p, s.level(), s.Kind, s.part()})
+					found = append(found, selected{p, s.level(), s})
 				}
 			}
 		}
 	}
 	for _, p := range found {
-		if p.heldIn(r) {
+		if m.heldIn(q, p, r) {
 			out = append(out, r.Decide([]room.Entry{{Policy: p.key(), Level: p.Level, Spec: &p.Spec}}))
 		}
 	}
