@@ -75,7 +75,7 @@ func (c *Core) see(w mesh.Want, has bool) {
 	switch now := c.change.Scopes[w.Scope][at]; {
 	case has:
 		c.change.Scopes[w.Scope][at] = new(xds.Variant(w.Variant))
-	case now == nil: // what comes in place of another variant may have been reported before it
+	case now == nil || *now == xds.Variant(w.Variant): // else another variant in its place was reported before it
 		c.change.Scopes[w.Scope][at] = nil
 	}
 }
