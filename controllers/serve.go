@@ -67,6 +67,9 @@ const (
 	stopStreamsFor = 5 * time.Second
 )
 
+// mostTouched is how many resources a log line of a commit names.
+const mostTouched = 50
+
 func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 	reviews, err := authentication.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
@@ -87,7 +90,9 @@ func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 		if c.Inputs+c.Resources == 0 {
 			return
 		}
-		s.log.V(1).Info("Commit", "revision", c.Revision, "inputs", c.Inputs, "resources", c.Resources, "duration", c.Duration)
+		if log := s.log.V(1); log.Enabled() {
+			log.Info("Commit", "revision", c.Revision, "inputs", c.Inputs, "resources", c.Resources, "touched", c.Touched(mostTouched), "duration", c.Duration)
+		}
 	}
 	s.core.OnFacts = func() { s.notify(); s.move() }
 	s.identities = &Identities{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: s.core.Identities, Known: s.core.KnownIdentities, Changed: s.move}

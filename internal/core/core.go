@@ -10,6 +10,7 @@ package core
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,6 +74,18 @@ type Commit struct {
 	Inputs    int // objects that changed
 	Resources int // resources that differ
 	Duration  time.Duration
+	differ    map[xds.Resource]*discovery.Resource
+}
+
+// Touched are the resources that differ, at most so many of them, in the order of their types and names.
+func (c Commit) Touched(most int) []string {
+	var names []string
+	for at := range c.differ {
+		names = append(names, at.Name.String())
+	}
+	slices.Sort(names)
+	names = slices.Compact(names) // variants have the same name
+	return names[:min(most, len(names))]
 }
 
 // New makes a Core that publishes to store and learns from what proxies answered.
@@ -146,9 +159,9 @@ func (c *Core) Commit() {
 			c.pass()
 		}
 	})
-	resources := len(c.change.Resources)
+	differ := c.change.Resources
 	recount := answered || c.policies.touched(c.change)
-	if resources+len(c.change.Scopes) > 0 {
+	if len(differ)+len(c.change.Scopes) > 0 {
 		c.publish(c.change)
 		c.clear()
 	}
@@ -164,7 +177,7 @@ func (c *Core) Commit() {
 		c.OnFacts()
 	}
 	if c.OnCommit != nil {
-		c.OnCommit(Commit{revision, len(changes), resources, time.Since(start)})
+		c.OnCommit(Commit{revision, len(changes), len(differ), time.Since(start), differ})
 	}
 }
 
