@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/load"
@@ -19,8 +20,9 @@ spec:
   targetRefs: [{kind: Service, name: app}]
   loadBalancing: `
 
-// TestMeshLoadBalancing: from a pod in the mesh, the shares of pods as algorithms have them; by hash each key
-// keeps its pod, and nearly all keys do when another pod goes; a change of the section fails no request.
+// TestMeshLoadBalancing: from a pod in the mesh, the shares of pods are as the algorithm has them, or the pods'
+// reports of their load; by hash each key keeps its pod, and nearly all keys do when another pod goes; a change
+// of the section fails no request.
 func TestMeshLoadBalancing(t *testing.T) {
 	s := stage.NewMeshed(t, "balancing")
 	s.Apply(manifest(t, "mesh/echo.yaml", "$NAME", "app", "$REPLICAS", "4", "$PORTS", declarations["declared"], "$ANNOTATIONS", "{}"))
@@ -55,11 +57,37 @@ func TestMeshLoadBalancing(t *testing.T) {
 			}
 		}
 	}
+	balance("{algorithm: ClientSideWeighted, clientSideWeighted: {blackout: 1s, update: 200ms}}")
+	byLoad(s, from, request)
 	for _, algorithm := range []string{"RingHash", "Maglev"} {
 		balance("{algorithm: " + algorithm + ", hash: [{type: Header, name: x-user}]}")
 	}
 	keysStay(t, s, from, request)
 	judge(t, s, "100 requests per second while their balancing changes", from.Stop())
+}
+
+// byLoad has one of four pods report nine times the load of the others, until it gets what is due to it: a ninth
+// of what each of them gets, one request of 28.
+func byLoad(s *stage.Scene, from *stage.Caller, request call.Request) {
+	pods := s.Pods("app")
+	for i, pod := range pods {
+		load := "0.1"
+		if i == 0 {
+			load = "0.9"
+		}
+		from.Answered(call.Request{Protocol: call.HTTP, Address: at(pod.Status.PodIP, 8080), Path: "/mood?load=" + load}, nil)
+	}
+	s.Until(time.Minute, "a busy pod gets a ninth of what the others get", func(context.Context) error {
+		shares := map[string]int{}
+		for _, o := range from.Calls(280, request) {
+			shares[o.Answer.Pod]++
+		}
+		if n := shares[pods[0].Name]; n < 3 || n > 22 || len(shares) != 4 { // 10 of 280, by chance 4 standard deviations
+			return fmt.Errorf("it got %d of 280: %v", n, shares)
+		}
+		s.Step("a pod that reports nine times the load of the others: %v", shares)
+		return nil
+	})
 }
 
 // keysStay has one of four pods go, and looks where keys are before and after.

@@ -45,6 +45,7 @@ type application struct {
 	failed   atomic.Int64
 	answer   atomic.Int32 // the status of those of echo; 0: 200
 	delay    atomic.Int64 // before them, in nanoseconds
+	load     atomic.Value // what they report of the pod's CPU, by ORCA; empty: nothing
 	thirds   atomic.Int64
 }
 
@@ -132,6 +133,9 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 		name, value, _ := strings.Cut(header, ":")
 		w.Header().Add(name, strings.TrimSpace(value))
 	}
+	if load, _ := a.load.Load().(string); load != "" {
+		w.Header().Set("Endpoint-Load-Metrics", `JSON {"cpu_utilization": `+load+`, "rps_fractional": 100}`)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if status := a.answer.Load(); status != 0 {
 		w.WriteHeader(int(status))
@@ -178,12 +182,14 @@ func (a *application) fail(w http.ResponseWriter, _ *http.Request) {
 
 const failing = 300 * time.Millisecond
 
-// mood has echo answer by the status and after the delay of the query from now on; 200 at once without them.
+// mood has echo answer by the status, after the delay and with the load of the query from now on; 200 at once,
+// and of no load, without them.
 func (a *application) mood(w http.ResponseWriter, r *http.Request) {
 	status, _ := strconv.ParseInt(r.URL.Query().Get("status"), 10, 32)
 	delay, _ := time.ParseDuration(r.URL.Query().Get("delay"))
 	a.answer.Store(int32(status))
 	a.delay.Store(int64(delay))
+	a.load.Store(r.URL.Query().Get("load"))
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod}) // the client has gone
 }
 
