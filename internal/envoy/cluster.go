@@ -27,7 +27,13 @@ const (
 	streamWindow     = 64 << 10 // bytes
 	connectionWindow = 1 << 20  // bytes
 	bufferLimit      = 256 << 10
-	breakerLimit     = 100_000 // per cluster and proxy: a guard against runaways, not a policy
+
+	// A copy whose mirror does not read it holds up the request that it is a copy of once so much of it waits,
+	// and does so no longer than this.
+	mirrorBuffer = 1 << 20
+	mirrorStream = 10 * time.Second
+
+	breakerLimit = 100_000 // per cluster and proxy: a guard against runaways, not a policy
 )
 
 // Cluster is one Service port: its endpoints come by EDS.
@@ -45,6 +51,9 @@ func Cluster(c mesh.Cluster) *clusterv3.Cluster {
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
 		TransportSocketMatches:        peerSockets(c.Peers.Identities, offer(c)),
+	}
+	if c.Mirror {
+		out.PerConnectionBufferLimitBytes = wrapperspb.UInt32(mirrorBuffer)
 	}
 	if c.TLS != nil {
 		out.TransportSocket = backendSocket(c)
@@ -126,6 +135,12 @@ func protocolOptions(c mesh.Cluster) *upstreamhttpv3.HttpProtocolOptions {
 	options := spokenTo(c.Protocol == mesh.HTTP2 || c.Peers.All, c.Peers.All)
 	if !c.OwnRetries {
 		options.RetryPolicy = retry.Unsent() // for the rules that have none of their own
+	}
+	if c.Mirror {
+		if options.CommonHttpProtocolOptions == nil {
+			options.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{}
+		}
+		options.CommonHttpProtocolOptions.MaxStreamDuration = durationpb.New(mirrorStream)
 	}
 	return options
 }

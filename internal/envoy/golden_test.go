@@ -152,6 +152,7 @@ func TestResources(t *testing.T) {
 			"{algorithm: Maglev, panicThreshold: 20, hash: [{type: Header, name: x-user}]}")}),
 		"cluster-http1":       envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80", Protocol: mesh.HTTP1}),
 		"cluster-own-retries": envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80/own-retries", Protocol: mesh.HTTP1, OwnRetries: true}),
+		"cluster-mirror":      envoy.Cluster(mesh.Cluster{Name: "service/shop/cart/80/mirror", Protocol: mesh.HTTP1, OwnRetries: true, Mirror: true}),
 		"cluster-http2":       envoy.Cluster(mesh.Cluster{Name: "service/shop/stock/81", Protocol: mesh.HTTP2}),
 		"endpoints": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/cart/80", Addresses: []mesh.Endpoint{
 			{Address: "10.0.1.2", Port: 8080, Zone: "b"}, {Address: "fd00::1", Port: 8080}, {Address: "10.0.1.1", Port: 8080, Zone: "b"},

@@ -61,7 +61,7 @@ func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {
 			rule.Filters = append(rule.Filters, f)
 			continue
 		}
-		m := mesh.Mirror{Cluster: mesh.OwnRetries(string(f.RequestMirror.BackendRef.Name)), Numerator: 100, Denominator: 100}
+		m := mesh.Mirror{Cluster: mesh.MirrorOf(string(f.RequestMirror.BackendRef.Name)), Numerator: 100, Denominator: 100}
 		if f.RequestMirror.Percent != nil {
 			m.Numerator = uint32(*f.RequestMirror.Percent)
 		}

@@ -80,7 +80,7 @@ func (w world) start(t *testing.T) *gateway {
 	config.StaticResources.Listeners = append(config.StaticResources.Listeners, w.listener(t, ports[3]))
 	for name, endpoints := range w.endpoints {
 		config.StaticResources.Clusters = append(config.StaticResources.Clusters,
-			w.static(name, endpoints, false), w.static(name, endpoints, true), envoy.AskingCluster(mesh.Asking(name)))
+			w.static(name, "", endpoints), w.static(name, ownRetries, endpoints), w.static(name, ofMirror, endpoints), envoy.AskingCluster(mesh.Asking(name)))
 	}
 	g := run(t, config, w.drain)
 	scheme := "http"
@@ -174,15 +174,22 @@ func inside(t *testing.T, packed *anypb.Any, m proto.Message, change func()) {
 	}
 }
 
-func (w world) static(name string, endpoints []mesh.Endpoint, ownRetries bool) *clusterv3.Cluster {
+// What ends the names of the clusters beside a backend's own.
+const (
+	ownRetries = "/own-retries"
+	ofMirror   = "/mirror"
+)
+
+func (w world) static(backend, end string, endpoints []mesh.Endpoint) *clusterv3.Cluster {
 	protocol := mesh.HTTP1
-	if name == w.http2 || strings.HasSuffix(name, "/h2") {
+	if backend == w.http2 || strings.HasSuffix(backend, "/h2") {
 		protocol = mesh.HTTP2
 	}
-	if ownRetries {
-		name = mesh.OwnRetries(name)
-	}
-	c := envoy.Cluster(mesh.Cluster{Name: name, Protocol: protocol, OwnRetries: ownRetries, Sessions: mesh.IsSession(name), Retries: w.retries, Policies: w.policies, TLS: w.tls[strings.TrimSuffix(name, "/own-retries")]})
+	name := backend + end
+	c := envoy.Cluster(mesh.Cluster{
+		Name: name, Protocol: protocol, OwnRetries: end != "", Mirror: end == ofMirror,
+		Sessions: mesh.IsSession(backend), Retries: w.retries, Policies: w.policies, TLS: w.tls[backend],
+	})
 	if c.EdsClusterConfig == nil {
 		return c // it leads nowhere
 	}

@@ -23,7 +23,7 @@ func TestSidecarDrains(t *testing.T) {
 	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]
 	config := bootstrap(t, own)
 	config.DynamicResources = nil
-	config.StaticResources.Clusters = append(config.StaticResources.Clusters[1:], w.static("a", w.endpoints["a"], false)) // without the operator
+	config.StaticResources.Clusters = append(config.StaticResources.Clusters[1:], w.static("a", "", w.endpoints["a"])) // without the operator
 	for i, direction := range []corev3.TrafficDirection{corev3.TrafficDirection_INBOUND, corev3.TrafficDirection_OUTBOUND} {
 		l := w.listener(t, ports[3+i])
 		l.Name, l.TrafficDirection = direction.String(), direction

@@ -138,7 +138,7 @@ func protocolOf(p corev1.ServicePort) (Protocol, bool) {
 // ordinary one.
 func (m *Mesh) Cluster(q *incr.Query, name, certificate string) Cluster {
 	at := parseCluster(name)
-	out := Cluster{Name: name, Endpoints: at.endpoints(), Protocol: m.spoken(q, at), OwnRetries: at.ownRetries}
+	out := Cluster{Name: name, Endpoints: at.endpoints(), Protocol: m.spoken(q, at), OwnRetries: at.ownRetries || at.mirror, Mirror: at.mirror}
 	if out.Protocol != TCP && out.Protocol != TLS {
 		out.Retries = m.retryBudget(q, at.service)
 	}

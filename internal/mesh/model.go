@@ -132,6 +132,9 @@ func (r Rule) Cluster(backend string) string {
 // OwnRetries is the name of the Cluster with OwnRetries beside another one, or of that itself.
 func OwnRetries(cluster string) string { return strings.TrimSuffix(cluster, ownRetries) + ownRetries }
 
+// MirrorOf is the name of the Cluster beside another one that copies of requests are sent by.
+func MirrorOf(cluster string) string { return cluster + mirrorEnd }
+
 // PoliciesOf are the keys of the policies that say something of some rules, each once.
 func PoliciesOf(rules []Rule) (out []string) {
 	for _, r := range rules {
@@ -170,12 +173,14 @@ type Mirror struct {
 }
 
 // Cluster is one port of one Service. Envoy lets what a Cluster says of retries override what a route
-// says. So rules that say something of them, and mirrors, send by a second Cluster with OwnRetries.
+// says. So rules that say something of them send by a second Cluster with OwnRetries, and mirrors by one of
+// their own.
 type Cluster struct {
 	Name       string // service/<namespace>/<service>/<port>, and what its requests have of their own
 	Endpoints  string // the name of its Endpoints: service/<namespace>/<service>/<port>
 	Protocol   Protocol
 	OwnRetries bool // it leaves retries to the rules
+	Mirror     bool // what is sent to it are copies, which must not hold up what they are copies of
 	Peers      Peers
 	Sessions   bool         // its endpoints are those of several Services, over which sessions reach
 	Retries    *RetryBudget // nil: the usual one

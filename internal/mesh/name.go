@@ -31,11 +31,12 @@ func clusterName(namespace, service string, port int32) string {
 func secretName(key string) string { return "secret/" + key }
 
 // What ends the names of the clusters of one Service port: whose requests are retried as their rule
-// says, if at all; that are spoken to by HTTP/2 whatever the port declares; by TCP; by the TLS of clients;
+// says, if at all; whose requests are copies of others; that are spoken to by HTTP/2 whatever the port declares; by TCP; by the TLS of clients;
 // by UDP, of which a Gateway has no cluster for each Service; after any but UDP, by the TLS of a
 // BackendTLSPolicy.
 const (
 	ownRetries = "/own-retries"
+	mirrorEnd  = "/mirror"
 	overHTTP2  = "/h2"
 	overTCPEnd = "/tcp"
 	overTLSEnd = "/tls" // of clients, unwrapped: the endpoint's own sidecar ends it
@@ -80,10 +81,12 @@ type clusterAt struct {
 	protocol   Protocol // HTTP2, TCP, TLS or UDP; empty: what the port declares
 	backendTLS bool     // by a Gateway, as a BackendTLSPolicy says
 	ownRetries bool
+	mirror     bool
 }
 
 func parseCluster(name string) (at clusterAt) {
 	name, at.ownRetries = strings.CutSuffix(name, ownRetries)
+	name, at.mirror = strings.CutSuffix(name, mirrorEnd)
 	name, at.backendTLS = strings.CutSuffix(name, backendTLS)
 	for end, protocol := range map[string]Protocol{overHTTP2: HTTP2, overTCPEnd: TCP, overTLSEnd: TLS, overUDPEnd: UDP} {
 		if rest, is := strings.CutSuffix(name, end); is {
@@ -116,6 +119,9 @@ func (at clusterAt) name() string {
 	}
 	if at.backendTLS {
 		name += backendTLS
+	}
+	if at.mirror {
+		name += mirrorEnd
 	}
 	if at.ownRetries {
 		name += ownRetries

@@ -223,7 +223,7 @@ func extension(r referrer, fs []gwv1.HTTPRouteFilter, field string) Verdict {
 
 func (m *Mesh) mirror(q *incr.Query, r referrer, f *gwv1.HTTPRequestMirrorFilter, field string) (Mirror, Verdict) {
 	name, bad := m.backend(q, r, f.BackendRef, field+".requestMirror.backendRef")
-	out := Mirror{Cluster: OwnRetries(name), Numerator: 100, Denominator: 100}
+	out := Mirror{Cluster: MirrorOf(name), Numerator: 100, Denominator: 100}
 	if f.Percent != nil {
 		out.Numerator = uint32(*f.Percent)
 	}
