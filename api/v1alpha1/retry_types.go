@@ -9,7 +9,6 @@ import gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 // section adds may have reached an app before it failed, and so act twice, a POST too: where that is not
 // borne, target the rules of which it is, by their names.
 //
-// How many retries may be under way at once to one Service is another question: see circuitBreaker.maxRetries.
 // A request of which more than 256 KiB were sent is not sent again, nor one whose answer has begun.
 //
 // A rule's own retry, in an HTTPRoute, holds in the place of the whole section, and its timeouts.backendRequest
@@ -89,6 +88,33 @@ type Retry struct {
 	//
 	// +optional
 	Pods RetryPods `json:"pods,omitempty"`
+
+	// budget bounds the retries that one proxy has under way at once to a port of a Service. It is about where
+	// requests are sent, so that the policy's targets are Services, a namespace or the mesh. It holds in the
+	// place of an XBackendTrafficPolicy's; circuitBreaker.maxRetries, if set too, holds in its place. When
+	// unset: 20 % of the requests, and 10 at least, or as an XBackendTrafficPolicy says.
+	//
+	// +optional
+	Budget *RetryBudget `json:"budget,omitempty"`
+}
+
+// RetryBudget is how many retries may be under way at once. What it has no room for is not sent again, and
+// gets the answer that there is.
+type RetryBudget struct {
+	// percent of the requests that are under way.
+	//
+	// +optional
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Percent *int32 `json:"percent,omitempty"`
+
+	// minRetries are possible however few requests are under way. Envoy has at least one.
+	//
+	// +optional
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	MinRetries *int32 `json:"minRetries,omitempty"`
 }
 
 // RetryCondition is a failure that may be retried, in Envoy's words.

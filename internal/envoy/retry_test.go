@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // flaky answers a code to each request of one id, until it was asked so many times.
@@ -59,15 +61,26 @@ func TestRetryCodes(t *testing.T) {
 	}
 }
 
+// budgets are worlds whose budgets have room for so many retries of 20 requests.
+var budgets = map[int]world{
+	1:  {retries: &mesh.RetryBudget{Least: 1}},
+	3:  {retries: &mesh.RetryBudget{Least: 3}},
+	10: {retries: &mesh.RetryBudget{Percent: 50, Least: 10}},
+	2: { // a policy's holds before what the Service has
+		retries:  &mesh.RetryBudget{Percent: 100, Least: 9},
+		policies: []room.Decided{{Section: "retry", Says: &v1alpha1.Retry{Budget: &v1alpha1.RetryBudget{Percent: new(int32(5)), MinRetries: new(int32(2))}}}},
+	},
+}
+
 // TestRetryBudget: of many requests that fail at once no more are retried than the budget has, and the others
 // get the answer that they got.
 func TestRetryBudget(t *testing.T) {
 	t.Parallel()
 	const requests = 20
-	for least, percent := range map[uint32]uint32{1: 0, 3: 0, 10: 50} {
+	for least, w := range budgets {
 		var asked atomic.Int32
 		all, answered := make(chan struct{}), make(chan struct{})
-		g := world{retries: &mesh.RetryBudget{Percent: percent, Least: least}, endpoints: map[string][]mesh.Endpoint{"failing": serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.endpoints = map[string][]mesh.Endpoint{"failing": serve(t, func(w http.ResponseWriter, r *http.Request) {
 			n := asked.Add(1)
 			if n == requests {
 				close(all)
@@ -77,15 +90,17 @@ func TestRetryBudget(t *testing.T) {
 				return
 			}
 			w.WriteHeader(http.StatusServiceUnavailable)
-		})}, hosts: host(t, `
+		})}
+		w.hosts = host(t, `
 - retry: {codes: [503], attempts: 1}
   backendRefs: [{name: failing}]
-`)}.start(t)
+`)
+		g := w.start(t)
 		results := make(chan int, requests)
 		for range requests {
 			go func() { results <- status(g.url) }()
 		}
-		for range requests - int(least) {
+		for range requests - least {
 			if got := <-results; got != http.StatusServiceUnavailable {
 				t.Errorf("at most %d of %d: an answer is %d", least, requests, got)
 			}

@@ -3,10 +3,13 @@
 package retry
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -15,19 +18,37 @@ import (
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
-// Section is about requests.
+// Section is about requests, but for the budget, which is about what is sent to Services.
 var Section = room.Section[v1alpha1.Retry]{
 	Name:    "retry",
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Retry { return spec.Retry },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Holds:   room.Innermost[v1alpha1.Retry],
-	Traffic: room.Traffic[v1alpha1.Retry]{Request: requests, OwnRetries: more},
+	Traffic: room.Traffic[v1alpha1.Retry]{Upstream: budget, Request: requests, OwnRetries: more, Problem: problem},
 }
 
 const (
 	defaultAttempts = 3 // as many as without the section
 	reset           = "reset"
 )
+
+// problem is that a budget names no destination.
+func problem(s *v1alpha1.Retry, on room.Kind, _ bool) string {
+	if s.Budget != nil && (on == room.Gateway || on == room.HTTPRoute || on == room.GRPCRoute) {
+		return ".budget is about what is sent to the pods of a Service: put it into a policy whose target is the Service"
+	}
+	return ""
+}
+
+// budget leaves a bound in numbers, which circuitBreaker has set before, as it is.
+func budget(s *v1alpha1.Retry, c *clusterv3.Cluster) {
+	for _, t := range c.GetCircuitBreakers().GetThresholds() {
+		if of := t.RetryBudget; of != nil && s.Budget != nil {
+			of.BudgetPercent = &typev3.Percent{Value: float64(*cmp.Or(s.Budget.Percent, new(int32(20))))}
+			of.MinRetryConcurrency = room.Number(s.Budget.MinRetries, 10)
+		}
+	}
+}
 
 func attempts(s *v1alpha1.Retry) int32 {
 	if s.Attempts == nil {

@@ -6,11 +6,14 @@ import (
 	"testing"
 	"time"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // made is what a section, as people write it, makes of a Route.
@@ -93,5 +96,27 @@ func TestSwitchedOff(t *testing.T) {
 	requests(&v1alpha1.Retry{Codes: []gwv1.HTTPRouteRetryStatusCode{500}}, redirect)
 	if redirect.GetRoute() != nil {
 		t.Error("a redirect sends to somewhere")
+	}
+}
+
+// TestBudget: what is unset of a budget is as without one, and a bound in numbers stays.
+func TestBudget(t *testing.T) {
+	of := &clusterv3.CircuitBreakers_Thresholds_RetryBudget{MinRetryConcurrency: wrapperspb.UInt32(3)}
+	c := &clusterv3.Cluster{CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{RetryBudget: of}, {}}}}
+	budget(&v1alpha1.Retry{}, c)
+	if of.BudgetPercent != nil || of.MinRetryConcurrency.Value != 3 {
+		t.Errorf("without a budget: %v", of)
+	}
+	budget(&v1alpha1.Retry{Budget: &v1alpha1.RetryBudget{Percent: new(int32(0))}}, c)
+	if of.BudgetPercent == nil || of.BudgetPercent.Value != 0 || of.MinRetryConcurrency.Value != 10 {
+		t.Errorf("no percent: %v", of)
+	}
+	if c.CircuitBreakers.Thresholds[1].RetryBudget != nil {
+		t.Error("a bound in numbers is overridden")
+	}
+	for _, on := range []room.Kind{room.Gateway, room.HTTPRoute} {
+		if problem(&v1alpha1.Retry{Budget: &v1alpha1.RetryBudget{}}, on, false) == "" || problem(&v1alpha1.Retry{}, on, false) != "" {
+			t.Errorf("a budget about a %s", on)
+		}
 	}
 }
