@@ -83,7 +83,6 @@ type ExtProc struct {
 	// processingMode says what the server is told of: unless it is set, of the headers of both, and of no body.
 	//
 	// +optional
-	// +kubebuilder:default={}
 	ProcessingMode ProcessingMode `json:"processingMode,omitzero"`
 
 	// messageTimeout is how long the server may take for each message, up to 10s. 200ms when unset.

@@ -74,7 +74,7 @@ func extend(w room.Written[[]v1alpha1.Extension], found []room.Referent, r *rout
 			r.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: http.StatusInternalServerError}}
 			return
 		case e.ExtProc != nil:
-			chain.TypedConfig = append(chain.TypedConfig, wire.Extension("envoy.filters.http.ext_proc", processor(e, found[i])))
+			chain.TypedConfig = append(chain.TypedConfig, wire.Extension("envoy.filters.http.ext_proc", processor(w.Policy, e, found[i])))
 		default:
 			chain.TypedConfig = append(chain.TypedConfig, wire.Extension("envoy.filters.http.lua", guarded(w.Policy, e, found[i].Text)))
 		}

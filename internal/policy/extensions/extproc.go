@@ -15,12 +15,13 @@ const messageTimeout = 200 * time.Millisecond
 
 // processor asks a server. Envoy has decided on the route, and does not again: other filters have looked at the
 // request as one of that route.
-func processor(e v1alpha1.Extension, found room.Referent) *extprocv3.ExternalProcessor {
+func processor(policy string, e v1alpha1.Extension, found room.Referent) *extprocv3.ExternalProcessor {
 	mode := e.ExtProc.ProcessingMode
 	return &extprocv3.ExternalProcessor{
 		GrpcService: &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
 			ClusterName: found.Cluster, Authority: found.Authority, SkipEnvoyHeaders: true,
 		}}},
+		StatPrefix:       policy + "/" + e.Name,
 		FailureModeAllow: e.FailOpen,
 		ProcessingMode: &extprocv3.ProcessingMode{
 			RequestHeaderMode:   headers(mode.RequestHeaderMode),

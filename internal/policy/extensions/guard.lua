@@ -74,17 +74,26 @@ local function run(f, handle)
   if not ok then return told(problem) end
 end
 
+-- An error that ends a function here is counted by Envoy. One about a request that is answered for it is told of
+-- by the answer, which comes by this filter too.
 function envoy_on_request(handle)
   local problem = run(env.envoy_on_request, handle)
-  if problem and FAIL_OPEN then error(NAME .. ": " .. problem, 0) end -- which Envoy counts
+  if problem and FAIL_OPEN then error(NAME .. ": " .. problem, 0) end
   if problem then
-    handle:logErr(NAME .. ": " .. problem)
+    handle:streamInfo():dynamicMetadata():set("weft.extensions", NAME, problem)
     handle:respond({[":status"] = "500"}, "")
   end
 end
 
+local function answered_for(handle)
+  local problems = handle:streamInfo():dynamicMetadata():get("weft.extensions")
+  return problems and problems[NAME]
+end
+
 function envoy_on_response(handle)
-  local problem = not broken and run(env.envoy_on_response, handle)
+  local problem = answered_for(handle)
+  if problem then error(NAME .. ": " .. problem, 0) end
+  problem = not broken and run(env.envoy_on_response, handle)
   if not problem then return end
   if not FAIL_OPEN then
     pcall(function()

@@ -100,6 +100,7 @@ func guarded(policy string, e v1alpha1.Extension, text string) *luav3.Lua {
 		DefaultSourceCode: inline(head + guard),
 		ClearRouteCache:   wrapperspb.Bool(false), // other filters have looked at the request as one of its route
 		SharedVmId:        policy,
+		StatPrefix:        policy + "/" + e.Name,
 	}
 }
 
