@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/policy/extensions"
 	"github.com/weft-mesh/weft/internal/sidecar"
 	"github.com/weft-mesh/weft/webhooks"
 )
@@ -145,6 +146,9 @@ var configMapKeys = map[string]bool{
 	"ca.crt": true, "deployment": true, "podDisruptionBudget": true, "runtime": true, "service": true, "serviceAccount": true,
 }
 
+// scriptSuffix ends the keys of scripts, which the section extensions of a MeshPolicy names.
+const scriptSuffix = ".lua"
+
 // trimConfigMap empties the values that Weft does not read; the keys stay, so that an unknown one
 // can be told of.
 func trimConfigMap(obj any) (any, error) {
@@ -156,7 +160,10 @@ func trimConfigMap(obj any) (any, error) {
 		return trimMeta(cm)
 	}
 	for key := range cm.Data {
-		if !configMapKeys[key] {
+		switch isScript := strings.HasSuffix(key, scriptSuffix); {
+		case isScript && len(cm.Data[key]) > extensions.MaxScript:
+			cm.Data[key] = cm.Data[key][:extensions.MaxScript+1] // too long all the same
+		case !isScript && !configMapKeys[key]:
 			cm.Data[key] = ""
 		}
 	}

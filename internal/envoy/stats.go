@@ -23,8 +23,12 @@ var ofProxy = []string{
 	`listener_manager\.(total_listeners_(active|warming|draining)|listener_create_failure)`,
 	`overload\..+\.(active|pressure)`,
 	ofPolicies,
+	`http\..*\.(lua\..+\.errors|ext_proc\..+\.(streams_started|streams_failed|message_timeouts|failure_mode_allowed|rejected_header_mutations|immediate_responses_sent))`,
 	`http\..+fault\.(active_faults|faults_overflow)`, // by the first Envoy bounds them
 }
+
+// ofExtension finds, in the name of a statistic, the policy and the name of an extension, and takes them out.
+const ofExtension = `^http\..*\.(?:lua|ext_proc)\.((.+)\.)\w+$`
 
 // ofPolicies are those of Clusters for which policies have endpoints looked at; no other Cluster has them.
 const ofPolicies = `cluster\..+\.(outlier_detection\.ejections_(active|enforced_total|overflow)|health_check\.(healthy|attempt|failure))`
@@ -60,6 +64,7 @@ func statsConfig(sidecar bool) *metricsv3.StatsConfig {
 		inclusion.Patterns = append(inclusion.Patterns, wire.Regex(regex))
 	}
 	return &metricsv3.StatsConfig{
+		StatsTags: []*metricsv3.TagSpecifier{{TagName: "weft_extension", TagValue: &metricsv3.TagSpecifier_Regex{Regex: ofExtension}}},
 		StatsMatcher: &metricsv3.StatsMatcher{
 			StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: inclusion},
 		},

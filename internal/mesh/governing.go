@@ -91,7 +91,9 @@ func (m *Mesh) decideTraffic(q *incr.Query, found []selected, at entrance, suits
 			}
 		}
 		if len(entries) > 0 {
-			out = append(out, r.Decide(entries))
+			d := r.Decide(entries)
+			d.Referents = m.referentsOf(q, r, d.Policy, at.kind)
+			out = append(out, d)
 		}
 	}
 	return out

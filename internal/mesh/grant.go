@@ -5,11 +5,12 @@ import (
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 )
 
-// granted says whether a ReferenceGrant in namespace to lets objects of kind fromKind (of Gateway
-// API's group) in namespace from refer to a core object there.
+// granted says whether a ReferenceGrant in namespace to lets objects of kind fromKind in namespace from refer to
+// a core object there.
 func (m *Mesh) granted(q *incr.Query, fromKind, from, toKind, to, name string) bool {
 	for _, k := range m.GrantsIn.Get(q, to) {
 		if g, ok := m.ReferenceGrants.Get(q, k); ok && grantsFrom(g, fromKind, from) && grantsTo(g, toKind, name) {
@@ -21,11 +22,19 @@ func (m *Mesh) granted(q *incr.Query, fromKind, from, toKind, to, name string) b
 
 func grantsFrom(g *gwv1.ReferenceGrant, kind, namespace string) bool {
 	for _, f := range g.Spec.From {
-		if f.Group == gwv1.GroupName && string(f.Kind) == kind && string(f.Namespace) == namespace {
+		if string(f.Group) == groupOf(kind) && string(f.Kind) == kind && string(f.Namespace) == namespace {
 			return true
 		}
 	}
 	return false
+}
+
+// groupOf is the group of a kind that refers to others.
+func groupOf(kind string) string {
+	if kind == kindMeshPolicy {
+		return v1alpha1.GroupVersion.Group
+	}
+	return gwv1.GroupName
 }
 
 func grantsTo(g *gwv1.ReferenceGrant, kind, name string) bool {
@@ -37,7 +46,7 @@ func grantsTo(g *gwv1.ReferenceGrant, kind, name string) bool {
 	return false
 }
 
-// reference is one that crosses namespaces: of an object of Gateway API to a core object.
+// reference is one that crosses namespaces: of an object of Gateway API, or a MeshPolicy, to a core object.
 type reference struct{ FromKind, From, ToKind, To, Name string }
 
 // notGranted says that no ReferenceGrant permits a reference, and which one nearly does. Of that only the
@@ -47,7 +56,14 @@ func (m *Mesh) notGranted(q *incr.Query, r reference, field string) Verdict {
 	if near := m.nearGrant(q, r); near != "" {
 		remedy = near
 	}
-	return wrong(gwv1.RouteReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets %ss of %s use %s %s: %s", field, r.To, r.FromKind, r.From, r.ToKind, r.Name, remedy)
+	return wrong(gwv1.RouteReasonRefNotPermitted, "%s: no ReferenceGrant in namespace %s lets %s of %s use %s %s: %s", field, r.To, plural(r.FromKind), r.From, r.ToKind, r.Name, remedy)
+}
+
+func plural(kind string) string {
+	if kind == kindMeshPolicy {
+		return "MeshPolicies"
+	}
+	return kind + "s"
 }
 
 // nearGrant tells of a ReferenceGrant that permits a reference but for one field, or but for where it is.
@@ -78,7 +94,7 @@ func (r reference) offBy(g *gwv1.ReferenceGrant) (best []string) {
 					off = append(off, fmt.Sprintf(field, args...))
 				}
 			}
-			differs(f.Group != gwv1.GroupName, "spec.from[%d].group", i)
+			differs(string(f.Group) != groupOf(r.FromKind), "spec.from[%d].group", i)
 			differs(string(f.Kind) != r.FromKind, "spec.from[%d].kind", i)
 			differs(string(f.Namespace) != r.From, "spec.from[%d].namespace", i)
 			differs(t.Group != "", "spec.to[%d].group", j)

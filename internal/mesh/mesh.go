@@ -10,6 +10,7 @@ import (
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/pki"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // Mesh is what is remembered of the cluster: every function below is run again only when
@@ -86,6 +87,8 @@ type Mesh struct {
 	sharedOn   *incr.View[string, string]
 	// Moments are those at which sections of MeshPolicies end by themselves (see ParseMoment).
 	Moments *incr.Index[string, string]
+	// referents are what was found of what a section of a policy refers to, by referentsKey.
+	referents *incr.Memo[string, []room.Referent]
 	// policiesWith are those with a section about traffic, by sectionKey.
 	policiesWith *incr.Index[string, string]
 }
@@ -96,6 +99,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.Moments = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return momentsOf(p) })
 	m.policiesWith = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policySections(p) })
+	m.referents = incr.NewMemo(t.Graph, "referents", same[[]room.Referent], m.findReferents)
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
 	m.trafficPoliciesOn = incr.NewIndex(t.XBackendTrafficPolicies, func(_ string, p *gwx.XBackendTrafficPolicy) []string { return trafficServices(p) })
 	m.authorities = incr.NewMemo(t.Graph, "authorities", same[authorities], m.readAuthorities)

@@ -95,7 +95,9 @@ func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
 		add(KindListener, name)
 		add(KindEndpoints, at.endpoints())
 		if routable(port) {
-			add(KindCluster, m.straight(q, k, port).Backends[0].Cluster)
+			straight := m.straight(q, k, port)
+			add(KindCluster, straight.Backends[0].Cluster)
+			out = append(out, referredWants(MeshScope, []Rule{straight})...)
 			add(KindRoutes, name)
 			out = append(out, m.sharedWants(q, MeshScope, name)...)
 			for _, consumer := range consumers(q, m.frontedBy, k, port.Port) {

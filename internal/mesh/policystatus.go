@@ -15,12 +15,13 @@ import (
 
 // Reasons of the conditions of a MeshPolicy, beside those of Gateway API.
 const (
-	reasonEnforced    = "Enforced"    // it holds
-	reasonShadowed    = "Shadowed"    // it is tried out
-	reasonOverridden  = "Overridden"  // an outer policy demands more
-	reasonRefused     = "Refused"     // by a proxy
-	reasonProgramming = "Programming" // proxies are being told
-	reasonExpired     = "Expired"     // a section of it ended by itself
+	reasonEnforced          = "Enforced"          // it holds
+	reasonShadowed          = "Shadowed"          // it is tried out
+	reasonOverridden        = "Overridden"        // an outer policy demands more
+	reasonRefused           = "Refused"           // by a proxy
+	reasonProgramming       = "Programming"       // proxies are being told
+	reasonConfigMapNotFound = "ConfigMapNotFound" // that a section refers to, or the key in it
+	reasonExpired           = "Expired"           // a section of it ended by itself
 )
 
 // PolicyStatus is the status of a MeshPolicy; nil when it is gone.
@@ -35,12 +36,13 @@ func (m *Mesh) PolicyStatus(q *incr.Query, k string) *v1alpha1.MeshPolicyStatus 
 	var problems, contests []Verdict
 	for _, s := range subjects(p) {
 		problem := m.targetProblem(q, p, s)
-		lost, contested := Verdict{}, Verdict{}
+		lost, contested, lacks := Verdict{}, Verdict{}, Verdict{}
 		if problem.OK() {
 			lost, contested = m.contest(q, p, s)
+			lacks = m.lacks(q, p, s)
 		}
-		st.Ancestors = addAncestor(st.Ancestors, s.ancestor(), p.Generation, first(problem, lost), told)
-		problems, contests = append(problems, problem, lost), append(contests, contested)
+		st.Ancestors = addAncestor(st.Ancestors, s.ancestor(), p.Generation, first(problem, lacks, lost), told)
+		problems, contests = append(problems, problem, lacks, lost), append(contests, contested)
 	}
 	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, held, m.ends(q, p))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionConflicted, p.Generation, join(contests))
@@ -87,7 +89,7 @@ func worstFirst(vs []Verdict) []Verdict {
 // waits says whether time alone may mend it: GitOps tools apply objects in any order, so that a
 // target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
-	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonProgramming}, v.Reason) ||
+	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, string(gwv1.RouteReasonBackendNotFound), reasonProgramming}, v.Reason) ||
 		slices.Contains(splitWaits, v.Reason)
 }
 

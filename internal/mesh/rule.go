@@ -37,6 +37,9 @@ func (r resolved) clusters() []string {
 		if rule.Auth != nil {
 			out = append(out, rule.Auth.Cluster)
 		}
+		for _, r := range referents(rule) {
+			out = append(out, r.Reached)
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -47,6 +50,9 @@ func (r resolved) asking() (out []string) {
 	for _, rule := range r.Rules {
 		if rule.Auth != nil {
 			out = append(out, Asking(rule.Auth.Cluster))
+		}
+		for _, r := range referents(rule) {
+			out = append(out, r.Cluster)
 		}
 	}
 	return out

@@ -285,6 +285,7 @@ func (m *Mesh) trafficSplitWants(q *incr.Query, k string) (out []string) {
 		}
 		division := m.splitAt.Get(q, portKey(name, port.Port))
 		division.HTTP = m.governed(q, division.HTTP, entrance{kind: room.Service, key: apex, port: port})
+		out = append(out, referredWants(MeshScope, division.HTTP)...)
 		for _, c := range division.clusters() {
 			out = append(out, want(MeshScope, KindCluster, c), want(MeshScope, KindEndpoints, parseCluster(c).endpoints()))
 			if declared(port) == Undeclared {

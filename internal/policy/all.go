@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/egress"
+	"github.com/weft-mesh/weft/internal/policy/extensions"
 	"github.com/weft-mesh/weft/internal/policy/fault"
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
 	"github.com/weft-mesh/weft/internal/policy/hedging"
@@ -34,6 +35,7 @@ var All = []room.Room{
 	timeout.Section.Room(),
 	hedging.Section.Room(),
 	fault.Section.Room(),
+	extensions.Section.Room(), // last: what others turn away, no script sees
 }
 
 // ByName is the Room of a section; false if there is none of that name.

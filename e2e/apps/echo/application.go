@@ -23,6 +23,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"golang.org/x/net/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -246,6 +247,7 @@ func (a *application) grpc(l net.Listener) error {
 	server := grpc.NewServer()
 	call.Serve(server, a)
 	authv3.RegisterAuthorizationServer(server, checker{})
+	extprocv3.RegisterExternalProcessorServer(server, processor{})
 	grpc_health_v1.RegisterHealthServer(server, a.health)
 	return server.Serve(l)
 }

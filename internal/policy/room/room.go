@@ -86,6 +86,10 @@ type Section[S any] struct {
 
 // Traffic is what a section about traffic does; one about security has the zero value.
 type Traffic[S any] struct {
+	// Refers are what the section names elsewhere, and Referring is the Request of a section that does so: it
+	// is told what was found of them, in their order. nil: it names nothing.
+	Refers    func(*S) []Reference
+	Referring func(Written[S], []Referent, *routev3.Route)
 	// Upstream shapes the Cluster of a Service's port, whoever sends to it; nil: the section is not
 	// about what is sent to Services.
 	Upstream func(*S, *clusterv3.Cluster)
@@ -166,6 +170,8 @@ type Room struct {
 	Request  func(Decided, *routev3.Route)
 	// Shared is that of the section's Traffic, of what each policy says; nil as there.
 	Shared func(said []Decided, at Port) proto.Message
+	// Refers are those of the section's Traffic, of a policy.
+	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
 	OwnRetries func(Decided) bool
 	Filter     *hcmv3.HttpFilter
@@ -187,6 +193,8 @@ type Decided struct {
 	Section string // its Name
 	Policy  string // its key
 	Says    any    // the section, by pointer
+	// Referents are what was found of what the section refers to.
+	Referents []Referent
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
 	Ended bool
 }
@@ -214,7 +222,7 @@ func (s Section[S]) Room() Room {
 			}
 			return s.Traffic.OnlyRequests(d.Says.(*S))
 		},
-		Until: s.until,
+		Until: s.until, Refers: s.refers,
 		Callers: func(spec *v1alpha1.MeshPolicySpec) bool {
 			return s.Callers != nil && s.Of(spec) != nil && s.Callers(s.Of(spec))
 		},
@@ -224,6 +232,11 @@ func (s Section[S]) Room() Room {
 	}
 	if s.Traffic.Request != nil {
 		out.Request = func(d Decided, r *routev3.Route) { s.Traffic.Request(d.Says.(*S), r) }
+	}
+	if s.Traffic.Referring != nil {
+		out.Request = func(d Decided, r *routev3.Route) {
+			s.Traffic.Referring(Written[S]{Policy: d.Policy, Says: d.Says.(*S)}, d.Referents, r)
+		}
 	}
 	if s.Traffic.Shared != nil {
 		out.Shared = s.shared

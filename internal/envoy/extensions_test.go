@@ -1,0 +1,364 @@
+package envoy_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/envoy"
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+// extended is a policy's section. A script is in its source; the name of a backendRef is that of a cluster, and
+// "nowhere" is none.
+func extended(t *testing.T, text string) []room.Decided {
+	t.Helper()
+	var all []v1alpha1.Extension
+	if err := yaml.UnmarshalStrict([]byte(text), &all); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	d := room.Decided{Section: "extensions", Policy: "shop/more", Says: &all}
+	for _, e := range all {
+		switch {
+		case e.Lua != nil:
+			d.Referents = append(d.Referents, room.Referent{Text: e.Lua.Source})
+		case e.ExtProc.BackendRef.Name == "nowhere":
+			d.Referents = append(d.Referents, room.Referent{Problem: "it does not exist"})
+		default:
+			d.Referents = append(d.Referents, room.Referent{Cluster: mesh.Asking(string(e.ExtProc.BackendRef.Name)), Authority: "proc.shop.svc:80"})
+		}
+	}
+	return []room.Decided{d}
+}
+
+// extendedHosts have the requests to each path meet what is written there.
+func extendedHosts(t *testing.T, paths map[string]string) []mesh.VirtualHost {
+	t.Helper()
+	var text strings.Builder
+	var policies [][]room.Decided
+	for path, says := range paths {
+		text.WriteString("- matches: [{path: {value: " + path + "}}]\n  backendRefs: [{name: a}]\n")
+		policies = append(policies, extended(t, says))
+	}
+	out := host(t, text.String())
+	for i := range out[0].Rules {
+		out[0].Rules[i].Policies = policies[i]
+	}
+	return out
+}
+
+// script is an extension of one, whose lines have no quotes but double ones.
+func script(lines ...string) string {
+	return "{name: a, lua: {source: '" + strings.Join(lines, "\n\n") + "'}}"
+}
+
+func opened(extension string) string { return strings.Replace(extension, "{", "{failOpen: true, ", 1) }
+
+func onRequest(lines string) string {
+	return script("function envoy_on_request(h) " + lines + " end")
+}
+
+// TestScripts runs scripts in a real Envoy: what they do to requests and answers, and that what is wrong with
+// one stops the requests that meet it, if that, and no others.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	const loop = `while true do pcall(function() while true do end end) end`
+	proxy := world{endpoints: echoes(t, "a"), hosts: extendedHosts(t, map[string]string{
+		"/header":        "[" + script(`function envoy_on_request(h) h:headers():add("x-script", "ran") end`, `function envoy_on_response(h) h:headers():add("x-answer", "ran") end`) + "]",
+		"/order":         "[" + onRequest(`h:headers():add("x-script", "one")`) + ", " + strings.Replace(onRequest(`h:headers():add("x-script", h:headers():get("x-script") .. " two")`), "name: a", "name: b", 1) + "]",
+		"/own":           "[" + onRequest(`h:respond({[":status"] = "418"}, "teapot")`) + "]",
+		"/body":          "[" + onRequest(`local n = h:body():length() h:headers():add("x-script", tostring(n))`) + "]",
+		"/time":          "[" + onRequest(`h:headers():add("x-script", tostring(h:timestamp(EnvoyTimestampResolution.MILLISECOND) > 0))`) + "]",
+		"/fails":         "[" + onRequest(`local x; x.y()`) + "]",
+		"/fails-open":    "[" + opened(onRequest(`local x; x.y()`)) + "]",
+		"/fails-late":    "[" + onRequest(`h:body() local x; x.y()`) + "]",
+		"/loops":         "[" + onRequest(loop) + "]",
+		"/loops-open":    "[" + opened(onRequest(loop)) + "]",
+		"/answer":        "[" + script(`function envoy_on_response(h) h:headers():add("x-answer", "ran") local x; x.y() end`) + "]",
+		"/answer-open":   "[" + opened(script(`function envoy_on_response(h) h:headers():add("x-answer", "ran") local x; x.y() end`)) + "]",
+		"/luajit":        "[" + onRequest(`local s = "\q"`) + "]", // which Lua 5.1 takes for a q
+		"/luajit-open":   "[" + opened(onRequest(`local s = "\q"`)) + "]",
+		"/load":          "[" + script(`local json = require("cjson")`, `function envoy_on_request(h) end`) + "]",
+		"/load-loops":    "[" + script(loop, `function envoy_on_request(h) end`) + "]",
+		"/files":         "[" + onRequest(`assert(io == nil and os.execute == nil and require == nil and debug == nil and load == nil and loadstring == nil and string.dump == nil and getmetatable(h) == nil and getfenv == nil and package == nil and jit == nil, "a door")`) + "]",
+		"/calls":         "[" + onRequest(`h:httpCall("a", {[":method"] = "GET", [":path"] = "/", [":authority"] = "a"}, "", 1000)`) + "]",
+		"/elsewhere":     "[" + onRequest(`h:headers():replace(":path", "/own") h:headers():add("x-script", "moved")`) + "]",
+		"/clears":        "[" + onRequest(`h:clearRouteCache()`) + "]",
+		"/large":         "[" + onRequest(`h:headers():add("x-script", ("x"):rep(1e9))`) + "]",
+		"/broken-closed": "[{name: a, extProc: {backendRef: {name: nowhere}}}]",
+		"/broken-open":   "[{name: a, failOpen: true, extProc: {backendRef: {name: nowhere}}}, " + strings.Replace(onRequest(`h:headers():add("x-script", "ran")`), "name: a", "name: b", 1) + "]",
+	})}.start(t)
+	for _, c := range []struct {
+		path         string
+		status       int
+		heard, other string // headers, which the script adds
+	}{
+		{"/header", 200, "ran", "ran"},
+		{"/order", 200, "one", ""},
+		{"/own", 418, "", ""},
+		{"/body", 200, "3", ""},
+		{"/time", 200, "true", ""},
+		{"/fails", 500, "", ""},
+		{"/fails-open", 200, "", ""},
+		{"/fails-late", 500, "", ""},
+		{"/loops", 500, "", ""},
+		{"/loops-open", 200, "", ""},
+		{"/answer", 500, "", "ran"},
+		{"/answer-open", 200, "", "ran"},
+		{"/luajit", 500, "", ""},
+		{"/luajit-open", 200, "", ""},
+		{"/load", 500, "", ""},
+		{"/load-loops", 500, "", ""},
+		{"/files", 200, "", ""},
+		{"/calls", 500, "", ""},
+		{"/elsewhere", 200, "moved", ""}, // the route is as before
+		{"/clears", 500, "", ""},
+		{"/large", 500, "", ""},
+		{"/broken-closed", 500, "", ""},
+		{"/broken-open", 200, "ran", ""},
+		{"/header", 200, "ran", "ran"}, // after all of that
+	} {
+		response, got := proxy.meets(t, c.path, "abc")
+		served := c.status == 200
+		if response.StatusCode != c.status || got.Header.Get("x-script") != c.heard || response.Header.Get("x-answer") != c.other || served != (got.Backend == "a") {
+			t.Errorf("%s: %d, the backend %q heard %q, x-answer %q; want %+v", c.path, response.StatusCode, got.Backend, got.Header.Get("x-script"), response.Header.Get("x-answer"), c)
+		}
+	}
+	for _, line := range []string{"shop/more a: script:1: attempt to index local", "it takes more than 1000000 instructions", "invalid escape sequence"} {
+		eventually(t, "the log tells of it: "+line, func() bool { return strings.Contains(proxy.log.String(), line) })
+	}
+	const errors = "14" // of the requests above that an error was about, whatever became of them
+	eventually(t, "the metrics tell of errors", func() bool { return proxy.counted("envoy_http_lua_errors") == errors })
+}
+
+// meets sends a request with a body.
+func (g *gateway) meets(t *testing.T, path, body string) (*http.Response, echo) {
+	t.Helper()
+	response, text := g.ask(t, "POST", path, body)
+	var got echo
+	_ = yaml.Unmarshal([]byte(text), &got) // Envoy's own answers are no JSON
+	return response, got
+}
+
+// counted is the value of a metric of the extension a of shop/more.
+func (g *gateway) counted(name string) string {
+	for line := range strings.Lines(body(g.stats + envoy.StatsPath)) {
+		if strings.HasPrefix(line, name+"{") && strings.Contains(line, `weft_extension="shop/more/a"`) {
+			return strings.TrimSpace(line[strings.LastIndex(line, " "):])
+		}
+	}
+	return "0"
+}
+
+// processor is a server of ext_proc. The path says how it behaves.
+type processor struct {
+	extprocv3.UnimplementedExternalProcessorServer
+}
+
+func (processor) Process(s extprocv3.ExternalProcessor_ProcessServer) error {
+	for {
+		in, err := s.Recv()
+		if err != nil {
+			return nil //nolint:nilerr // the proxy has gone
+		}
+		out := &extprocv3.ProcessingResponse{}
+		switch r := in.Request.(type) {
+		case *extprocv3.ProcessingRequest_RequestHeaders:
+			switch path := valueOf(r.RequestHeaders.Headers, ":path"); {
+			case strings.HasPrefix(path, "/slow"):
+				<-s.Context().Done()
+				return nil
+			case path == "/own":
+				out.Response = &extprocv3.ProcessingResponse_ImmediateResponse{ImmediateResponse: &extprocv3.ImmediateResponse{Status: &typev3.HttpStatus{Code: 418}}}
+			default:
+				out.Response = &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{Response: adds("x-request", "told")}}
+			}
+		case *extprocv3.ProcessingRequest_ResponseHeaders:
+			out.Response = &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: adds("x-answer", "told")}}
+		case *extprocv3.ProcessingRequest_RequestBody:
+			out.Response = &extprocv3.ProcessingResponse_RequestBody{RequestBody: &extprocv3.BodyResponse{Response: adds("x-body", string(r.RequestBody.Body))}}
+		case *extprocv3.ProcessingRequest_ResponseBody:
+			out.Response = &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: &extprocv3.BodyResponse{Response: adds("x-answer-body", fmt.Sprint(len(r.ResponseBody.Body) > 0))}}
+		}
+		if err := s.Send(out); err != nil {
+			return nil //nolint:nilerr // the proxy has gone
+		}
+	}
+}
+
+func valueOf(headers *corev3.HeaderMap, name string) string {
+	for _, h := range headers.Headers {
+		if h.Key == name {
+			return string(h.RawValue)
+		}
+	}
+	return ""
+}
+
+func adds(name, value string) *extprocv3.CommonResponse {
+	return &extprocv3.CommonResponse{ClearRouteCache: true, HeaderMutation: &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{
+		{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}},
+	}}}
+}
+
+// processes is where a server of ext_proc listens.
+func processes(t *testing.T) []mesh.Endpoint {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	extprocv3.RegisterExternalProcessorServer(server, processor{})
+	go func() { _ = server.Serve(l) }() // Stop ends it
+	t.Cleanup(server.Stop)
+	return []mesh.Endpoint{endpointAt(l)}
+}
+
+// TestExtProc has a real Envoy tell a server of requests and answers; where that is slow or away, requests fail
+// or go on as they are to.
+func TestExtProc(t *testing.T) {
+	t.Parallel()
+	asks := func(cluster, more string) string {
+		return "[{name: a, " + more + "extProc: {messageTimeout: 5s, backendRef: {name: " + cluster + "}}}]"
+	}
+	soon := func(more string) string {
+		return strings.Replace(asks("proc/h2", more), "5s", "100ms", 1)
+	}
+	const failOpen = "failOpen: true, "
+	mode := func(text string) string {
+		return "[{name: a, extProc: {messageTimeout: 5s, backendRef: {name: proc/h2}, processingMode: {" + text + "}}}]"
+	}
+	endpoints := echoes(t, "a")
+	endpoints["proc/h2"] = processes(t)
+	endpoints["away/h2"] = []mesh.Endpoint{{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}}
+	endpoints["none/h2"] = nil
+	proxy := world{endpoints: endpoints, hosts: extendedHosts(t, map[string]string{
+		"/both":        asks("proc/h2", ""),
+		"/answers":     mode("requestHeaderMode: Skip"),
+		"/requests":    mode("responseHeaderMode: Skip"),
+		"/body":        mode("requestBodyMode: Buffered"),
+		"/answer-body": mode("responseBodyMode: Buffered"),
+		"/own":         asks("proc/h2", ""),
+		"/slow":        soon(""),
+		"/slow-open":   soon(failOpen),
+		"/away":        asks("away/h2", ""),
+		"/away-open":   asks("away/h2", failOpen),
+		"/none":        asks("none/h2", ""),
+		"/none-open":   asks("none/h2", failOpen),
+	})}.start(t)
+	for _, c := range []struct {
+		path                string
+		status              int
+		request, answer     string // headers
+		body, bodyOfAnswers string
+	}{
+		{"/both", 200, "told", "told", "", ""},
+		{"/answers", 200, "", "told", "", ""},
+		{"/requests", 200, "told", "", "", ""},
+		{"/body", 200, "told", "told", "abc", ""},
+		{"/answer-body", 200, "told", "told", "", "true"},
+		{"/own", 418, "", "", "", ""},
+		{"/slow", 504, "", "", "", ""},
+		{"/slow-open", 200, "", "", "", ""},
+		{"/away", 500, "", "", "", ""},
+		{"/away-open", 200, "", "", "", ""},
+		{"/none", 500, "", "", "", ""},
+		{"/none-open", 200, "", "", "", ""},
+	} {
+		response, got := proxy.meets(t, c.path, "abc")
+		now := c
+		now.status, now.request, now.body = response.StatusCode, got.Header.Get("x-request"), got.Header.Get("x-body")
+		now.answer, now.bodyOfAnswers = response.Header.Get("x-answer"), response.Header.Get("x-answer-body")
+		if now != c || (got.Backend == "a") != (c.status == 200) {
+			t.Errorf("%+v, by the backend %q; want %+v", now, got.Backend, c)
+		}
+	}
+	for _, name := range []string{"streams_failed", "message_timeouts", "failure_mode_allowed", "immediate_responses_sent", "streams_started"} {
+		eventually(t, "the metrics tell of it", func() bool { return proxy.counted("envoy_http_ext_proc_"+name) != "0" })
+	}
+}
+
+// TestExtensionsChange: while extensions come, change and go, and the server is called otherwise, no request fails.
+func TestExtensionsChange(t *testing.T) {
+	t.Parallel()
+	const routes, backend = "gateway/shop/web/80", "service/shop/cart/80"
+	certificate, store, facts, ports := keyPair(t, "weft-xds.weft-system.svc"), xds.NewStore(nil), xds.NewFacts(), freePorts(t, 4)
+	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
+	close(door.open)
+	p := sample
+	p.XDSAddress, p.XDSName = operate(t, certificate, xds.Options{Store: store, Facts: facts, Authenticator: door, Linger: mesh.Linger}), "weft-xds.weft-system.svc"
+	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]
+	p.TokenSDSPath, p.RootsSDSPath = files(t, door.token, certificate.Chain)
+	server := processes(t)
+	nameOf := func(i int) string { return fmt.Sprintf("service/shop/proc-%d/80/h2", i) }
+	there := func(i int, budget uint32) []map[string]proto.Message {
+		name, asking := nameOf(i), mesh.Asking(nameOf(i))
+		return []map[string]proto.Message{{
+			name:   envoy.Cluster(mesh.Cluster{Name: name, Endpoints: name, Protocol: mesh.HTTP2, Retries: &mesh.RetryBudget{Percent: budget}}),
+			asking: envoy.AskingCluster(asking),
+		}, {name: envoy.Endpoints(mesh.Endpoints{Cluster: name, Addresses: server})}}
+	}
+	gone := func(i int) map[string]proto.Message {
+		return map[string]proto.Message{nameOf(i): (*clusterv3.Cluster)(nil), mesh.Asking(nameOf(i)): (*clusterv3.Cluster)(nil)}
+	}
+	says := func(text string) map[string]proto.Message {
+		host := virtualHost(t, routes, "*", fmt.Sprintf(`[{backendRefs: [{name: %s}]}]`, backend))
+		if text != "" {
+			host.Rules[0].Policies = extended(t, text)
+		}
+		return map[string]proto.Message{host.Name(): envoy.VirtualHost(host)}
+	}
+	asks := func(i int) string {
+		return fmt.Sprintf("{name: b, extProc: {messageTimeout: 10s, backendRef: {name: %s}}}", nameOf(i))
+	}
+	commit(store, map[string]proto.Message{
+		routes:  envoy.Listener(mesh.Listener{Name: routes, Port: ports[3], Chains: []mesh.Chain{{Name: "http", Routes: routes}}}),
+		backend: envoy.Cluster(mesh.Cluster{Name: backend, Protocol: mesh.HTTP1}),
+	}, map[string]proto.Message{
+		routes:  envoy.RouteConfiguration(routes),
+		backend: envoy.Endpoints(mesh.Endpoints{Cluster: backend, Addresses: echoes(t, backend)[backend]}),
+	}, says(""))
+	g := run(t, bootstrap(t, p), 0)
+	g.url = "http://127.0.0.1:" + fmt.Sprint(ports[3])
+	eventually(t, "the proxy is ready", func() bool { return status(fmt.Sprintf("http://127.0.0.1:%d", p.ReadyPort)+envoy.ReadyPath) == 200 })
+	ended := g.keepAskingAt(t, "shop.test")
+	for i := range 20 {
+		one, other := onRequest(fmt.Sprintf(`h:headers():add("x-script", "%d")`, i)), onRequest(`h:headers():add("x-script", "other")`)
+		for _, change := range [][]map[string]proto.Message{
+			{says("[" + one + "]")},
+			append(there(i, 1), says("["+one+", "+asks(i)+"]")),
+			append(there(i, 2), says("["+other+", "+asks(i)+"]")),
+			append(there(i+1, 2), says("["+asks(i+1)+"]"), gone(i)),
+			{says(""), gone(i + 1)},
+		} {
+			before := ended()
+			commit(store, change...)
+			revision := store.Revision()
+			eventually(t, "the proxy has the change", func() bool {
+				all := facts.All()
+				return len(all) == 1 && all[0].Acknowledged >= revision && len(all[0].Refused) == 0
+			})
+			eventually(t, "requests end", func() bool { return ended() >= before+10 })
+		}
+	}
+	t.Logf("%d requests under 100 changes", ended())
+	commit(store, says("["+onRequest(`h:headers():add("x-script", "last")`)+"]"))
+	eventually(t, "the last script runs", func() bool {
+		_, got := g.send(t, "GET", "/")
+		return got.Header.Get("x-script") == "last"
+	})
+}

@@ -1,0 +1,149 @@
+package mesh
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+const kindMeshPolicy = "MeshPolicy"
+
+// referentsKey names what a section of a policy refers to, as the proxies at one kind of entrance find it: a
+// Gateway speaks to servers by the TLS of BackendTLSPolicies.
+func referentsKey(section string, kind room.Kind, policy string) string {
+	return section + " " + string(kind) + " " + policy
+}
+
+// referentsOf are what was found of what a section of a policy refers to.
+func (m *Mesh) referentsOf(q *incr.Query, r room.Room, policy string, kind room.Kind) []room.Referent {
+	if p, ok := m.MeshPolicies.Get(q, policy); !ok || len(r.Refers(&p.Spec)) == 0 {
+		return nil
+	}
+	return m.referents.Get(q, referentsKey(r.Name, kind, policy))
+}
+
+// findReferents follows the references of a referentsKey.
+func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
+	parts := strings.SplitN(k, " ", 3)
+	r, known := policy.ByName(parts[0])
+	p, ok := m.MeshPolicies.Get(q, parts[2])
+	if !known || !ok {
+		return nil
+	}
+	for _, ref := range r.Refers(&p.Spec) {
+		found, field := room.Referent{}, "spec."+r.Name+ref.Field
+		var bad Verdict
+		if ref.Server != nil {
+			found, bad = m.referredServer(q, p, room.Kind(parts[1]), *ref.Server, field)
+		} else {
+			found.Text, bad = m.referredText(q, p, ref, field)
+		}
+		if !bad.OK() {
+			found = room.Referent{Reason: bad.Reason, Problem: bad.Message + " (" + ref.Instead + ")"}
+		}
+		out = append(out, found)
+	}
+	return out
+}
+
+// referredText is a text that is checked.
+func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Reference, field string) (string, Verdict) {
+	text, where := ref.Text, field
+	if ref.ConfigMap != "" {
+		k := key(p.Namespace, ref.ConfigMap)
+		cm, ok := m.ConfigMaps.Get(q, k)
+		if !ok {
+			return "", wrong(reasonConfigMapNotFound, "%s: ConfigMap %s does not exist: create it, or name another", field, k)
+		}
+		if text, ok = cm.Data[ref.Key]; !ok {
+			return "", wrong(reasonConfigMapNotFound, "%s.key: ConfigMap %s has no data[%q]: add it, or name another", field, k, ref.Key)
+		}
+		where = fmt.Sprintf("%s: data[%q] of ConfigMap %s", field, ref.Key, k)
+	}
+	if problem := ref.Check(text); problem != "" {
+		return "", wrong(gwv1.PolicyReasonInvalid, "%s %s", where, problem)
+	}
+	return text, Verdict{}
+}
+
+// referredServer is a server as the proxies at a kind of entrance reach it.
+func (m *Mesh) referredServer(q *incr.Query, p *v1alpha1.MeshPolicy, kind room.Kind, ref gwv1.BackendObjectReference, field string) (none room.Referent, bad Verdict) {
+	namespace := string(*cmp.Or(ref.Namespace, new(gwv1.Namespace(p.Namespace))))
+	if namespace != p.Namespace && !m.granted(q, kindMeshPolicy, p.Namespace, "Service", namespace, string(ref.Name)) {
+		return none, m.notGranted(q, reference{kindMeshPolicy, p.Namespace, "Service", namespace, string(ref.Name)}, field)
+	}
+	from := referrer{route: route{Kind: kindMeshPolicy, ObjectMeta: &metav1.ObjectMeta{Namespace: p.Namespace}}, Open: kind == room.Service, HTTP2: true}
+	cluster, bad := m.backend(q, from, ref, field)
+	if !bad.OK() {
+		return none, bad
+	}
+	return room.Referent{
+		Cluster: Asking(cluster), Reached: cluster,
+		Authority: fmt.Sprintf("%s.%s.svc:%d", ref.Name, namespace, *ref.Port),
+	}, Verdict{}
+}
+
+// referents are the servers that sections of policies refer to about the requests of a rule.
+func referents(r Rule) (out []room.Referent) {
+	for _, d := range r.Policies {
+		for _, found := range d.Referents {
+			if found.Cluster != "" {
+				out = append(out, found)
+			}
+		}
+	}
+	return out
+}
+
+// referredWants are what sidecars need to reach them.
+func referredWants(scope string, rules []Rule) (out []string) {
+	for _, rule := range rules {
+		for _, r := range referents(rule) {
+			out = append(out, want(scope, KindCluster, r.Cluster), want(scope, KindCluster, r.Reached), want(scope, KindEndpoints, parseCluster(r.Reached).endpoints()))
+		}
+	}
+	return out
+}
+
+// lacks says what is missing of what a policy's sections refer to, whose word holds all the same.
+func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
+	var problems []Verdict
+	for _, kind := range m.entranceKinds(q, s) {
+		for _, r := range policy.All {
+			for _, found := range m.referentsOf(q, r, key(p.Namespace, p.Name), kind) {
+				if found.Problem != "" {
+					problems = append(problems, Verdict{found.Reason, found.Problem})
+				}
+			}
+		}
+	}
+	return join(worstFirst(problems))
+}
+
+// entranceKinds are those of the entrances by which requests come to a subject; of a route that has none yet,
+// a Service.
+func (m *Mesh) entranceKinds(q *incr.Query, s subject) (out []room.Kind) {
+	if !ofRoutes(s) {
+		return []room.Kind{s.Kind}
+	}
+	for _, a := range m.attached.Get(q, routeKey(string(s.Kind), key(s.Namespace, s.Name))) {
+		for _, e := range m.entrances(q, a) {
+			if !slices.Contains(out, e.kind) {
+				out = append(out, e.kind)
+			}
+		}
+	}
+	if len(out) == 0 {
+		return []room.Kind{room.Service}
+	}
+	return out
+}

@@ -1,0 +1,38 @@
+package room
+
+import (
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+)
+
+// Reference is what a section cannot do without, and has in another object or must have checked: a text, or a
+// server.
+type Reference struct {
+	Field string // of the section, as it follows its name
+	// Text is one that is written in the section; else it is under Key in a ConfigMap of the policy's namespace.
+	Text, ConfigMap, Key string
+	// Check says what is wrong with the text; "": nothing.
+	Check func(text string) string
+	// Server is spoken to by gRPC; nil: it is a text.
+	Server *gwv1.BackendObjectReference
+	// Instead is what becomes of requests without it.
+	Instead string
+}
+
+// Referent is what was found of a Reference.
+type Referent struct {
+	Text      string
+	Cluster   string // that questions to the server go through
+	Reached   string // the Cluster that the server is reached by
+	Authority string // the name and port of its Service
+	// Reason and Problem say why there is nothing; "": there is.
+	Reason, Problem string
+}
+
+func (s Section[S]) refers(spec *v1alpha1.MeshPolicySpec) []Reference {
+	if says := s.Of(spec); says != nil && s.Refers != nil {
+		return s.Refers(says)
+	}
+	return nil
+}
