@@ -97,22 +97,8 @@ func TestExtensions(t *testing.T) {
 	s.Holds("more")
 	from.Hold(rate)
 
-	from.Step("a wrong one beside it")
-	s.Apply(extended(editionScript, wrongScript))
-	stalledBy(s, "more", "Invalid", `data["wrong.lua"] of ConfigMap `+s.Namespace+"/scripts is no Lua: line 2")
-	hears("X-Edition", "second")
-	from.Hold(rate)
-
-	from.Step("a server too")
-	s.Apply(extended(editionScript, askedServer))
-	hears("X-Processed", "yes")
-	hears("X-Edition", "second")
-	s.Holds("more")
-	becomes(s, from, call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/refused"}, 403)
+	wrongAndAsked(t, s, from, hears)
 	from.Hold(2 * rate)
-	if s.Scrape(from.Pod).Sum("envoy_http_ext_proc_streams_started", nil) == 0 {
-		t.Error("no question is counted")
-	}
 
 	from.Step("no more")
 	s.Remove(extended(editionScript, askedServer))
@@ -123,6 +109,26 @@ func TestExtensions(t *testing.T) {
 		if r.Failed != "" {
 			t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
 		}
+	}
+}
+
+// wrongAndAsked has a script beside the first one that is no Lua, and then a server.
+func wrongAndAsked(t *testing.T, s *stage.Scene, from *stage.Caller, hears func(name, value string)) {
+	t.Helper()
+	from.Step("a wrong one beside it")
+	s.Apply(extended(editionScript, wrongScript))
+	stalledBy(s, "more", "Invalid", `data["wrong.lua"] of ConfigMap `+s.Namespace+"/scripts is no Lua: line 2")
+	hears("X-Edition", "second")
+	from.Hold(100)
+
+	from.Step("a server too")
+	s.Apply(extended(editionScript, askedServer))
+	hears("X-Processed", "yes")
+	hears("X-Edition", "second")
+	s.Holds("more")
+	becomes(s, from, call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/refused"}, 403)
+	if s.Scrape(from.Pod).Sum("envoy_http_ext_proc_streams_started", stage.Labels{"weft_extension": s.Namespace + "/more/asked"}) == 0 {
+		t.Error("no question is counted")
 	}
 }
 
