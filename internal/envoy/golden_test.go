@@ -102,9 +102,10 @@ func TestResources(t *testing.T) {
 		{Name: "stock/edge/web", Hostname: "stock.example.com", Routes: "gateway/shop/web/443/stock/edge/web", Secrets: []string{"secret/stock/tls"}},
 	}
 	resources := map[string]proto.Message{
-		"listener-sets": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(sets, https...)}),
-		"routes-set":    envoy.RouteConfiguration(sets[0].Routes),
-		"routes-fault":  envoy.ServiceRoutes(faulty(t, map[string]string{"/late": everyFault})[0]),
+		"listener-sets":           envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: 443, Chains: append(sets, https...)}),
+		"routes-set":              envoy.RouteConfiguration(sets[0].Routes),
+		"routes-fault":            envoy.ServiceRoutes(faulty(t, map[string]string{"/late": everyFault})[0]),
+		"virtualhost-compression": envoy.VirtualHost(compressedHost(t, map[string]string{"/page": everyCompression})[0]),
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),
 		"listener-limits": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,

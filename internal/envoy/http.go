@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
+	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
@@ -38,7 +39,7 @@ func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManag
 		ConfigSource:    adsUntilAnswered(),
 		RouteConfigName: c.Routes,
 	}}
-	m.HttpFilters = routeFilters(c.Routes, c.Shared)
+	m.HttpFilters = routeFilters(room.Gateway, c.Routes, c.Shared)
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	m.AccessLog = routeLogs(l.Telemetry, called{}, c.Shared)
 	return m
@@ -77,13 +78,14 @@ func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
 	}
 }
 
-// routeFilters are those of a port that has routes: what each does is the routes' to say.
-func routeFilters(routes string, shared []string) []*hcmv3.HttpFilter {
+// routeFilters are those of a port, of a Gateway or of a Service, that has routes: what each does is the routes'
+// to say.
+func routeFilters(of room.Kind, routes string, shared []string) []*hcmv3.HttpFilter {
 	first := []*hcmv3.HttpFilter{
 		httpFilter(corsFilter, &corsv3.Cors{}),
 		authPlace(),
 	}
-	return append(append(first, sectionFilters(routes, shared)...),
+	return append(append(first, sectionFilters(of, routes, shared)...),
 		httpFilter(sessionFilter, &sessionv3.StatefulSession{}),
 		router(),
 	)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // sniffTimeout is how long a port that declares nothing waits for the client's first bytes. A client
@@ -76,7 +77,7 @@ func spoken(protocols []string) *listenerv3.FilterChainMatch {
 func toServices(s mesh.ServiceListener, routes string) *hcmv3.HttpConnectionManager {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
-	m.HttpFilters = routeFilters(s.Name, s.Shared)
+	m.HttpFilters = routeFilters(room.Service, s.Name, s.Shared)
 	m.AccessLog = routeLogs(s.Telemetry, calledBy(s), s.Shared)
 	return m
 }

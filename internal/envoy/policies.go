@@ -65,9 +65,9 @@ func Shared(s mesh.Shared) *corev3.TypedExtensionConfig {
 
 // sectionFilters are those of the sections of policies, in their order: all that Routes configure, and of
 // those that they share the ones of some sections.
-func sectionFilters(routes string, shared []string) (out []*hcmv3.HttpFilter) {
+func sectionFilters(of room.Kind, routes string, shared []string) (out []*hcmv3.HttpFilter) {
 	for _, r := range policy.All {
-		if r.Filter != nil {
+		if r.Filter != nil && (of == room.Gateway || !r.Gateways) {
 			out = append(out, r.Filter)
 		}
 		if slices.Contains(shared, r.Name) {

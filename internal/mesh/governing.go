@@ -73,7 +73,7 @@ func (m *Mesh) decideTraffic(q *incr.Query, found []selected, at entrance, suits
 		return nil
 	}
 	for _, r := range policy.All {
-		if !r.Traffic() {
+		if !r.Traffic() || r.Gateways && at.kind != room.Gateway {
 			continue
 		}
 		var entries []room.Entry
@@ -192,6 +192,9 @@ func (m *Mesh) sectionProblem(q *incr.Query, r room.Room, p *v1alpha1.MeshPolicy
 	if !r.Traffic() {
 		return Verdict{}
 	}
+	if r.Gateways && !m.mayComeByGateway(q, s) {
+		return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about what comes by Gateways, and %s is attached to none: name a Gateway, or attach the route to one", s.Field, r.Name, s)
+	}
 	d := r.Decide([]room.Entry{{Spec: &p.Spec}})
 	if field := r.OnlyRequests(d); field != "" && !m.carriesRequests(q, s) {
 		return wrong(reasonUnsupportedProtocol, "%s: spec.%s%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, field, s)
@@ -200,6 +203,16 @@ func (m *Mesh) sectionProblem(q *incr.Query, r room.Room, p *v1alpha1.MeshPolicy
 		return wrong(reasonUnsupportedProtocol, "%s: spec.%s %s", s.Field, r.Name, m.misfit(q, r, d, s))
 	}
 	return Verdict{}
+}
+
+// mayComeByGateway says whether requests to a subject may come by a Gateway: not those to a route that is
+// attached to Services alone.
+func (m *Mesh) mayComeByGateway(q *incr.Query, s subject) bool {
+	if !ofRoutes(s) {
+		return true
+	}
+	all := m.attached.Get(q, routeKey(string(s.Kind), key(s.Namespace, s.Name)))
+	return len(all) == 0 || slices.ContainsFunc(all, func(a attached) bool { return a.Gateway != "" })
 }
 
 // misfit says why what a section says has no meaning for any port of a subject.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
+	"github.com/weft-mesh/weft/internal/policy/compression"
 	"github.com/weft-mesh/weft/internal/policy/egress"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
 	"github.com/weft-mesh/weft/internal/policy/fault"
@@ -27,6 +28,7 @@ var All = []room.Room{
 	egress.Section.Room(),
 	servertls.Section.Room(),
 	circuitbreaker.Section.Room(),
+	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body
 	ratelimit.Section.Room(),
 	loadbalancing.Section.Room(),
 	outlierdetection.Section.Room(), // after what says when too few pods are well

@@ -113,6 +113,8 @@ type Traffic[S any] struct {
 	// Callers says whether the section is about what some callers send, who are known where they call a
 	// Service: it does not hold at Gateways. nil: it never is.
 	Callers func(*S) bool
+	// Gateways says that the section is about what comes by Gateways only: it does not hold for what pods call.
+	Gateways bool
 	// Bytes says that Upstream has a meaning for what is not HTTP too.
 	Bytes bool
 	// Fits says whether Upstream has a meaning for a Cluster that speaks "http1", "http2", "tcp" or, as apps do
@@ -184,6 +186,8 @@ type Room struct {
 	Until func(spec *v1alpha1.MeshPolicySpec) time.Time
 	// Callers is that of the section's Traffic.
 	Callers func(spec *v1alpha1.MeshPolicySpec) bool
+	// Gateways is that of the section's Traffic.
+	Gateways bool
 	// Decide is what holds of one or more policies that have the section.
 	Decide func([]Entry) Decided
 }
@@ -222,7 +226,7 @@ func (s Section[S]) Room() Room {
 			}
 			return s.Traffic.OnlyRequests(d.Says.(*S))
 		},
-		Until: s.until, Refers: s.refers,
+		Until: s.until, Refers: s.refers, Gateways: s.Gateways,
 		Callers: func(spec *v1alpha1.MeshPolicySpec) bool {
 			return s.Callers != nil && s.Of(spec) != nil && s.Callers(s.Of(spec))
 		},
