@@ -18,6 +18,8 @@ var traffic = []string{
 	"retry: {}", "retry: {attempts: 0}", "hedging: {delay: 1s}, retry: {codes: [503]}",
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
 	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
+	`extensions: [{name: a, lua: {source: "function envoy_on_request(h) end"}}, {name: b, extProc: {backendRef: {name: x, port: 80}}}]`,
+	`extensions: [{name: a, failOpen: true, lua: {configMapRef: {name: u, key: a.lua}}}, {name: b, failOpen: true, extProc: {backendRef: {name: u, namespace: b, port: 80}}}]`,
 }
 
 // trafficPolicy is a random MeshPolicy with sections about traffic.
@@ -73,10 +75,10 @@ func TestPolicyTouchesItsOwn(t *testing.T) {
 	}
 }
 
-// brought says whether something is there because a Route sends by it now: a cluster, as it has its own retries
-// or has them no more, and that some scope sees it.
+// brought says whether something is there because a Route sends by it, or asks, now: a cluster, as it has its own
+// retries or has them no more, with its endpoints, and that some scope sees it.
 func brought(what, before string) bool {
-	return strings.HasPrefix(what, "scope ") || strings.HasPrefix(what, "cluster ") && before == ""
+	return strings.HasPrefix(what, "scope ") || (strings.HasPrefix(what, "cluster ") || strings.HasPrefix(what, "endpoints ")) && before == ""
 }
 
 // shapedNames are the resources that policies shape, as stories name them.

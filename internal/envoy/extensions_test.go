@@ -71,12 +71,10 @@ func onRequest(lines string) string {
 	return script("function envoy_on_request(h) " + lines + " end")
 }
 
-// TestScripts runs scripts in a real Envoy: what they do to requests and answers, and that what is wrong with
-// one stops the requests that meet it, if that, and no others.
-func TestScripts(t *testing.T) {
-	t.Parallel()
+// troubled are scripts by path: some are well, and some are not in each way that there is.
+func troubled() map[string]string {
 	const loop = `while true do pcall(function() while true do end end) end`
-	proxy := world{endpoints: echoes(t, "a"), hosts: extendedHosts(t, map[string]string{
+	return map[string]string{
 		"/header":        "[" + script(`function envoy_on_request(h) h:headers():add("x-script", "ran") end`, `function envoy_on_response(h) h:headers():add("x-answer", "ran") end`) + "]",
 		"/order":         "[" + onRequest(`h:headers():add("x-script", "one")`) + ", " + strings.Replace(onRequest(`h:headers():add("x-script", h:headers():get("x-script") .. " two")`), "name: a", "name: b", 1) + "]",
 		"/own":           "[" + onRequest(`h:respond({[":status"] = "418"}, "teapot")`) + "]",
@@ -100,7 +98,14 @@ func TestScripts(t *testing.T) {
 		"/large":         "[" + onRequest(`h:headers():add("x-script", ("x"):rep(1e9))`) + "]",
 		"/broken-closed": "[{name: a, extProc: {backendRef: {name: nowhere}}}]",
 		"/broken-open":   "[{name: a, failOpen: true, extProc: {backendRef: {name: nowhere}}}, " + strings.Replace(onRequest(`h:headers():add("x-script", "ran")`), "name: a", "name: b", 1) + "]",
-	})}.start(t)
+	}
+}
+
+// TestScripts runs scripts in a real Envoy: what they do to requests and answers, and that what is wrong with
+// one stops the requests that meet it, if that, and no others.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	proxy := world{endpoints: echoes(t, "a"), hosts: extendedHosts(t, troubled())}.start(t)
 	for _, c := range []struct {
 		path         string
 		status       int
@@ -228,37 +233,40 @@ func processes(t *testing.T) []mesh.Endpoint {
 	return []mesh.Endpoint{endpointAt(l)}
 }
 
+const failOpen = "failOpen: true, "
+
+// asksProc has a cluster asked.
+func asksProc(cluster, more string) string {
+	return "[{name: a, " + more + "extProc: {messageTimeout: 5s, backendRef: {name: " + cluster + "}}}]"
+}
+
 // TestExtProc has a real Envoy tell a server of requests and answers; where that is slow or away, requests fail
 // or go on as they are to.
 func TestExtProc(t *testing.T) {
 	t.Parallel()
-	asks := func(cluster, more string) string {
-		return "[{name: a, " + more + "extProc: {messageTimeout: 5s, backendRef: {name: " + cluster + "}}}]"
-	}
 	soon := func(more string) string {
-		return strings.Replace(asks("proc/h2", more), "5s", "100ms", 1)
+		return strings.Replace(asksProc("proc/h2", more), "5s", "100ms", 1)
 	}
-	const failOpen = "failOpen: true, "
 	mode := func(text string) string {
-		return "[{name: a, extProc: {messageTimeout: 5s, backendRef: {name: proc/h2}, processingMode: {" + text + "}}}]"
+		return strings.Replace(asksProc("proc/h2", ""), "messageTimeout", "processingMode: {"+text+"}, messageTimeout", 1)
 	}
 	endpoints := echoes(t, "a")
 	endpoints["proc/h2"] = processes(t)
 	endpoints["away/h2"] = []mesh.Endpoint{{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}}
 	endpoints["none/h2"] = nil
 	proxy := world{endpoints: endpoints, hosts: extendedHosts(t, map[string]string{
-		"/both":        asks("proc/h2", ""),
+		"/both":        asksProc("proc/h2", ""),
 		"/answers":     mode("requestHeaderMode: Skip"),
 		"/requests":    mode("responseHeaderMode: Skip"),
 		"/body":        mode("requestBodyMode: Buffered"),
 		"/answer-body": mode("responseBodyMode: Buffered"),
-		"/own":         asks("proc/h2", ""),
+		"/own":         asksProc("proc/h2", ""),
 		"/slow":        soon(""),
 		"/slow-open":   soon(failOpen),
-		"/away":        asks("away/h2", ""),
-		"/away-open":   asks("away/h2", failOpen),
-		"/none":        asks("none/h2", ""),
-		"/none-open":   asks("none/h2", failOpen),
+		"/away":        asksProc("away/h2", ""),
+		"/away-open":   asksProc("away/h2", failOpen),
+		"/none":        asksProc("none/h2", ""),
+		"/none-open":   asksProc("none/h2", failOpen),
 	})}.start(t)
 	for _, c := range []struct {
 		path                string
@@ -292,73 +300,101 @@ func TestExtProc(t *testing.T) {
 	}
 }
 
-// TestExtensionsChange: while extensions come, change and go, and the server is called otherwise, no request fails.
-func TestExtensionsChange(t *testing.T) {
-	t.Parallel()
-	const routes, backend = "gateway/shop/web/80", "service/shop/cart/80"
-	certificate, store, facts, ports := keyPair(t, "weft-xds.weft-system.svc"), xds.NewStore(nil), xds.NewFacts(), freePorts(t, 4)
+// lingering is a proxy whose store has an operator keep the clusters that questions go through for a time.
+type lingering struct {
+	*gateway
+	store  *xds.Store
+	facts  *xds.Facts
+	server []mesh.Endpoint // of ext_proc
+}
+
+const changingRoutes, changingBackend = "gateway/shop/web/80", "service/shop/cart/80"
+
+func startLingering(t *testing.T) lingering {
+	t.Helper()
+	l := lingering{store: xds.NewStore(nil), facts: xds.NewFacts(), server: processes(t)}
+	certificate, ports := keyPair(t, "weft-xds.weft-system.svc"), freePorts(t, 4)
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
 	close(door.open)
 	p := sample
-	p.XDSAddress, p.XDSName = operate(t, certificate, xds.Options{Store: store, Facts: facts, Authenticator: door, Linger: mesh.Linger}), "weft-xds.weft-system.svc"
+	p.XDSAddress, p.XDSName = operate(t, certificate, xds.Options{Store: l.store, Facts: l.facts, Authenticator: door, Linger: mesh.Linger}), "weft-xds.weft-system.svc"
 	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]
 	p.TokenSDSPath, p.RootsSDSPath = files(t, door.token, certificate.Chain)
-	server := processes(t)
-	nameOf := func(i int) string { return fmt.Sprintf("service/shop/proc-%d/80/h2", i) }
-	there := func(i int, budget uint32) []map[string]proto.Message {
-		name, asking := nameOf(i), mesh.Asking(nameOf(i))
-		return []map[string]proto.Message{{
-			name:   envoy.Cluster(mesh.Cluster{Name: name, Endpoints: name, Protocol: mesh.HTTP2, Retries: &mesh.RetryBudget{Percent: budget}}),
-			asking: envoy.AskingCluster(asking),
-		}, {name: envoy.Endpoints(mesh.Endpoints{Cluster: name, Addresses: server})}}
-	}
-	gone := func(i int) map[string]proto.Message {
-		return map[string]proto.Message{nameOf(i): (*clusterv3.Cluster)(nil), mesh.Asking(nameOf(i)): (*clusterv3.Cluster)(nil)}
-	}
-	says := func(text string) map[string]proto.Message {
-		host := virtualHost(t, routes, "*", fmt.Sprintf(`[{backendRefs: [{name: %s}]}]`, backend))
-		if text != "" {
-			host.Rules[0].Policies = extended(t, text)
-		}
-		return map[string]proto.Message{host.Name(): envoy.VirtualHost(host)}
-	}
-	asks := func(i int) string {
-		return fmt.Sprintf("{name: b, extProc: {messageTimeout: 10s, backendRef: {name: %s}}}", nameOf(i))
-	}
-	commit(store, map[string]proto.Message{
-		routes:  envoy.Listener(mesh.Listener{Name: routes, Port: ports[3], Chains: []mesh.Chain{{Name: "http", Routes: routes}}}),
-		backend: envoy.Cluster(mesh.Cluster{Name: backend, Protocol: mesh.HTTP1}),
+	commit(l.store, map[string]proto.Message{
+		changingRoutes:  envoy.Listener(mesh.Listener{Name: changingRoutes, Port: ports[3], Chains: []mesh.Chain{{Name: "http", Routes: changingRoutes}}}),
+		changingBackend: envoy.Cluster(mesh.Cluster{Name: changingBackend, Protocol: mesh.HTTP1}),
 	}, map[string]proto.Message{
-		routes:  envoy.RouteConfiguration(routes),
-		backend: envoy.Endpoints(mesh.Endpoints{Cluster: backend, Addresses: echoes(t, backend)[backend]}),
-	}, says(""))
-	g := run(t, bootstrap(t, p), 0)
-	g.url = "http://127.0.0.1:" + fmt.Sprint(ports[3])
+		changingRoutes:  envoy.RouteConfiguration(changingRoutes),
+		changingBackend: envoy.Endpoints(mesh.Endpoints{Cluster: changingBackend, Addresses: echoes(t, changingBackend)[changingBackend]}),
+	}, l.says(t, ""))
+	l.gateway = run(t, bootstrap(t, p), 0)
+	l.url = "http://127.0.0.1:" + fmt.Sprint(ports[3])
 	eventually(t, "the proxy is ready", func() bool { return status(fmt.Sprintf("http://127.0.0.1:%d", p.ReadyPort)+envoy.ReadyPath) == 200 })
-	ended := g.keepAskingAt(t, "shop.test")
+	return l
+}
+
+// says has all requests meet what is written.
+func (l lingering) says(t *testing.T, text string) map[string]proto.Message {
+	t.Helper()
+	host := virtualHost(t, changingRoutes, "*", fmt.Sprintf(`[{backendRefs: [{name: %s}]}]`, changingBackend))
+	if text != "" {
+		host.Rules[0].Policies = extended(t, text)
+	}
+	return map[string]proto.Message{host.Name(): envoy.VirtualHost(host)}
+}
+
+func procName(i int) string { return fmt.Sprintf("service/shop/proc-%d/80/h2", i) }
+
+// there has the server under a name.
+func (l lingering) there(i int, budget uint32) []map[string]proto.Message {
+	name, asking := procName(i), mesh.Asking(procName(i))
+	return []map[string]proto.Message{{
+		name:   envoy.Cluster(mesh.Cluster{Name: name, Endpoints: name, Protocol: mesh.HTTP2, Retries: &mesh.RetryBudget{Percent: budget}}),
+		asking: envoy.AskingCluster(asking),
+	}, {name: envoy.Endpoints(mesh.Endpoints{Cluster: name, Addresses: l.server})}}
+}
+
+func gone(i int) map[string]proto.Message {
+	return map[string]proto.Message{procName(i): (*clusterv3.Cluster)(nil), mesh.Asking(procName(i)): (*clusterv3.Cluster)(nil)}
+}
+
+// changes commits one change, and waits until the proxy has it and requests have ended since.
+func (l lingering) changes(t *testing.T, ended func() int64, change []map[string]proto.Message) {
+	t.Helper()
+	before := ended()
+	commit(l.store, change...)
+	revision := l.store.Revision()
+	eventually(t, "the proxy has the change", func() bool {
+		all := l.facts.All()
+		return len(all) == 1 && all[0].Acknowledged >= revision && len(all[0].Refused) == 0
+	})
+	eventually(t, "requests end", func() bool { return ended() >= before+10 })
+}
+
+// TestExtensionsChange: while extensions come, change and go, and the server is called otherwise, no request fails.
+func TestExtensionsChange(t *testing.T) {
+	t.Parallel()
+	l := startLingering(t)
+	ended := l.keepAskingAt(t, "shop.test")
+	asks := func(i int) string {
+		return fmt.Sprintf("{name: b, extProc: {messageTimeout: 10s, backendRef: {name: %s}}}", procName(i))
+	}
 	for i := range 20 {
 		one, other := onRequest(fmt.Sprintf(`h:headers():add("x-script", "%d")`, i)), onRequest(`h:headers():add("x-script", "other")`)
 		for _, change := range [][]map[string]proto.Message{
-			{says("[" + one + "]")},
-			append(there(i, 1), says("["+one+", "+asks(i)+"]")),
-			append(there(i, 2), says("["+other+", "+asks(i)+"]")),
-			append(there(i+1, 2), says("["+asks(i+1)+"]"), gone(i)),
-			{says(""), gone(i + 1)},
+			{l.says(t, "["+one+"]")},
+			append(l.there(i, 1), l.says(t, "["+one+", "+asks(i)+"]")),
+			append(l.there(i, 2), l.says(t, "["+other+", "+asks(i)+"]")),
+			append(l.there(i+1, 2), l.says(t, "["+asks(i+1)+"]"), gone(i)),
+			{l.says(t, ""), gone(i + 1)},
 		} {
-			before := ended()
-			commit(store, change...)
-			revision := store.Revision()
-			eventually(t, "the proxy has the change", func() bool {
-				all := facts.All()
-				return len(all) == 1 && all[0].Acknowledged >= revision && len(all[0].Refused) == 0
-			})
-			eventually(t, "requests end", func() bool { return ended() >= before+10 })
+			l.changes(t, ended, change)
 		}
 	}
 	t.Logf("%d requests under 100 changes", ended())
-	commit(store, says("["+onRequest(`h:headers():add("x-script", "last")`)+"]"))
+	commit(l.store, l.says(t, "["+onRequest(`h:headers():add("x-script", "last")`)+"]"))
 	eventually(t, "the last script runs", func() bool {
-		_, got := g.send(t, "GET", "/")
+		_, got := l.send(t, "GET", "/")
 		return got.Header.Get("x-script") == "last"
 	})
 }
