@@ -139,7 +139,7 @@ func TestServiceRouteWants(t *testing.T) {
 	w.http("shop/edge", []gwv1.ParentReference{{Name: "edge"}}, httpTo("shop/next"))
 	w.http("shop/lost", parent("shop/gone", 0), httpTo("shop/next"))
 	for k, want := range map[string][]string{
-		"HTTPRoute/shop/retry": {"@mesh service/shop/cart/80/own-retries", "@mesh service/shop/next/80/own-retries", "@mesh service/shop/cart/80", "@mesh service/shop/next/80"},
+		"HTTPRoute/shop/retry": {"@mesh service/shop/cart/80/mirror", "@mesh service/shop/next/80/own-retries", "@mesh service/shop/cart/80", "@mesh service/shop/next/80"},
 		"GRPCRoute/buy/calls":  {"@mesh/buy service/shop/next/80/h2", "@mesh/buy service/shop/next/80"},
 		"HTTPRoute/shop/edge":  nil,
 		"HTTPRoute/shop/lost":  nil,
@@ -192,6 +192,7 @@ func TestClusterNames(t *testing.T) {
 		OwnRetries(clusterName("shop", "cart", 80)):            {Protocol: HTTP1, OwnRetries: true},
 		OverHTTP2(clusterName("shop", "cart", 80)):             {Protocol: HTTP2},
 		OwnRetries(OverHTTP2(clusterName("shop", "cart", 80))): {Protocol: HTTP2, OwnRetries: true},
+		OverHTTP2(MirrorOf(clusterName("shop", "cart", 80))):   {Protocol: HTTP2, OwnRetries: true, Mirror: true},
 	} {
 		want.Name, want.Endpoints = name, "service/shop/cart/80"
 		if got := w.Cluster(nil, name, ""); !reflect.DeepEqual(got, want) {
