@@ -76,7 +76,7 @@ func TestFault(t *testing.T) {
 	halfFail(t, s, from, request)
 
 	from.Step("all that ask are late, until it ends")
-	end := time.Now().Add(15 * time.Second)
+	end := time.Now().Add(15 * time.Second).Truncate(time.Second) // as finely as it is written
 	s.Apply(faultUntil(end, "delay: {duration: 1s}"))
 	from.Answered(request, func(o call.Outcome) error {
 		if o.Took < time.Second {
