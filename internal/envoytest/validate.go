@@ -89,7 +89,7 @@ func place(s *bootstrap.Bootstrap_StaticResources, m proto.Message) error {
 	case *listener.Listener:
 		s.Listeners = append(s.Listeners, r)
 	case *cluster.Cluster:
-		s.Clusters = append(s.Clusters, r)
+		s.Clusters = append(s.Clusters, discovered(r)...)
 	case *core.TypedExtensionConfig:
 		s.Listeners = append(s.Listeners, filtered(serving(len(s.Listeners), &route.RouteConfiguration{}), r))
 	case *tls.Secret:
@@ -104,6 +104,22 @@ func place(s *bootstrap.Bootstrap_StaticResources, m proto.Message) error {
 		return fmt.Errorf("envoytest does not know where to put a %T", m)
 	}
 	return nil
+}
+
+// discovered is a cluster as it is by discovery. In a bootstrap a static one comes before ADS is there, and Envoy
+// 1.40 ends by SIGSEGV if that one's secrets are to come by it; so its endpoints are looked at apart.
+func discovered(c *cluster.Cluster) []*cluster.Cluster {
+	if c.GetType() != cluster.Cluster_STATIC || c.TransportSocket == nil {
+		return []*cluster.Cluster{c}
+	}
+	secured := proto.CloneOf(c)
+	secured.ClusterDiscoveryType, secured.LoadAssignment = &cluster.Cluster_Type{Type: cluster.Cluster_EDS}, nil
+	secured.EdsClusterConfig = &cluster.Cluster_EdsClusterConfig{EdsConfig: &core.ConfigSource{
+		ResourceApiVersion: core.ApiVersion_V3, ConfigSourceSpecifier: &core.ConfigSource_Ads{Ads: &core.AggregatedConfigSource{}},
+	}}
+	open := proto.CloneOf(c)
+	open.Name, open.TransportSocket = c.Name+" without its secrets", nil
+	return []*cluster.Cluster{secured, open}
 }
 
 // serving is a listener with that route configuration inline. Inline, Envoy would look for
