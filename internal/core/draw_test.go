@@ -135,11 +135,12 @@ func stamp(o metav1.Object) {
 func assign(o metav1.Object) {
 	h := fnv.New32()
 	h.Write([]byte(o.GetNamespace() + "/" + o.GetName()))
-	of := 16 + h.Sum32()%200
+	// Of those that are drawn no two have the same: Envoy takes an address once.
+	in, of := h.Sum32()>>16%64, 16+h.Sum32()%200
 	switch o := o.(type) {
 	case *corev1.Service:
 		if o.Spec.ClusterIP != corev1.ClusterIPNone {
-			o.Spec.ClusterIP = fmt.Sprintf("10.96.%s.%d", map[string]string{"a": "2", "b": "3"}[o.Namespace], of)
+			o.Spec.ClusterIP = fmt.Sprintf("10.96.%d.%d", map[string]uint32{"a": 16, "b": 96}[o.Namespace]+in, of)
 		}
 		o.Spec.ClusterIPs = []string{o.Spec.ClusterIP}
 	case *corev1.Pod:

@@ -37,8 +37,10 @@ func FuzzObjects(f *testing.F) {
 	f.Fuzz(func(t *testing.T, choices []byte) { suffer(t, choices) })
 }
 
-// TestDrawnObjects is the same of a few fixed seeds, whose resources the real Envoy takes.
+// TestDrawnObjects is the same of a few fixed seeds, of every fifth of which the real Envoy takes the resources:
+// it needs seconds for them.
 func TestDrawnObjects(t *testing.T) {
+	const asked = 5
 	seeds := int64(6)
 	if os.Getenv("WEFT_LONG") == "1" {
 		seeds = 1000
@@ -52,6 +54,9 @@ func TestDrawnObjects(t *testing.T) {
 			t.Errorf("the neighbours' proxies are given nothing; there are %d kinds of proxies", len(proxies))
 		}
 		for scope, resources := range proxies {
+			if seed%asked != 0 {
+				break
+			}
 			if envoytest.Validate(t, resources...); t.Failed() {
 				t.Errorf("the proxies of %s refuse what they would be given", scope)
 			}

@@ -47,7 +47,7 @@ func balance(s *v1alpha1.LoadBalancing, c *clusterv3.Cluster) {
 		if c.CommonLbConfig == nil {
 			c.CommonLbConfig = &clusterv3.Cluster_CommonLbConfig{}
 		}
-		c.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: float64(*s.PanicThreshold)}
+		c.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: float64(room.Hundredths(s.PanicThreshold, 0).Value)}
 	}
 }
 
@@ -90,7 +90,7 @@ func slowStart(s *v1alpha1.SlowStart) *clusterv3.Cluster_SlowStartConfig {
 	}
 	out := &clusterv3.Cluster_SlowStartConfig{SlowStartWindow: duration(&s.Window), Aggression: aggression(s)}
 	if s.MinimumShare != nil {
-		out.MinWeightPercent = &typev3.Percent{Value: float64(*s.MinimumShare)}
+		out.MinWeightPercent = &typev3.Percent{Value: float64(room.Hundredths(s.MinimumShare, 0).Value)}
 	}
 	return out
 }

@@ -41,7 +41,7 @@ func eject(s *v1alpha1.OutlierDetection, c *clusterv3.Cluster) {
 		BaseEjectionTime:      base,
 		MaxEjectionTime:       room.Duration(s.MaxEjectionTime, max(maxTime, base.AsDuration())),
 		MaxEjectionTimeJitter: room.Duration(s.MaxEjectionTimeJitter, 0),
-		MaxEjectionPercent:    room.Number(s.MaxEjectionPercent, maxPercent),
+		MaxEjectionPercent:    room.Hundredths(s.MaxEjectionPercent, maxPercent),
 		// What Envoy ejects by unless it is told not to.
 		ConsecutiveGatewayFailure: wrapperspb.UInt32(0),
 		EnforcingSuccessRate:      wrapperspb.UInt32(0),
@@ -78,7 +78,7 @@ func byPercentage(d *clusterv3.OutlierDetection, s *v1alpha1.FailurePercentage) 
 		return
 	}
 	d.EnforcingFailurePercentage = always()
-	d.FailurePercentageThreshold = room.Number(s.Threshold, 85)
+	d.FailurePercentageThreshold = room.Hundredths(s.Threshold, 85)
 	d.FailurePercentageMinimumHosts = room.Number(s.MinimumPods, 5)
 	d.FailurePercentageRequestVolume = room.Number(s.MinimumRequests, 50)
 	if d.SplitExternalLocalOriginErrors {

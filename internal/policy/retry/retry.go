@@ -3,7 +3,6 @@
 package retry
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -44,7 +43,7 @@ func problem(s *v1alpha1.Retry, on room.Kind, _ bool) string {
 func budget(s *v1alpha1.Retry, c *clusterv3.Cluster) {
 	for _, t := range c.GetCircuitBreakers().GetThresholds() {
 		if of := t.RetryBudget; of != nil && s.Budget != nil {
-			of.BudgetPercent = &typev3.Percent{Value: float64(*cmp.Or(s.Budget.Percent, new(int32(20))))}
+			of.BudgetPercent = &typev3.Percent{Value: float64(room.Hundredths(s.Budget.Percent, 20).Value)}
 			of.MinRetryConcurrency = room.Number(s.Budget.MinRetries, 10)
 		}
 	}

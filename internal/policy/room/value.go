@@ -35,3 +35,10 @@ func Number(says *int32, unset uint32) *wrapperspb.UInt32Value {
 	}
 	return wrapperspb.UInt32(uint32(max(*says, 0)))
 }
+
+// Hundredths is a Number of 100 at most, as Envoy has shares.
+func Hundredths(says *int32, unset uint32) *wrapperspb.UInt32Value {
+	n := Number(says, unset)
+	n.Value = min(n.Value, 100)
+	return n
+}
