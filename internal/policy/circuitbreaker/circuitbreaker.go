@@ -32,6 +32,6 @@ func bound(s *v1alpha1.CircuitBreaker, c *clusterv3.Cluster) {
 
 func set(to **wrapperspb.UInt32Value, says *int32) {
 	if says != nil {
-		*to = wrapperspb.UInt32(uint32(*says))
+		*to = wrapperspb.UInt32(uint32(max(*says, 0)))
 	}
 }

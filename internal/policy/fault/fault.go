@@ -90,7 +90,7 @@ func abort(a *v1alpha1.FaultAbort, ofGRPC bool) *faultv3.FaultAbort {
 	out := &faultv3.FaultAbort{Percentage: share(a.FaultShare)}
 	switch {
 	case a.GRPCStatus == nil:
-		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(*cmp.Or(a.HTTPStatus, new(int32(503))))}
+		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(min(max(*cmp.Or(a.HTTPStatus, new(int32(503))), 400), 599))}
 	case ofGRPC:
 		out.ErrorType = &faultv3.FaultAbort_GrpcStatus{GrpcStatus: uint32(*a.GRPCStatus)}
 	default:

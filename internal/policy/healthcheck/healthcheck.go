@@ -84,11 +84,12 @@ func get(s *v1alpha1.HTTPHealthCheck, c *clusterv3.Cluster) *corev3.HealthCheck_
 		out.CodecClientType = typev3.CodecClientType_HTTP2
 	}
 	for _, r := range s.ExpectedStatuses {
-		end := r.Start
+		start := min(max(r.Start, 100), 599)
+		end := start
 		if r.End != nil {
-			end = max(end, *r.End)
+			end = min(max(start, *r.End), 599)
 		}
-		out.ExpectedStatuses = append(out.ExpectedStatuses, &typev3.Int64Range{Start: int64(r.Start), End: int64(end) + 1})
+		out.ExpectedStatuses = append(out.ExpectedStatuses, &typev3.Int64Range{Start: int64(start), End: int64(end) + 1})
 	}
 	return out
 }

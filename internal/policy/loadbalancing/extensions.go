@@ -29,7 +29,7 @@ func extend(c *clusterv3.Cluster, config proto.Message) {
 func ringHash(s *v1alpha1.LoadBalancing) proto.Message {
 	out := &ringhashv3.RingHash{ConsistentHashingLbConfig: hashing(s.Hash)}
 	if s.RingSize != nil {
-		out.MinimumRingSize = wrapperspb.UInt64(uint64(*s.RingSize))
+		out.MinimumRingSize = wrapperspb.UInt64(uint64(min(max(*s.RingSize, 1), 8<<20)))
 	}
 	return out
 }

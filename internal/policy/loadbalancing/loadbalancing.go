@@ -78,7 +78,7 @@ func leastRequest(s *v1alpha1.LoadBalancing, c *clusterv3.Cluster) {
 	}
 	config := &clusterv3.Cluster_LeastRequestLbConfig{SlowStartConfig: slowStart(s.SlowStart)}
 	if s.Choices != nil {
-		config.ChoiceCount = wrapperspb.UInt32(uint32(*s.Choices))
+		config.ChoiceCount = wrapperspb.UInt32(uint32(max(*s.Choices, 2)))
 	}
 	c.LbConfig = &clusterv3.Cluster_LeastRequestLbConfig_{LeastRequestLbConfig: config}
 }
