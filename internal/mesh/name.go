@@ -31,9 +31,9 @@ func clusterName(namespace, service string, port int32) string {
 func secretName(key string) string { return "secret/" + key }
 
 // What ends the names of the clusters of one Service port: whose requests are retried as their rule
-// says, if at all; whose requests are copies of others; that are spoken to by HTTP/2 whatever the port declares; by TCP; by the TLS of clients;
-// by UDP, of which a Gateway has no cluster for each Service; after any but UDP, by the TLS of a
-// BackendTLSPolicy.
+// says, if at all; whose requests are copies of others; that are spoken to by HTTP/2 whatever the port
+// declares; by TCP; by the TLS of clients; by UDP, of which a Gateway has no cluster for each Service; after
+// any but UDP, by the TLS of a BackendTLSPolicy.
 const (
 	ownRetries = "/own-retries"
 	mirrorEnd  = "/mirror"

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -14,10 +13,8 @@ import (
 	zstdv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/compression/zstd/compressor/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	compressorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/compressor/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -31,10 +28,12 @@ var Section = room.Section[v1alpha1.Compression]{
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Compression { return spec.Compression },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Gateway, room.HTTPRoute},
 	Holds:   room.Innermost[v1alpha1.Compression],
-	Traffic: room.Traffic[v1alpha1.Compression]{Request: compress, Filter: place(), Problem: problem, Gateways: true},
+	Traffic: room.Traffic[v1alpha1.Compression]{Request: compress, Filter: room.Place(filter), Problem: problem, Gateways: true},
 }
 
 const (
+	// filter is where the compressors of Routes are. Each is of one algorithm, and a Route could say to it neither
+	// what types are compressed nor from which length on.
 	filter = "weft.compression"
 
 	defaultLength  = 1024
@@ -50,12 +49,6 @@ var libraries = map[v1alpha1.CompressionAlgorithm]proto.Message{
 }
 
 var defaultAlgorithms = []v1alpha1.CompressionAlgorithm{v1alpha1.Brotli, v1alpha1.Zstd, v1alpha1.Gzip}
-
-// place is where the compressors of Routes are. Each is of one algorithm, and a Route could say to it neither
-// what types are compressed nor from which length on.
-func place() *hcmv3.HttpFilter {
-	return &hcmv3.HttpFilter{Name: filter, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wire.Any(&compositev3.Composite{})}}
-}
 
 func problem(s *v1alpha1.Compression, _ room.Kind, _ bool) string {
 	for i, a := range s.Algorithms {
@@ -76,15 +69,8 @@ func compress(s *v1alpha1.Compression, r *routev3.Route) {
 	if s.Disabled || r.GetRoute() == nil {
 		return
 	}
-	if r.TypedPerFilterConfig == nil {
-		r.TypedPerFilterConfig = map[string]*anypb.Any{}
-	}
-	action := &compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: compressors(s)}}
-	r.TypedPerFilterConfig[filter] = wire.Any(&compositev3.CompositePerRoute{Matcher: &xdsmatcherv3.Matcher{
-		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-			Action: &xdscorev3.TypedExtensionConfig{Name: "compress", TypedConfig: wire.Any(action)},
-		}},
-	}})
+	chain := &compositev3.FilterChainConfiguration{TypedConfig: compressors(s)}
+	room.Fill(r, filter, &xdsmatcherv3.Matcher{OnNoMatch: room.Run("compress", &compositev3.ExecuteFilterAction{FilterChain: chain})})
 }
 
 // compressors settle among themselves which of them works. Of "*" it is the first of the chain; of what a client

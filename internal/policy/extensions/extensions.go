@@ -8,13 +8,10 @@ import (
 	"fmt"
 	"net/http"
 
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -34,7 +31,7 @@ var Section = room.Section[[]v1alpha1.Extension]{
 	On:    []room.Kind{room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Holds: room.Innermost[[]v1alpha1.Extension],
 	Traffic: room.Traffic[[]v1alpha1.Extension]{
-		Filter: &hcmv3.HttpFilter{Name: filter, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wire.Any(&compositev3.Composite{})}},
+		Filter: room.Place(filter),
 		Refers: refers, Referring: extend,
 	},
 }
@@ -80,19 +77,8 @@ func extend(w room.Written[[]v1alpha1.Extension], found []room.Referent, r *rout
 		}
 	}
 	if len(chain.TypedConfig) > 0 {
-		put(r, chain)
+		room.Fill(r, filter, &xdsmatcherv3.Matcher{OnNoMatch: room.Run("extend", &compositev3.ExecuteFilterAction{FilterChain: chain})})
 	}
-}
-
-func put(r *routev3.Route, chain *compositev3.FilterChainConfiguration) {
-	if r.TypedPerFilterConfig == nil {
-		r.TypedPerFilterConfig = map[string]*anypb.Any{}
-	}
-	r.TypedPerFilterConfig[filter] = wire.Any(&compositev3.CompositePerRoute{Matcher: &xdsmatcherv3.Matcher{
-		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-			Action: &xdscorev3.TypedExtensionConfig{Name: "extend", TypedConfig: wire.Any(&compositev3.ExecuteFilterAction{FilterChain: chain})},
-		}},
-	}})
 }
 
 func inline(text string) *corev3.DataSource {

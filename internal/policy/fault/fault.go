@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	commonfaultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/fault/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -31,25 +28,21 @@ var Section = room.Section[v1alpha1.Fault]{
 	On:    []room.Kind{room.Mesh, room.Namespace, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Holds: room.Innermost[v1alpha1.Fault],
 	Traffic: room.Traffic[v1alpha1.Fault]{
-		Request: inject, Filter: place(), Problem: problem,
+		Request: inject, Filter: room.Place(filter), Problem: problem,
 		Until:   func(s *v1alpha1.Fault) time.Time { return s.Until.Time },
 		Callers: func(s *v1alpha1.Fault) bool { return len(s.From) > 0 },
 	},
 }
 
 const (
+	// filter is where the faults of Routes are. The filter of faults itself could not be: it knows the caller by
+	// headers only, and it is the proxy that knows whose it is.
 	filter    = "weft.fault"
 	faultName = "envoy.filters.http.fault"
 
 	// defaultActive bounds the requests that a proxy holds in memory for their delays.
 	defaultActive = 1000
 )
-
-// place is where the faults of Routes are. The filter of faults itself could not be: it knows the caller by
-// headers only, and it is the proxy that knows whose it is.
-func place() *hcmv3.HttpFilter {
-	return &hcmv3.HttpFilter{Name: filter, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wire.Any(&compositev3.Composite{})}}
-}
 
 func problem(s *v1alpha1.Fault, on room.Kind, _ bool) string {
 	if len(s.From) > 0 && (on == room.Gateway || on == room.HTTPRoute || on == room.GRPCRoute) {
@@ -76,10 +69,7 @@ func inject(s *v1alpha1.Fault, r *routev3.Route) {
 	if s.Abort != nil && s.Abort.GRPCStatus != nil {
 		of = byKind(do(s, abort(s.Abort, true)), of.OnNoMatch)
 	}
-	if r.TypedPerFilterConfig == nil {
-		r.TypedPerFilterConfig = map[string]*anypb.Any{}
-	}
-	r.TypedPerFilterConfig[filter] = wire.Any(&compositev3.CompositePerRoute{Matcher: of})
+	room.Fill(r, filter, of)
 }
 
 // abort is how calls of gRPC, or other requests, are aborted; nil: they are not.
@@ -107,9 +97,7 @@ func do(s *v1alpha1.Fault, a *faultv3.FaultAbort) *xdsmatcherv3.Matcher_OnMatch 
 	} else {
 		action.TypedConfig = wire.Extension(faultName, f)
 	}
-	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-		Action: &xdscorev3.TypedExtensionConfig{Name: "fault", TypedConfig: wire.Any(action)},
-	}}
+	return room.Run("fault", action)
 }
 
 // faultOf does not count by what a client calls itself.
