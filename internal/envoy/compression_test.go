@@ -23,7 +23,7 @@ import (
 // everyCompression has everything that can be said of one.
 const everyCompression = `{algorithms: [Zstd, Gzip], contentTypes: [text/html, application/wasm], minContentLength: 7, disableOnETagHeader: true}`
 
-func compression(t testing.TB, text string) []room.Decided {
+func compression(t *testing.T, text string) []room.Decided {
 	t.Helper()
 	s := &v1alpha1.Compression{}
 	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
@@ -35,23 +35,7 @@ func compression(t testing.TB, text string) []room.Decided {
 // compressed is a gateway to an app.
 func compressed(t *testing.T, app http.HandlerFunc, says map[string]string) *gateway {
 	t.Helper()
-	return world{endpoints: map[string][]mesh.Endpoint{"a": serve(t, app)}, hosts: compressedHost(t, says)}.start(t)
-}
-
-// compressedHost gives each path a compression of its own.
-func compressedHost(t *testing.T, says map[string]string) []mesh.VirtualHost {
-	t.Helper()
-	var text strings.Builder
-	var policies [][]room.Decided
-	for path, s := range says {
-		text.WriteString("- matches: [{path: {value: " + path + "}}]\n  backendRefs: [{name: a}]\n")
-		policies = append(policies, compression(t, s))
-	}
-	hosts := host(t, text.String())
-	for i, d := range policies {
-		hosts[0].Rules[i].Policies = d
-	}
-	return hosts
+	return world{endpoints: map[string][]mesh.Endpoint{"a": serve(t, app)}, hosts: decidedHost(t, says, toA, compression)}.start(t)
 }
 
 const page = 20_000 // bytes, all alike
@@ -87,27 +71,11 @@ func pages(w http.ResponseWriter, r *http.Request) {
 // answered is one with the bytes that came; the headers of the request are in pairs.
 func (g *gateway) answered(t *testing.T, method, path string, headers ...string) (*http.Response, []byte) {
 	t.Helper()
-	request, err := http.NewRequest(method, g.url+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		request.Header.Add(headers[i], headers[i+1])
-	}
-	request.Host = request.Header.Get("Host")
+	request := g.request(t, method, path, headers...)
 	if request.Header.Get("Accept-Encoding") == "" {
 		request.Header.Set("Accept-Encoding", "identity") // or Go asks for gzip, and undoes it
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, body
+	return receive(t, request)
 }
 
 // begins tells by their first bytes what bytes are.

@@ -44,22 +44,6 @@ func extended(t *testing.T, text string) []room.Decided {
 	return []room.Decided{d}
 }
 
-// extendedHosts have the requests to each path meet what is written there.
-func extendedHosts(t *testing.T, paths map[string]string) []mesh.VirtualHost {
-	t.Helper()
-	var text strings.Builder
-	var policies [][]room.Decided
-	for path, says := range paths {
-		text.WriteString("- matches: [{path: {value: " + path + "}}]\n  backendRefs: [{name: a}]\n")
-		policies = append(policies, extended(t, says))
-	}
-	out := host(t, text.String())
-	for i := range out[0].Rules {
-		out[0].Rules[i].Policies = policies[i]
-	}
-	return out
-}
-
 // script is an extension of one, whose lines have no quotes but double ones.
 func script(lines ...string) string {
 	return "{name: a, lua: {source: '" + strings.Join(lines, "\n\n") + "'}}"
@@ -105,7 +89,7 @@ func troubled() map[string]string {
 // one stops the requests that meet it, if that, and no others.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	proxy := world{endpoints: echoes(t, "a"), hosts: extendedHosts(t, troubled())}.start(t)
+	proxy := world{endpoints: echoes(t, "a"), hosts: decidedHost(t, troubled(), toA, extended)}.start(t)
 	for _, c := range []struct {
 		path         string
 		status       int
@@ -254,7 +238,7 @@ func TestExtProc(t *testing.T) {
 	endpoints["proc/h2"] = processes(t)
 	endpoints["away/h2"] = []mesh.Endpoint{{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}}
 	endpoints["none/h2"] = nil
-	proxy := world{endpoints: endpoints, hosts: extendedHosts(t, map[string]string{
+	proxy := world{endpoints: endpoints, hosts: decidedHost(t, map[string]string{
 		"/both":        asksProc("proc/h2", ""),
 		"/answers":     mode("requestHeaderMode: Skip"),
 		"/requests":    mode("responseHeaderMode: Skip"),
@@ -267,7 +251,7 @@ func TestExtProc(t *testing.T) {
 		"/away-open":   asksProc("away/h2", failOpen),
 		"/none":        asksProc("none/h2", ""),
 		"/none-open":   asksProc("none/h2", failOpen),
-	})}.start(t)
+	}, toA, extended)}.start(t)
 	for _, c := range []struct {
 		path                string
 		status              int

@@ -27,21 +27,13 @@ maxActive: 7
 // faulty gives each path of a Service a fault of its own; the path is the rule's only match.
 func faulty(t *testing.T, faults map[string]string) []mesh.VirtualHost {
 	t.Helper()
-	var text strings.Builder
-	var says []*v1alpha1.Fault
-	for path, fault := range faults {
-		text.WriteString("- matches: [{path: {value: " + path + "}}]\n  timeouts: {request: 200ms}\n  retry: {attempts: 3, codes: [503]}\n  backendRefs: [{name: a}]\n")
+	return decidedHost(t, faults, "  timeouts: {request: 200ms}\n  retry: {attempts: 3, codes: [503]}\n"+toA, func(t *testing.T, fault string) []room.Decided {
 		s := &v1alpha1.Fault{}
 		if err := yaml.UnmarshalStrict([]byte(fault), s); err != nil {
 			t.Fatalf("%s: %v", fault, err)
 		}
-		says = append(says, s)
-	}
-	out := host(t, text.String())
-	for i, s := range says {
-		out[0].Rules[i].Policies = []room.Decided{{Section: "fault", Policy: "shop/fault", Says: s}}
-	}
-	return out
+		return []room.Decided{{Section: "fault", Policy: "shop/fault", Says: s}}
+	})
 }
 
 // TestFaults sends requests through a real Envoy that makes faults of them: some are answered with an error

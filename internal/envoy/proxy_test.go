@@ -205,6 +205,24 @@ func host(t *testing.T, text string) []mesh.VirtualHost {
 	return []mesh.VirtualHost{{Routes: "routes", Domain: "*", Port: 80, Rules: rules(t, text)}}
 }
 
+// decidedHost gives each path a rule, of which policies say what is written of the path.
+func decidedHost(t *testing.T, paths map[string]string, rule string, decide func(*testing.T, string) []room.Decided) []mesh.VirtualHost {
+	t.Helper()
+	var text strings.Builder
+	var policies [][]room.Decided
+	for path, says := range paths {
+		text.WriteString("- matches: [{path: {value: " + path + "}}]\n" + rule)
+		policies = append(policies, decide(t, says))
+	}
+	out := host(t, text.String())
+	for i, d := range policies {
+		out[0].Rules[i].Policies = d
+	}
+	return out
+}
+
+const toA = "  backendRefs: [{name: a}]\n"
+
 // echoes are clusters each of which answers with what it got.
 func echoes(t *testing.T, names ...string) map[string][]mesh.Endpoint {
 	t.Helper()
@@ -265,6 +283,15 @@ var client = &http.Client{
 // send makes a request; headers are in pairs. What came back as an echo is returned besides.
 func (g *gateway) send(t *testing.T, method, path string, headers ...string) (*http.Response, echo) {
 	t.Helper()
+	response, body := receive(t, g.request(t, method, path, headers...))
+	var got echo
+	_ = json.Unmarshal(body, &got) // Envoy's own answers are no JSON
+	return response, got
+}
+
+// request is one to a path; headers are in pairs.
+func (g *gateway) request(t *testing.T, method, path string, headers ...string) *http.Request {
+	t.Helper()
 	request, err := http.NewRequest(method, g.url+path, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -273,6 +300,12 @@ func (g *gateway) send(t *testing.T, method, path string, headers ...string) (*h
 		request.Header.Add(headers[i], headers[i+1])
 	}
 	request.Host = request.Header.Get("Host")
+	return request
+}
+
+// receive is the answer to a request, with its body.
+func receive(t *testing.T, request *http.Request) (*http.Response, []byte) {
+	t.Helper()
 	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -282,9 +315,7 @@ func (g *gateway) send(t *testing.T, method, path string, headers ...string) (*h
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got echo
-	_ = json.Unmarshal(body, &got) // Envoy's own answers are no JSON
-	return response, got
+	return response, body
 }
 
 func status(url string) int {

@@ -50,7 +50,7 @@ func (m *Mesh) externalAuth(q *incr.Query, r referrer, f *gwv1.HTTPExternalAuthF
 		return nil, bad
 	}
 	out.Cluster = cluster
-	out.Authority = fmt.Sprintf("%s.%s.svc:%d", ref.Name, *cmp.Or(ref.Namespace, new(gwv1.Namespace(r.Namespace))), *ref.Port)
+	out.Authority = authority(ref, r.Namespace)
 	switch {
 	case out.GRPC && f.GRPCAuthConfig != nil:
 		out.RequestHeaders = f.GRPCAuthConfig.AllowedRequestHeaders
@@ -62,6 +62,11 @@ func (m *Mesh) externalAuth(q *incr.Query, r referrer, f *gwv1.HTTPExternalAuthF
 		out.MaxBody = uint32(f.ForwardBody.MaxSize)
 	}
 	return out, Verdict{}
+}
+
+// authority is the name of a server that an object in a namespace refers to, as questions to it have it.
+func authority(ref gwv1.BackendObjectReference, from string) string {
+	return fmt.Sprintf("%s.%s.svc:%d", ref.Name, *cmp.Or(ref.Namespace, new(gwv1.Namespace(from))), *ref.Port)
 }
 
 // badAuth finds what keeps requests from being checked as it is written.

@@ -86,10 +86,7 @@ func (m *Mesh) referredServer(q *incr.Query, p *v1alpha1.MeshPolicy, kind room.K
 	if !bad.OK() {
 		return none, bad
 	}
-	return room.Referent{
-		Cluster: Asking(cluster), Reached: cluster,
-		Authority: fmt.Sprintf("%s.%s.svc:%d", ref.Name, namespace, *ref.Port),
-	}, Verdict{}
+	return room.Referent{Cluster: Asking(cluster), Reached: cluster, Authority: authority(ref, p.Namespace)}, Verdict{}
 }
 
 // referents are the servers that sections of policies refer to about the requests of a rule.
