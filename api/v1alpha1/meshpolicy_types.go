@@ -184,6 +184,7 @@ type MeshPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:XValidation:rule="self.all(e, self.exists_one(f, f.name == e.name))",message="each extension has a name of its own"
 	Extensions []Extension `json:"extensions,omitempty"`
+
 	// compression has Gateways compress what they answer. It may target the mesh, a namespace, Gateways and
 	// their listeners, HTTPRoutes and their rules by name.
 	//

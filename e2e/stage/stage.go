@@ -147,6 +147,14 @@ func Size[T any](short, long T) T {
 	return short
 }
 
+// Parallel lets a story that is at home in namespaces of its own play beside others, of which it waits for pods and
+// time as they do. At full length each has the machine to itself.
+func Parallel(t *testing.T) {
+	if !Long() {
+		t.Parallel()
+	}
+}
+
 // must ends a test for which the stage cannot be made.
 func must(t testing.TB, err error) {
 	t.Helper()

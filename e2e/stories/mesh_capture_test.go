@@ -71,6 +71,7 @@ func talk(t *testing.T, s *stage.Scene, c *stage.Caller) map[call.Protocol]int {
 
 // TestAGatewaySpeaksMTLS has a Gateway reach an application that takes mTLS only.
 func TestAGatewaySpeaksMTLS(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "gateway")
 	s.OnThisMachine()
 	echo(t, s, "echo", "declared", "{}")

@@ -25,6 +25,7 @@ spec:
 // sidecar, which says so in its log and its metrics; the others are answered. The policy itself fails nothing as it
 // comes.
 func TestMeshCircuitBreaker(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "breaker")
 	echo(t, s, "app", "declared", "{}")
 	caller(t, s, "caller", false)

@@ -55,6 +55,7 @@ spec:
 // TestCompression: while a Gateway is sent 300 requests per second, of which none may fail, its answers come to
 // be compressed, by one algorithm and another, for those who accept that, but for a rule where it is switched off.
 func TestCompression(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.New(t, "packing")
 	s.Apply(manifest(t, "ledger.yaml"))
 	s.Rollout("ledger")

@@ -110,6 +110,7 @@ func (d *doors) visited(host, path string, headers map[string]string) (out call.
 
 // TestTheAppChecksItsOwnCallers: Weft leaves the caller's token alone, and what the app says to it.
 func TestTheAppChecksItsOwnCallers(t *testing.T) {
+	stage.Parallel(t)
 	d := openDoors(t, "token")
 	for _, host := range []string{endedHost, publicHost} {
 		token := "Bearer " + word("good") + ".e30=.~+/"
@@ -127,6 +128,7 @@ func TestTheAppChecksItsOwnCallers(t *testing.T) {
 
 // TestTheGatewayEndsTLS: the client sees the Gateway's certificate, and the app is called by mTLS.
 func TestTheGatewayEndsTLS(t *testing.T) {
+	stage.Parallel(t)
 	d := openDoors(t, "ends")
 	out := d.visited(endedHost, "/", nil)
 	if out.Serial != d.serials[endedHost] {
@@ -149,6 +151,7 @@ func (d *doors) from(out call.Outcome, caller string) {
 // TestTheSidecarEndsTLS: the Gateway passes a client's TLS through as it came, by SNI, to the sidecar
 // that has the certificate. At the Gateway there is ciphertext, inside nothing else.
 func TestTheSidecarEndsTLS(t *testing.T) {
+	stage.Parallel(t)
 	d := openDoors(t, "through")
 	d.visited(publicHost, "/", nil)
 	d.door = at(d.gateway.Status.PodIP, 443) // the proxy that is looked at
@@ -207,6 +210,7 @@ func (d *doors) others() {
 // TestATokenGoesFromHopToHop: the Gateway ends TLS and speaks mTLS, as does every hop behind it, and the
 // caller's token arrives at the second app as it was sent.
 func TestATokenGoesFromHopToHop(t *testing.T) {
+	stage.Parallel(t)
 	d := openDoors(t, "hops")
 	capture := d.Capture(d.Pod("next"), "echo")
 	token := "Bearer " + word("good")

@@ -54,6 +54,7 @@ func extended(says ...string) string {
 // ext_proc come, change and go for what it calls. A script that is wrong is told of, and harms nothing; one that
 // fails fails the request that has it fail.
 func TestExtensions(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "extensions")
 	s.OnThisMachine()
 	s.Apply(manifest(t, "ledger.yaml"))

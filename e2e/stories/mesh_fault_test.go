@@ -34,6 +34,7 @@ func faultUntil(at time.Time, says string) string {
 // TestFault: while a caller sends 100 requests per second, of which none may fail, faults come, change and end
 // by themselves for the requests that ask for them by a header.
 func TestFault(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "faults")
 	s.OnThisMachine()
 	s.Apply(manifest(t, "ledger.yaml"))

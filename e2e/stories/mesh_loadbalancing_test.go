@@ -24,6 +24,7 @@ spec:
 // reports of their load; by hash each key keeps its pod, and nearly all keys do when another pod goes; a change
 // of the section fails no request.
 func TestMeshLoadBalancing(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "balancing")
 	s.Apply(manifest(t, "mesh/echo.yaml", "$NAME", "app", "$REPLICAS", "4", "$PORTS", declarations["declared"], "$ANNOTATIONS", "{}"))
 	s.Apply(manifest(t, "ledger.yaml"))

@@ -51,6 +51,7 @@ spec:
 // TestMirror: a caller sends 100 requests per second, while copies of all of them go to one mirror after the
 // other, each no good in another way. None of its requests fails, and none is late.
 func TestMirror(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "mirrors")
 	s.OnThisMachine()
 	s.Apply(manifest(t, "ledger.yaml"))

@@ -60,6 +60,7 @@ func fleet(t *testing.T, name string) (*stage.Scene, *stage.Caller, call.Request
 // TestMeshOutliers: one of five pods answers 500, and one becomes slow. Five seconds later the caller sees at most 1 %
 // of errors; both get requests again after they have healed. The policy itself fails nothing as it comes.
 func TestMeshOutliers(t *testing.T) {
+	stage.Parallel(t)
 	s, from, request := fleet(t, "outliers")
 	if failed, by := bad(during(from, 600, request, func() { s.Apply(outlierPolicy); s.Holds("outliers") })); failed > 0 || len(by) != 5 {
 		t.Errorf("%d of 600 failed as the policy came; answered by %v", failed, by)
@@ -107,6 +108,7 @@ spec:
 // TestMeshHealthCheck: a pod that says that it is not well gets nothing, without a request of callers having failed
 // because of the check; as soon as it says that it is, it gets its share.
 func TestMeshHealthCheck(t *testing.T) {
+	stage.Parallel(t)
 	s, from, request := fleet(t, "health")
 	if failed, by := bad(during(from, 600, request, func() { s.Apply(healthPolicy); s.Holds("health") })); failed > 0 || len(by) != 5 {
 		t.Errorf("%d of 600 failed as the policy came; answered by %v", failed, by)

@@ -28,6 +28,7 @@ var probes = []probe{
 // All are ready. When an application stops to answer, its probes fail: it turns unready, and its
 // container is restarted and ready again.
 func TestProbesKnowWhetherTheApplicationAnswers(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "probes")
 	for _, p := range probes {
 		s.Apply(manifest(t, "mesh/probes.yaml", "$KIND", p.kind, "$PROBE", p.probe))

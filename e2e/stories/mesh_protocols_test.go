@@ -27,6 +27,7 @@ type conversation struct {
 // TestEveryProtocol calls applications in the mesh in every protocol, however their Services declare
 // it, by Service and by pod IP.
 func TestEveryProtocol(t *testing.T) {
+	stage.Parallel(t)
 	c := newConversation(t, "protocols")
 	for name := range declarations {
 		echo(t, c.Scene, name, name, "{}")
@@ -67,6 +68,7 @@ func (c *conversation) says(w way, address, pod string, came func(call.Outcome) 
 
 // TestEveryKindOfDestination calls what is not a plain Service of pods in the mesh.
 func TestEveryKindOfDestination(t *testing.T) {
+	stage.Parallel(t)
 	c := newConversation(t, "kinds")
 	outside := c.Outside("outside")
 	echo(t, outside, "echo", "declared", "{}")
@@ -152,6 +154,7 @@ func podReady(ctx context.Context, s *stage.Scene, name string) error {
 // TestAJobEndsWithItsApplication runs a Job whose first act is a call: the proxy is ready before it,
 // and does not keep its pod alive after it.
 func TestAJobEndsWithItsApplication(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "job")
 	echo(t, s, "echo", "declared", "{}")
 	s.Rollout("echo")

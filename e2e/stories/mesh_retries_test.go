@@ -50,6 +50,7 @@ func failedOf(all []call.Outcome) (n int) {
 // TestMeshRetries: of an app that fails every third time callers see nothing, in whatever protocol they call; one that
 // always fails is asked no more often than the policies say.
 func TestMeshRetries(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "retries")
 	echo(t, s, "app", "undeclared", "{}")
 	caller(t, s, "caller", false)
@@ -95,6 +96,7 @@ func TestMeshRetries(t *testing.T) {
 
 // TestMeshTimeouts: what takes too long is ended in its time.
 func TestMeshTimeouts(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "timeouts")
 	echo(t, s, "app", "declared", "{}")
 	caller(t, s, "caller", false)
@@ -118,6 +120,7 @@ func TestMeshTimeouts(t *testing.T) {
 
 // TestMeshHedging: one of two pods is slow. With hedging no caller feels it.
 func TestMeshHedging(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "hedging")
 	s.Apply(manifest(t, "mesh/echo.yaml", "$NAME", "app", "$REPLICAS", "2", "$PORTS", declarations["declared"], "$ANNOTATIONS", "{}"))
 	caller(t, s, "caller", false)

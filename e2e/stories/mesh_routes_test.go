@@ -94,6 +94,7 @@ var routedRequests = []routed{
 // TestMeshRoutes sends what routes of a Service are about from a pod in the mesh, and looks at what the
 // backend saw and what the caller got.
 func TestMeshRoutes(t *testing.T) {
+	stage.Parallel(t)
 	c := newConversation(t, "routes")
 	c.Apply(manifest(t, "mesh/routes.yaml"))
 	for _, name := range []string{"one", "two"} {

@@ -25,6 +25,7 @@ spec:
 
 // TestMeshSessions: a policy of a Service has sidecars keep sessions by a header, without any route.
 func TestMeshSessions(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "sessions")
 	s.Apply(manifest(t, "mesh/echo.yaml", "$NAME", "app", "$REPLICAS", "3", "$PORTS", declarations["undeclared"], "$ANNOTATIONS", "{}"))
 	caller(t, s, "caller", false)
@@ -83,6 +84,7 @@ spec:
 
 // TestRetryBudget: while a backend fails, a policy bounds what is repeated. The backend counts.
 func TestRetryBudget(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "budget")
 	echo(t, s, "app", "declared", "{}")
 	caller(t, s, "caller", false)
