@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -214,6 +215,7 @@ type line struct {
 // asks returns the status and what the app saw of the path.
 func (l line) asks(t *testing.T, a attempt) (status int, saw string, closed bool) {
 	t.Helper()
+	_ = l.c.SetDeadline(time.Now().Add(20 * time.Second)) // of a socket that is open it cannot fail
 	fmt.Fprintf(l.c, "%s %s HTTP/1.1\r\nHost: cart\r\nContent-Length: 0\r\n", a.method, a.path)
 	for _, h := range a.headers {
 		fmt.Fprintf(l.c, "%s: %s\r\n", h[0], h[1])
