@@ -32,7 +32,9 @@ const (
 	// UnsentBackoff is the first pause before they are.
 	UnsentBackoff = 10 * time.Millisecond
 
-	hostAttempts = 5 // to pick an endpoint that was not tried yet
+	// hostAttempts is how often Envoy draws for an endpoint that was not tried yet: of three of which two were, 20
+	// draws miss the third one once in 3,000 times, five once in seven.
+	hostAttempts = 20
 )
 
 // Unsent is the policy of what is always retried.
