@@ -39,8 +39,9 @@ func TestMeshPolicyKind(t *testing.T) {
 	config := apiServer(t)
 	installMesh(t, config)
 	c := newClient(t, config)
-	admits(t, c, policySpecs)
-	admits(t, c, retrySpecs)
+	for _, specs := range []map[string]string{policySpecs, retrySpecs, compressionSpecs, matchSpecs} {
+		admits(t, c, specs)
+	}
 	p := policyNamed(t, "strict", "mtls: {mode: Strict}")
 	create(t, c, p)
 	if p.Spec.Mode != v1alpha1.PolicyEnforce {

@@ -1,12 +1,5 @@
 package controllers
 
-import (
-	"strings"
-	"testing"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
-)
-
 // compressionSpecs are specs, each with what the API server says of it; nothing if it takes it.
 var compressionSpecs = map[string]string{
 	`compression: {}`: "",
@@ -26,17 +19,4 @@ var compressionSpecs = map[string]string{
 	`{targetRefs: [{kind: GRPCRoute, name: a}], compression: {}}`:                "compression is about what Gateways answer by HTTP",
 	`{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], compression: {}}`: "compression is about what Gateways answer by HTTP",
 	`{mode: Shadow, compression: {}}`:                                            "Shadow is for mtls and egress only",
-}
-
-// TestCompressionKind: what the API server makes of the section before any operator sees it.
-func TestCompressionKind(t *testing.T) {
-	config := apiServer(t)
-	installMesh(t, config)
-	c := newClient(t, config)
-	for spec, why := range compressionSpecs {
-		err := c.Create(t.Context(), policyNamed(t, "p", spec), client.DryRunAll)
-		if why == "" && err != nil || why != "" && (err == nil || !strings.Contains(err.Error(), why)) {
-			t.Errorf("%s: %v; want %q", spec, err, why)
-		}
-	}
 }

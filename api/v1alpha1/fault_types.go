@@ -46,7 +46,7 @@ type Fault struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
-	From []FaultCaller `json:"from,omitempty"`
+	From []Caller `json:"from,omitempty"`
 
 	// maxActive bounds the faults that one proxy has under way at once, those of all policies together.
 	// Requests beyond it go untouched. 1000 when unset.
@@ -121,22 +121,4 @@ type FaultAbort struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=16
 	GRPCStatus *int32 `json:"grpcStatus,omitempty"`
-}
-
-// FaultCaller is who calls: the pods of a namespace, or those of them that run as one ServiceAccount.
-type FaultCaller struct {
-	// namespace of the calling pods.
-	//
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
-	Namespace string `json:"namespace"`
-
-	// serviceAccount that they run as. Any when unset.
-	//
-	// +optional
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
-	ServiceAccount string `json:"serviceAccount,omitempty"`
 }

@@ -11,6 +11,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
@@ -24,6 +25,7 @@ type candidate struct {
 	headers  []gwv1.HTTPHeaderMatch
 	params   []gwv1.HTTPQueryParamMatch
 	call     gwv1.GRPCMethodMatch // of a GRPCRoute's
+	narrowed int                  // 1 if a policy narrows the rule
 }
 
 // candidates lists every match of every rule, the first to be tried first.
@@ -46,6 +48,9 @@ func newCandidate(rule *mesh.Rule, index int, m gwv1.HTTPRouteMatch) candidate {
 	}
 	if len(rule.Calls) > 0 {
 		c.call = rule.Calls[index]
+	}
+	if slices.ContainsFunc(rule.Policies, policy.Narrows) {
+		c.narrowed = 1
 	}
 	if m.Method != nil {
 		c.method = string(*m.Method)
@@ -88,6 +93,7 @@ func (c candidate) compare(d candidate) int {
 		cmp.Compare(min(len(d.method), 1), min(len(c.method), 1)),
 		cmp.Compare(len(d.headers), len(c.headers)),
 		cmp.Compare(len(d.params), len(c.params)),
+		cmp.Compare(d.narrowed, c.narrowed), // or it would never take what another one takes
 		c.rule.Compare(d.rule.Origin),
 		cmp.Compare(c.index, d.index),
 	)
@@ -122,6 +128,7 @@ func (c candidate) routeMatch() *routev3.RouteMatch {
 	for _, p := range c.params {
 		m.QueryParameters = append(m.QueryParameters, queryMatcher(p))
 	}
+	narrow(m, c.rule.Policies)
 	return m
 }
 

@@ -7,13 +7,16 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // sniffTimeout is how long a port that declares nothing waits for the client's first bytes. A client
@@ -48,12 +51,12 @@ func ServiceListener(s mesh.ServiceListener) *listenerv3.Listener {
 	}
 	switch {
 	case s.Protocol.HTTP():
-		l.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{networkFilter(toServices(s, s.Name))}}}
+		l.FilterChains = []*listenerv3.FilterChain{{Filters: toServices(s, s.Name)}}
 	case s.Protocol == mesh.Undeclared:
 		sniff(l)
 		l.FilterChains = []*listenerv3.FilterChain{
-			{Name: "http2", FilterChainMatch: spoken(foundHTTP2), Filters: []*listenerv3.Filter{networkFilter(toServices(s, s.OverHTTP2Routes()))}},
-			{Name: "http1", FilterChainMatch: spoken(foundHTTP1), Filters: []*listenerv3.Filter{networkFilter(toServices(s, s.Name))}},
+			{Name: "http2", FilterChainMatch: spoken(foundHTTP2), Filters: toServices(s, s.OverHTTP2Routes())},
+			{Name: "http1", FilterChainMatch: spoken(foundHTTP1), Filters: toServices(s, s.Name)},
 		}
 		l.DefaultFilterChain = &listenerv3.FilterChain{Name: "tcp", Filters: []*listenerv3.Filter{bytes}}
 	default:
@@ -73,13 +76,29 @@ func spoken(protocols []string) *listenerv3.FilterChainMatch {
 	return &listenerv3.FilterChainMatch{ApplicationProtocols: protocols}
 }
 
-// toServices serves the app's own requests.
-func toServices(s mesh.ServiceListener, routes string) *hcmv3.HttpConnectionManager {
+// toServices serves the app's own requests, of which it knows whose they are.
+func toServices(s mesh.ServiceListener, routes string) []*listenerv3.Filter {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
 	m.HttpFilters = routeFilters(room.Service, s.Name, s.Shared)
 	m.AccessLog = routeLogs(s.Telemetry, calledBy(s), s.Shared)
-	return m
+	return []*listenerv3.Filter{callerKnown, networkFilter(m)}
+}
+
+// callerKnown keeps whose the sidecar is with each connection: the Routes of some rules ask for it.
+var callerKnown = &listenerv3.Filter{
+	Name: "envoy.filters.network.set_filter_state",
+	ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: wire.Any(&setfilterstatev3.Config{
+		OnNewConnection: []*filterstatev3.FilterStateValue{{
+			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: room.CallerState},
+			FactoryKey: "envoy.string",
+			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+				Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
+					Specifier: &corev3.DataSource_InlineString{InlineString: room.Caller},
+				}},
+			}},
+		}},
+	})},
 }
 
 // between is what every HTTP port of a sidecar has in common. It adds nothing to what apps say of

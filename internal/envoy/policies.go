@@ -44,6 +44,15 @@ func shapeRoute(r *routev3.Route, policies []room.Decided) {
 	}
 }
 
+// narrow has the sections of policies take requests away from a Route.
+func narrow(m *routev3.RouteMatch, policies []room.Decided) {
+	for _, d := range policies {
+		if r, ok := policy.ByName(d.Section); ok && policy.Narrows(d) {
+			r.Match(d, m)
+		}
+	}
+}
+
 // mark tells a section's shared filter, and who counts what it does, which policy holds for a Route.
 func mark(r *routev3.Route, d room.Decided) {
 	if r.Metadata == nil {

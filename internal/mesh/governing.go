@@ -109,10 +109,14 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 	out := slices.Clone(rules)
 	for i := range out {
 		r := &out[i]
-		if r.Fail != 0 || ofBytes(r.Kind+"/") { // rules of connections take no requests
+		if ofBytes(r.Kind + "/") { // rules of connections take no requests
 			continue
 		}
-		if r.Policies = m.requestPolicies(q, e, r.Origin); slices.ContainsFunc(r.Policies, ownsRetries) {
+		r.Policies = m.requestPolicies(q, e, r.Origin)
+		if r.Fail != 0 { // all that can be said of such a rule is whom it fails
+			r.Policies = slices.DeleteFunc(r.Policies, func(d room.Decided) bool { return !policy.Narrows(d) })
+		}
+		if slices.ContainsFunc(r.Policies, ownsRetries) {
 			r.Backends = slices.Clone(r.Backends)
 			for j, b := range r.Backends {
 				r.Backends[j].Cluster = OwnRetries(b.Cluster)

@@ -114,7 +114,11 @@ func referredWants(scope string, rules []Rule) (out []string) {
 // lacks says what is missing of what a policy's sections refer to, whose word holds all the same.
 func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
 	var problems []Verdict
-	for _, kind := range m.entranceKinds(q, s) {
+	kinds := m.entranceKinds(q, s)
+	if p.Spec.Match != nil && !slices.Contains(kinds, room.Service) {
+		problems = append(problems, wrong(reasonUnsupportedProtocol, "spec.match.from names callers, who are known where they call a Service, and %s is attached to none: it takes no request; attach the route to the Service that they call", s))
+	}
+	for _, kind := range kinds {
 		for _, r := range policy.All {
 			for _, found := range m.referentsOf(q, r, key(p.Namespace, p.Name), kind) {
 				if found.Problem != "" {

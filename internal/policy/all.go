@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
 	"github.com/weft-mesh/weft/internal/policy/hedging"
 	"github.com/weft-mesh/weft/internal/policy/loadbalancing"
+	"github.com/weft-mesh/weft/internal/policy/match"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
 	"github.com/weft-mesh/weft/internal/policy/outlierdetection"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
@@ -27,6 +28,7 @@ var All = []room.Room{
 	mtls.Section.Room(),
 	egress.Section.Room(),
 	servertls.Section.Room(),
+	match.Section.Room(),
 	circuitbreaker.Section.Room(),
 	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body
 	ratelimit.Section.Room(),
@@ -47,4 +49,10 @@ func ByName(section string) (room.Room, bool) {
 		return room.Room{}, false
 	}
 	return All[i], true
+}
+
+// Narrows says whether what was decided narrows a rule.
+func Narrows(d room.Decided) bool {
+	r, ok := ByName(d.Section)
+	return ok && !d.Ended && r.Match != nil
 }

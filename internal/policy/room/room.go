@@ -95,6 +95,9 @@ type Traffic[S any] struct {
 	Upstream func(*S, *clusterv3.Cluster)
 	// Request shapes the Route that takes requests; nil: the section is not about requests.
 	Request func(*S, *routev3.Route)
+	// Match narrows which requests a rule takes, that of a Route which answers with an error too. nil: the section
+	// narrows nothing.
+	Match func(*S, *routev3.RouteMatch)
 	// OwnRetries says whether Request sets a RetryPolicy, which no Cluster may then override; nil: never.
 	OwnRetries func(*S) bool
 	// Filter takes part in every HTTP connection that has routes; it is disabled but where Request
@@ -167,9 +170,10 @@ type Room struct {
 	// Contest tells, of one or more policies that have the section, which holds, and which of them
 	// say something else than that one.
 	Contest func([]Entry) (holds int, others []bool)
-	// Upstream and Request are those of the section's Traffic, of what was Decided; nil as there.
+	// Upstream, Request and Match are those of the section's Traffic, of what was Decided; nil as there.
 	Upstream func(Decided, *clusterv3.Cluster)
 	Request  func(Decided, *routev3.Route)
+	Match    func(Decided, *routev3.RouteMatch)
 	// Shared is that of the section's Traffic, of what each policy says; nil as there.
 	Shared func(said []Decided, at Port) proto.Message
 	// Refers are those of the section's Traffic, of a policy.
@@ -237,6 +241,9 @@ func (s Section[S]) Room() Room {
 	if s.Traffic.Request != nil {
 		out.Request = func(d Decided, r *routev3.Route) { s.Traffic.Request(d.Says.(*S), r) }
 	}
+	if s.Traffic.Match != nil {
+		out.Match = func(d Decided, m *routev3.RouteMatch) { s.Traffic.Match(d.Says.(*S), m) }
+	}
 	if s.Traffic.Referring != nil {
 		out.Request = func(d Decided, r *routev3.Route) {
 			s.Traffic.Referring(Written[S]{Policy: d.Policy, Says: d.Says.(*S)}, d.Referents, r)
@@ -270,7 +277,7 @@ func Mark(section string) (name string) { return "weft." + section }
 const MarkedBy = "policy"
 
 // OfRequests says whether the section says something of requests.
-func (r Room) OfRequests() bool { return r.Request != nil || r.Shared != nil }
+func (r Room) OfRequests() bool { return r.Request != nil || r.Shared != nil || r.Match != nil }
 
 func (s Section[S]) problem(spec *v1alpha1.MeshPolicySpec, on Kind, part bool) string {
 	says := s.Of(spec)
