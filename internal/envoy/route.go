@@ -1,12 +1,9 @@
 package envoy
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -63,7 +60,7 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 		forward(r, c)
 	}
 	if c.rule.Fail == 0 {
-		shapeRoute(r, c.rule.Policies)
+		shapeRoute(r, v, c.rule)
 		ownWord(r, c.rule)
 	}
 	return r
@@ -71,9 +68,7 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 
 // routeName appears in access logs and statistics.
 func routeName(c candidate) string {
-	o := c.rule.Origin
-	return fmt.Sprintf("%s/%s/%s/%s/%d", strings.ToLower(o.Kind), o.Namespace, o.Name,
-		cmp.Or(o.RuleName, strconv.Itoa(o.Index)), c.index)
+	return fmt.Sprintf("%s/%d", c.rule.Origin, c.index)
 }
 
 func answer(status uint32) *routev3.Route_DirectResponse {

@@ -17,7 +17,8 @@ type Shared struct {
 	Name    string // shared/<section>/<RouteConfiguration>
 	Section string
 	Port    room.Port
-	// Says is what each policy says that may hold for some request there, in the order of their keys.
+	// Says is what each policy says that may hold for some request there, in the order of their keys; in a section
+	// that tells rules apart, what holds for each rule.
 	Says []room.Decided
 }
 
@@ -30,7 +31,7 @@ func SharedName(section, routes string) string { return sharedPrefix + section +
 func IsShared(name string) bool { return strings.HasPrefix(name, sharedPrefix) }
 
 // PolicyKeys are the keys of the policies that it is made of.
-func (s Shared) PolicyKeys() []string { return policyKeys(s.Says) }
+func (s Shared) PolicyKeys() []string { return slices.Compact(policyKeys(s.Says)) }
 
 // Shared is the Shared of a name.
 func (m *Mesh) Shared(q *incr.Query, name string) Shared {
@@ -39,7 +40,11 @@ func (m *Mesh) Shared(q *incr.Query, name string) Shared {
 	if strings.HasPrefix(routes, GatewayPrefix) {
 		out.Port = room.Port{Gateway: true, Proxies: m.servingProxies(q, entranceAt(routes).key)}
 	}
-	if r, ok := policy.ByName(section); ok {
+	switch r, ok := policy.ByName(section); {
+	case !ok:
+	case r.Entering != nil:
+		out.Says = m.entering(q, section, routes)
+	default:
 		out.Says = m.sharing(q, r, routes)
 	}
 	return out
