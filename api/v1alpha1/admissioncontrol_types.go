@@ -62,7 +62,7 @@ type AdmissionControl struct {
 	MaxRejectionPercent *int32 `json:"maxRejectionPercent,omitempty"`
 
 	// successCriteria says which answers are successes. A request without any, as its client left before, is
-	// none.
+	// not counted.
 	//
 	// +optional
 	SuccessCriteria *SuccessCriteria `json:"successCriteria,omitempty"`

@@ -1,11 +1,13 @@
 package envoy_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
@@ -32,6 +34,9 @@ func admission(t testing.TB, policy, text string) room.Decided {
 	return room.Decided{Section: admissioncontrol.Section.Name, Policy: policy, Says: s}
 }
 
+// hangs, told in the place of a status, has a sick app not answer at all.
+const hangs = 0
+
 // sick is an app that answers what it is told to, by path; 200 where it is told nothing.
 type sick struct{ codes sync.Map }
 
@@ -41,7 +46,10 @@ func (s *sick) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Grpc-Status", r.Header.Get("Want"))
 		return
 	}
-	if code, told := s.codes.Load(r.URL.Path); told {
+	switch code, told := s.codes.Load(r.URL.Path); {
+	case told && code == hangs:
+		<-r.Context().Done()
+	case told:
 		w.WriteHeader(code.(int))
 	}
 }
@@ -206,6 +214,30 @@ func TestWhatAdmissionControlCounts(t *testing.T) {
 		if (turned > 0) != c.turned {
 			t.Errorf("%s that answers %d %s: %d of 50 were turned away", c.path, c.code, c.grpc, turned)
 		}
+	}
+}
+
+// TestAdmissionControlOfThoseWhoLeave: a request whose client leaves before the answer is not counted.
+func TestAdmissionControlOfThoseWhoLeave(t *testing.T) {
+	t.Parallel()
+	a := startAdmitted(t, map[string]string{"slow": `{samplingWindow: 10m, requestsPerSecondThreshold: 0}`})
+	a.codes.Store("/slow", hangs)
+	for range 20 {
+		ctx, leave := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		request, err := http.NewRequestWithContext(ctx, "POST", a.url+"/slow", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = "shop.test"
+		if response, err := client.Do(request); err == nil {
+			response.Body.Close()
+			t.Errorf("what hangs is answered %d", response.StatusCode)
+		}
+		leave()
+	}
+	a.codes.Delete("/slow")
+	if codes := a.asks(t, 50, "/slow"); codes[200] != 50 {
+		t.Errorf("after clients left: %v", codes)
 	}
 }
 
