@@ -59,16 +59,21 @@ type admitted struct {
 	*gateway
 	*sick
 	store *xds.Store
+	port  uint32
 	says  map[string]string // by path
+}
+
+// listener has the filters that Routes share of some sections.
+func (a admitted) listener(shared ...string) map[string]proto.Message {
+	return map[string]proto.Message{limitedRoutes: envoy.Listener(mesh.Listener{Name: limitedRoutes, Port: a.port,
+		Chains: []mesh.Chain{{Name: "http", Routes: limitedRoutes, Shared: shared}}})}
 }
 
 func startAdmitted(t *testing.T, says map[string]string) admitted {
 	t.Helper()
 	p, store, ports := served(t, 4)
-	a := admitted{sick: &sick{}, store: store, says: says}
-	commit(store, map[string]proto.Message{
-		limitedRoutes: envoy.Listener(mesh.Listener{Name: limitedRoutes, Port: ports[3], Chains: []mesh.Chain{
-			{Name: "http", Routes: limitedRoutes, Shared: []string{admissioncontrol.Section.Name}}}}),
+	a := admitted{sick: &sick{}, store: store, port: ports[3], says: says}
+	commit(store, a.listener(admissioncontrol.Section.Name), map[string]proto.Message{
 		limitedBackend: envoy.Cluster(mesh.Cluster{Name: limitedBackend, Protocol: mesh.HTTP1}),
 	}, map[string]proto.Message{
 		limitedRoutes:  envoy.RouteConfiguration(limitedRoutes),
@@ -111,11 +116,34 @@ func (a admitted) filter(t *testing.T) map[string]proto.Message {
 	return map[string]proto.Message{name: sharedAdmission(name, v.Rules)}
 }
 
+// TestAdmissionControlComesAndGoes: while the first of a port comes and goes again with its filter, no request to
+// what is well fails.
+func TestAdmissionControlComesAndGoes(t *testing.T) {
+	t.Parallel()
+	const long = `{samplingWindow: 10m, requestsPerSecondThreshold: 0}`
+	a := startAdmitted(t, map[string]string{"pay": long, "cart": long})
+	a.codes.Store("/pay", 500)
+	well := *a.gateway
+	well.url += "/cart"
+	ended := well.keepAskingAt(t, "shop.test")
+	for n := range 6 {
+		before := ended()
+		if n%2 == 0 {
+			commit(a.store, a.listener(), map[string]proto.Message{mesh.SharedName(admissioncontrol.Section.Name, limitedRoutes): (*corev3.TypedExtensionConfig)(nil)})
+			eventually(t, "the filter is gone", func() bool { return a.asks(t, 30, "/pay")[503] == 0 })
+		} else {
+			commit(a.store, a.listener(admissioncontrol.Section.Name), a.filter(t))
+			eventually(t, "the filter is there", func() bool { return a.asks(t, 30, "/pay")[503] > 0 })
+		}
+		eventually(t, "requests end", func() bool { return ended() >= before+20 })
+	}
+}
+
 func sharedAdmission(name string, rules []mesh.Rule) *corev3.TypedExtensionConfig {
 	shared := mesh.Shared{Name: name, Section: admissioncontrol.Section.Name, Port: room.Port{Gateway: true}}
 	for _, r := range rules {
 		for _, d := range r.Policies {
-			d.Rule = r.Origin.String()
+			d.Rule = r.RuleID()
 			shared.Says = append(shared.Says, d)
 		}
 	}
@@ -254,7 +282,11 @@ func TestAdmissionControlOutlivesRoutes(t *testing.T) {
 		}
 	}
 	a.codes.Store("/pay", 500)
-	eventually(t, "requests are turned away", func() bool { return a.asks(t, 20, "/pay")[503] > 10 })
+	failed := 0
+	eventually(t, "much has failed", func() bool {
+		failed += a.asks(t, 50, "/pay")[500]
+		return failed > 100
+	})
 	a.codes.Delete("/pay")
 	commit(a.store, a.host(t, "second"))
 	eventually(t, "routes are served anew", comes("second"))

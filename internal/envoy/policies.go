@@ -42,7 +42,7 @@ func shapeRoute(r *routev3.Route, v mesh.VirtualHost, rule *mesh.Rule) {
 			mark(r, d)
 		}
 		if section.Entering != nil {
-			d.Rule = rule.Origin.String()
+			d.Rule = rule.RuleID()
 			section.Entering(d, v.Shared(d.Section), r)
 		}
 	}

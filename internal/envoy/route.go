@@ -1,9 +1,12 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -68,7 +71,9 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 
 // routeName appears in access logs and statistics.
 func routeName(c candidate) string {
-	return fmt.Sprintf("%s/%d", c.rule.Origin, c.index)
+	o := c.rule.Origin
+	return fmt.Sprintf("%s/%s/%s/%s/%d", strings.ToLower(o.Kind), o.Namespace, o.Name,
+		cmp.Or(o.RuleName, strconv.Itoa(o.Index)), c.index)
 }
 
 func answer(status uint32) *routev3.Route_DirectResponse {

@@ -35,7 +35,7 @@ func ruleByRule(rules []Rule, section string) (out []room.Decided) {
 	for _, r := range rules {
 		for _, d := range r.Policies {
 			if d.Section == section && !d.Ended && r.Fail == 0 && len(r.Backends) > 0 {
-				d.Rule = r.Origin.String()
+				d.Rule = r.RuleID()
 				out = append(out, d)
 			}
 		}

@@ -101,9 +101,9 @@ func (o Origin) Compare(p Origin) int {
 		cmp.Compare(o.Name, p.Name), cmp.Compare(o.Index, p.Index))
 }
 
-// String is the rule's name, or its place in the route, after those of the route.
-func (o Origin) String() string {
-	return strings.ToLower(o.Kind) + "/" + o.Namespace + "/" + o.Name + "/" + cmp.Or(o.RuleName, strconv.Itoa(o.Index))
+// RuleID is of no other rule: its name, which has no #, or its place.
+func (o Origin) RuleID() string {
+	return strings.ToLower(o.Kind) + "/" + o.Namespace + "/" + o.Name + "/" + cmp.Or(o.RuleName, "#"+strconv.Itoa(o.Index))
 }
 
 // Rule is one rule of a route with its references resolved; a GRPCRoute's in the words of HTTP.
