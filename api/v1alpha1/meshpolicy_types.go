@@ -58,8 +58,8 @@ type MeshPolicyList struct {
 
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match)",message="a policy without a section says nothing: set one, such as mtls or timeout"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match) || has(self.admissionControl)",message="a policy without a section says nothing: set one, such as mtls or timeout"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
 // +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
@@ -77,6 +77,7 @@ type MeshPolicyList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.extensions) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="extensions are about some requests, not about all of a namespace or the mesh: target a Service, a Gateway or a route",fieldPath=".extensions"
 // +kubebuilder:validation:XValidation:rule="!has(self.compression) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Gateway', 'HTTPRoute'])",message="compression is about what Gateways answer by HTTP: target a Gateway, a listener or an HTTPRoute",fieldPath=".compression"
 // +kubebuilder:validation:XValidation:rule="!has(self.match) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind in ['HTTPRoute', 'GRPCRoute'] && has(t.sectionName))",message="match narrows rules of routes: target an HTTPRoute or a GRPCRoute, with the name of a rule as sectionName",fieldPath=".match"
+// +kubebuilder:validation:XValidation:rule="!has(self.admissionControl) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="admissionControl is about requests: target a Service, a Gateway or a route",fieldPath=".admissionControl"
 type MeshPolicySpec struct {
 	// targetRefs name what the policy is about, in its own namespace. Without any it is about the
 	// whole namespace, and in the namespace weft-system about the whole mesh.
@@ -197,6 +198,13 @@ type MeshPolicySpec struct {
 	//
 	// +optional
 	Match *Match `json:"match,omitempty"`
+
+	// admissionControl has requests turned away to what has failed much of late. It may target the mesh, a
+	// namespace, Services and their ports as pods call them, Gateways and their listeners, routes and their
+	// rules by name.
+	//
+	// +optional
+	AdmissionControl *AdmissionControl `json:"admissionControl,omitempty"`
 }
 
 // PolicyMode says whether a policy holds, or is tried out.

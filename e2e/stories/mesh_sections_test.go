@@ -37,6 +37,8 @@ var sections = []struct {
 	{"hedging: {delay: 9s}", "Cluster|RouteConfiguration"},
 	{"rateLimit: {local: {limits: [{requests: 100000, per: 1s}]}}", "Cluster|RouteConfiguration|TypedExtensionConfig|Listener"},
 	{"rateLimit: {local: {limits: [{requests: 90000, per: 1s}]}}", "TypedExtensionConfig"},
+	{"admissionControl: {}", "RouteConfiguration|TypedExtensionConfig|Listener"},
+	{"admissionControl: {successRateThreshold: 50}", "TypedExtensionConfig"},
 	{`fault: {until: "$LATER", headers: [{name: x-try, value: "yes"}], abort: {httpStatus: 418}}`, "RouteConfiguration|TypedExtensionConfig|Listener"},
 	{`fault: {until: "$LATER", headers: [{name: x-try, value: "yes"}], abort: {httpStatus: 503}}`, "RouteConfiguration"},
 }

@@ -69,7 +69,7 @@ func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Me
 	switch {
 	case mesh.IsShared(name):
 		shared := m.Shared(q, name)
-		return envoy.Shared(shared), shared.PolicyKeys()
+		return envoy.Shared(shared), shared.Policies
 	case mesh.IsAccess(name):
 		return envoy.Access(m.Access(q, name, variant)), nil
 	case strings.HasPrefix(name, mesh.OutboundListener+"/"):

@@ -241,7 +241,7 @@ func told(tree map[string]any) any {
 			return accessText(config)
 		}
 		if mesh.IsShared(fmt.Sprint(tree["name"])) {
-			return limitsText(config)
+			return append(limitsText(config), windowsText(config)...)
 		}
 		if split := config["weightedClusters"]; split != nil {
 			return split
@@ -284,6 +284,17 @@ func limitsText(config map[string]any) (out []string) {
 			by = append(by, strings.TrimSuffix(fmt.Sprint(entry["key"], " ", entry["value"]), " <nil>"))
 		}
 		out = append(out, fmt.Sprintf("%v per %v, at once %v: %s", bucket["tokensPerFill"], bucket["fillInterval"], bucket["maxTokens"], strings.Join(by, ", ")))
+	}
+	return out
+}
+
+// windowsText is a line for each window of an admission control: of which policy and rule, and what is asked.
+func windowsText(config map[string]any) (out []string) {
+	chains, _ := config["namedFilterChains"].(map[string]any)
+	for _, of := range slices.Sorted(maps.Keys(chains)) {
+		filter := chains[of].(map[string]any)["typedConfig"].([]any)[0].(map[string]any)["typedConfig"].(map[string]any)
+		threshold := filter["srThreshold"].(map[string]any)["defaultValue"].(map[string]any)["value"]
+		out = append(out, fmt.Sprintf("window of %s: %v%% over %v", of, threshold, filter["samplingWindow"]))
 	}
 	return out
 }

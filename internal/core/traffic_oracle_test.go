@@ -19,6 +19,7 @@ var traffic = []string{
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
 	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
+	"admissionControl: {}", "admissionControl: {successRateThreshold: 50}, retry: {}", "admissionControl: {disabled: true}",
 	`extensions: [{name: a, lua: {source: "function envoy_on_request(h) end"}}, {name: b, extProc: {backendRef: {name: x, port: 80}}}]`,
 	`extensions: [{name: a, failOpen: true, lua: {configMapRef: {name: u, key: a.lua}}}, {name: b, failOpen: true, extProc: {backendRef: {name: u, namespace: b, port: 80}}}]`,
 }

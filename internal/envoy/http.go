@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
-	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
@@ -94,8 +92,8 @@ func routeFilters(of room.Kind, routes string, shared []string) []*hcmv3.HttpFil
 // routeLogs are those of such a port, where some sections share filters.
 func routeLogs(t v1alpha1.Telemetry, to called, shared []string) []*accesslogv3.AccessLog {
 	out := append(httpLogs(source, t), httpSignals(source, to))
-	if slices.Contains(shared, ratelimit.Section.Name) {
-		out = append(out, limited(source, to))
+	for _, section := range shared {
+		out = append(out, turnedAway(source, to, section))
 	}
 	return out
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy"
-	"github.com/weft-mesh/weft/internal/policy/ratelimit"
+	"github.com/weft-mesh/weft/internal/policy/admissioncontrol"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
@@ -28,9 +28,9 @@ func shapeCluster(c *clusterv3.Cluster, policies []room.Decided) {
 	}
 }
 
-// shapeRoute has the sections of policies say their part of a Route.
-func shapeRoute(r *routev3.Route, policies []room.Decided) {
-	for _, d := range policies {
+// shapeRoute has the sections of policies say their part of a Route of a rule.
+func shapeRoute(r *routev3.Route, v mesh.VirtualHost, rule *mesh.Rule) {
+	for _, d := range rule.Policies {
 		section, ok := policy.ByName(d.Section)
 		if !ok || d.Ended {
 			continue
@@ -40,6 +40,10 @@ func shapeRoute(r *routev3.Route, policies []room.Decided) {
 		}
 		if section.Shared != nil {
 			mark(r, d)
+		}
+		if section.Entering != nil {
+			d.Rule = rule.RuleID()
+			section.Entering(d, v.Shared(d.Section), r)
 		}
 	}
 }
@@ -89,12 +93,16 @@ func sectionFilters(of room.Kind, routes string, shared []string) (out []*hcmv3.
 	return out
 }
 
-// limited counts, by the policy, what the filter of the section rateLimit turns away.
-func limited(r reporter, to called) *accesslogv3.AccessLog {
-	by := tag("policy", fmt.Sprintf("%%METADATA(ROUTE:%s:%s)%%", room.Mark(ratelimit.Section.Name), room.MarkedBy))
-	return signalLog(flagged("RL"), &statslogv3.Config{
+// turnedAway counts, by the policy, what the shared filter of a section turns away.
+func turnedAway(r reporter, to called, section string) *accesslogv3.AccessLog {
+	name, when := "rate_limited_total", flagged("RL")
+	if section == admissioncontrol.Section.Name {
+		name, when = "admission_rejected_total", expression("response.code_details == '"+admissioncontrol.Details+"'")
+	}
+	by := tag("policy", fmt.Sprintf("%%METADATA(ROUTE:%s:%s)%%", room.Mark(section), room.MarkedBy))
+	return signalLog(when, &statslogv3.Config{
 		StatsScope: r.scope(to),
-		Counters: []*statslogv3.Config_Counter{count("rate_limited_total", slices.Concat(
+		Counters: []*statslogv3.Config_Counter{count(name, slices.Concat(
 			[]*statslogv3.Config_Tag{tag("reporter", string(r)), by}, to.tags()))},
 	})
 }

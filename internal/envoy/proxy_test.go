@@ -28,6 +28,7 @@ import (
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
@@ -46,6 +47,7 @@ type gateway struct {
 	url    string // of its one listener
 	ready  string // of its own port for the kubelet
 	stats  string
+	admin  string
 	log    *log
 	signal func(os.Signal) error
 	exited <-chan struct{}
@@ -64,6 +66,7 @@ type world struct {
 	limits    []room.Decided // what policies say of rates
 	proxies   int            // that share them
 	drain     time.Duration
+	overload  func(*overloadv3.OverloadManager) // changes when the proxy is; nil: nothing
 }
 
 const drainKey = "known to the kubelet"
@@ -75,6 +78,9 @@ func (w world) start(t *testing.T) *gateway {
 	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]
 	own.DrainKey, own.Drain = drainKey, w.drain
 	config := bootstrap(t, own)
+	if w.overload != nil {
+		w.overload(config.OverloadManager)
+	}
 	config.DynamicResources = nil
 	config.StaticResources.Clusters = config.StaticResources.Clusters[1:] // the operator
 	config.StaticResources.Listeners = append(config.StaticResources.Listeners, w.listener(t, ports[3]))
@@ -88,6 +94,7 @@ func (w world) start(t *testing.T) *gateway {
 		scheme = "https"
 	}
 	g.url = fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[3])
+	g.admin = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	g.ready, g.stats = fmt.Sprintf("http://127.0.0.1:%d", ports[1]), fmt.Sprintf("http://127.0.0.1:%d", ports[2])
 	eventually(t, "the proxy is ready", func() bool { return status(g.ready+envoy.ReadyPath) == 200 })
 	return g

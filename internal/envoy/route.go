@@ -63,7 +63,7 @@ func route(v mesh.VirtualHost, c candidate) *routev3.Route {
 		forward(r, c)
 	}
 	if c.rule.Fail == 0 {
-		shapeRoute(r, c.rule.Policies)
+		shapeRoute(r, v, c.rule)
 		ownWord(r, c.rule)
 	}
 	return r

@@ -85,6 +85,10 @@ type Mesh struct {
 	// a section that has Shared about routes, by the RouteConfigurations that hold these.
 	policiesOn *incr.Index[string, string]
 	sharedOn   *incr.View[string, string]
+	// routedBy are the routes that a Gateway's RouteConfiguration holds, windows what a section that tells rules
+	// apart has for the rules of one, by windowsKey.
+	routedBy *incr.View[string, string]
+	windows  *incr.Memo[string, []room.Decided]
 	// Moments are those at which sections of MeshPolicies end by themselves (see ParseMoment).
 	Moments *incr.Index[string, string]
 	// referents are what was found of what a section of a policy refers to, by referentsKey.
@@ -118,6 +122,8 @@ func New(t *cluster.Tables) *Mesh {
 	m.bytesFrontedBy = incr.NewView(m.ofKind(TCPRoute), "bytesFrontedBy", m.frontends)
 	m.splitting = m.newSplitting()
 	m.sharedOn = incr.NewView(t.MeshPolicies, "sharedOn", m.sharedAt)
+	m.routedBy = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "routedBy", m.routings)
+	m.windows = incr.NewMemo(t.Graph, "windows", same[[]room.Decided], m.windowsOf)
 	m.sentBy = incr.NewView(m.routes(), "sentBy", m.destinations)
 	m.sentInMesh = incr.NewView(incr.Union(m.ofKind(HTTPRoute), m.ofKind(GRPCRoute)), "sentInMesh", m.meshDestinations)
 	m.RouteWants = incr.NewView(m.routes(), "routeWants", m.routeWants)

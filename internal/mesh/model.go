@@ -10,6 +10,7 @@ package mesh
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,6 +77,14 @@ type VirtualHost struct {
 // Name is the wire name: Envoy takes what precedes the last slash as the RouteConfiguration.
 func (v VirtualHost) Name() string { return v.Routes + "/" + v.Domain }
 
+// Shared is the name of a section's Shared that its Routes have, whichever protocol their caller speaks.
+func (v VirtualHost) Shared(section string) string {
+	if strings.HasPrefix(v.Routes, GatewayPrefix) {
+		return SharedName(section, v.Routes)
+	}
+	return SharedName(section, strings.TrimSuffix(v.Routes, overHTTP2))
+}
+
 // Origin says which rule of which route something came from, and carries what breaks a tie.
 type Origin struct {
 	Kind            string // HTTPRoute, GRPCRoute or, where requests meet no route, Service
@@ -90,6 +99,11 @@ type Origin struct {
 func (o Origin) Compare(p Origin) int {
 	return cmp.Or(o.Created.Compare(p.Created), cmp.Compare(o.Namespace, p.Namespace),
 		cmp.Compare(o.Name, p.Name), cmp.Compare(o.Index, p.Index))
+}
+
+// RuleID is of no other rule: its name, which has no #, or its place.
+func (o Origin) RuleID() string {
+	return strings.ToLower(o.Kind) + "/" + o.Namespace + "/" + o.Name + "/" + cmp.Or(o.RuleName, "#"+strconv.Itoa(o.Index))
 }
 
 // Rule is one rule of a route with its references resolved; a GRPCRoute's in the words of HTTP.

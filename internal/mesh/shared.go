@@ -17,7 +17,10 @@ type Shared struct {
 	Name    string // shared/<section>/<RouteConfiguration>
 	Section string
 	Port    room.Port
-	// Says is what each policy says that may hold for some request there, in the order of their keys.
+	// Policies are the keys of those of which the word may hold for some request there.
+	Policies []string
+	// Says is what each of them says, in the order of their keys; in a section that tells rules apart, what holds
+	// for each rule.
 	Says []room.Decided
 }
 
@@ -29,9 +32,6 @@ func SharedName(section, routes string) string { return sharedPrefix + section +
 // IsShared says whether an extension is a Shared, by its name.
 func IsShared(name string) bool { return strings.HasPrefix(name, sharedPrefix) }
 
-// PolicyKeys are the keys of the policies that it is made of.
-func (s Shared) PolicyKeys() []string { return policyKeys(s.Says) }
-
 // Shared is the Shared of a name.
 func (m *Mesh) Shared(q *incr.Query, name string) Shared {
 	section, routes, _ := strings.Cut(strings.TrimPrefix(name, sharedPrefix), "/")
@@ -39,8 +39,14 @@ func (m *Mesh) Shared(q *incr.Query, name string) Shared {
 	if strings.HasPrefix(routes, GatewayPrefix) {
 		out.Port = room.Port{Gateway: true, Proxies: m.servingProxies(q, entranceAt(routes).key)}
 	}
-	if r, ok := policy.ByName(section); ok {
-		out.Says = m.sharing(q, r, routes)
+	r, ok := policy.ByName(section)
+	if !ok {
+		return out
+	}
+	out.Says = m.sharing(q, r, routes)
+	out.Policies = policyKeys(out.Says)
+	if r.Entering != nil {
+		out.Says = m.entering(q, section, routes)
 	}
 	return out
 }

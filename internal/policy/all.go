@@ -5,6 +5,7 @@ package policy
 import (
 	"slices"
 
+	"github.com/weft-mesh/weft/internal/policy/admissioncontrol"
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/compression"
 	"github.com/weft-mesh/weft/internal/policy/egress"
@@ -32,6 +33,7 @@ var All = []room.Room{
 	circuitbreaker.Section.Room(),
 	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body
 	ratelimit.Section.Room(),
+	admissioncontrol.Section.Room(), // after what turns requests away whatever becomes of them; before what fails on purpose
 	loadbalancing.Section.Room(),
 	outlierdetection.Section.Room(), // after what says when too few pods are well
 	healthcheck.Section.Room(),

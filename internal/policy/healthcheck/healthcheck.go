@@ -84,12 +84,8 @@ func get(s *v1alpha1.HTTPHealthCheck, c *clusterv3.Cluster) *corev3.HealthCheck_
 		out.CodecClientType = typev3.CodecClientType_HTTP2
 	}
 	for _, r := range s.ExpectedStatuses {
-		start := min(max(r.Start, 100), 599)
-		end := start
-		if r.End != nil {
-			end = min(max(start, *r.End), 599)
-		}
-		out.ExpectedStatuses = append(out.ExpectedStatuses, &typev3.Int64Range{Start: int64(start), End: int64(end) + 1})
+		start, end := room.Statuses(r)
+		out.ExpectedStatuses = append(out.ExpectedStatuses, &typev3.Int64Range{Start: int64(start), End: int64(end)})
 	}
 	return out
 }

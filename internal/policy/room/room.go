@@ -69,6 +69,7 @@ type Written[S any] struct {
 	Policy string // its key
 	Level  Level
 	Says   *S
+	Rule   string // of a route, for which it holds: to a section with Entering
 }
 
 // Section is one section of a MeshPolicy.
@@ -108,6 +109,10 @@ type Traffic[S any] struct {
 	// the Routes, each of which has the Mark of the policy that holds for it. Of nothing said it lets all
 	// pass. nil: the section needs none.
 	Shared func(said []Written[S], at Port) proto.Message
+	// Entering configures a Shared filter, by its name, for a Route: it is the Request of a section that tells
+	// rules apart. What is said to Shared is then what holds for each rule, in the order of the policies' keys
+	// and of the rules. nil: what policies say is enough.
+	Entering func(w Written[S], shared string, r *routev3.Route)
 	// Problem says what is wrong with the section, beginning with the field in it, about a target of that
 	// kind, or a part of one; "": nothing. What has a problem does not hold. nil: nothing ever is.
 	Problem func(s *S, on Kind, part bool) string
@@ -176,6 +181,8 @@ type Room struct {
 	Match    func(Decided, *routev3.RouteMatch)
 	// Shared is that of the section's Traffic, of what each policy says; nil as there.
 	Shared func(said []Decided, at Port) proto.Message
+	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
+	Entering func(d Decided, shared string, r *routev3.Route)
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -201,6 +208,7 @@ type Decided struct {
 	Section string // its Name
 	Policy  string // its key
 	Says    any    // the section, by pointer
+	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
@@ -246,11 +254,14 @@ func (s Section[S]) Room() Room {
 	}
 	if s.Traffic.Referring != nil {
 		out.Request = func(d Decided, r *routev3.Route) {
-			s.Traffic.Referring(Written[S]{Policy: d.Policy, Says: d.Says.(*S)}, d.Referents, r)
+			s.Traffic.Referring(s.of(d), d.Referents, r)
 		}
 	}
 	if s.Traffic.Shared != nil {
 		out.Shared = s.shared
+	}
+	if s.Traffic.Entering != nil {
+		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
 	}
 	return out
 }
@@ -258,9 +269,13 @@ func (s Section[S]) Room() Room {
 func (s Section[S]) shared(said []Decided, at Port) proto.Message {
 	var written []Written[S]
 	for _, d := range said {
-		written = append(written, Written[S]{Policy: d.Policy, Says: d.Says.(*S)})
+		written = append(written, s.of(d))
 	}
 	return s.Traffic.Shared(written, at)
+}
+
+func (s Section[S]) of(d Decided) Written[S] {
+	return Written[S]{Policy: d.Policy, Says: d.Says.(*S), Rule: d.Rule}
 }
 
 // Port is where requests come in.
@@ -307,7 +322,7 @@ func (s Section[S]) until(spec *v1alpha1.MeshPolicySpec) time.Time {
 func (s Section[S]) written(entries []Entry) []Written[S] {
 	out := make([]Written[S], len(entries))
 	for i, e := range entries {
-		out[i] = Written[S]{e.Policy, e.Level, s.Of(e.Spec)}
+		out[i] = Written[S]{Policy: e.Policy, Level: e.Level, Says: s.Of(e.Spec)}
 	}
 	return out
 }

@@ -22,7 +22,9 @@ func TestLevels(t *testing.T) {
 
 // TestDecide: the same words by the rule of sections about traffic, and by that of security.
 func TestDecide(t *testing.T) {
-	says := func(policy string, l Level, n int) Written[int] { return Written[int]{policy, l, &n} }
+	says := func(policy string, l Level, n int) Written[int] {
+		return Written[int]{Policy: policy, Level: l, Says: &n}
+	}
 	traffic := Section[int]{Holds: Innermost[int]}
 	security := Section[int]{Holds: Tightest(func(n *int) int { return *n })}
 	for name, c := range map[string]struct {

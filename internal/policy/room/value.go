@@ -1,11 +1,14 @@
 package room
 
 import (
+	"cmp"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
 // Duration is one that is written; unset where none is, or one that is no time.
@@ -41,4 +44,10 @@ func Hundredths(says *int32, unset uint32) *wrapperspb.UInt32Value {
 	n := Number(says, unset)
 	n.Value = min(n.Value, 100)
 	return n
+}
+
+// Statuses are the first one of a range and the one after its last, as Envoy has ranges.
+func Statuses(r v1alpha1.StatusRange) (start, end int32) {
+	start = min(max(r.Start, 100), 599)
+	return start, min(max(*cmp.Or(r.End, &start), start), 599) + 1
 }
