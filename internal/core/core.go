@@ -102,7 +102,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		facts:        facts,
 		store:        store,
 		publish:      func(change xds.Change) { store.Commit(change) },
-		scopes:       scopes{gateways: map[string]struct{}{}, pods: map[string]podsScope{}},
+		scopes:       scopes{gateways: map[string]struct{}{}, pods: map[string]mesh.Proxy{}},
 		ports:        ports{of: map[string][]gateway.Port{}},
 	}
 	c.quarantine = newQuarantine(c.hold, c.release)

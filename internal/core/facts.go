@@ -11,7 +11,7 @@ func (c *Core) learn() {
 	accepted := map[string]uint64{} // scope → the revision that all who see it have applied
 	listeners := map[string]cluster.Quarantine{}
 	for _, p := range c.facts.All() {
-		for scope := p.Scope; scope != ""; scope = mesh.BaseOf(scope) {
+		for _, scope := range mesh.SeenIn(p.Scope) {
 			if rev, known := accepted[scope]; !known || p.Acknowledged < rev {
 				accepted[scope] = p.Acknowledged
 			}

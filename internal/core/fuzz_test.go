@@ -303,14 +303,12 @@ func (w *drawnWorld) proxies() map[string][]proto.Message {
 	}
 	out := map[string][]proto.Message{}
 	for scope := range seen {
-		if strings.HasPrefix(scope, mesh.MeshScope) {
+		if strings.HasPrefix(scope, mesh.MeshScope) || strings.Contains(scope, "|"+mesh.MeshScope) {
 			continue // a base, which no proxy has alone
 		}
 		all := map[string]proto.Message{}
-		for _, s := range []string{mesh.MeshScope, mesh.BaseOf(scope), scope} {
-			if s != mesh.MeshScope || mesh.BaseOf(scope) != "" {
-				maps.Copy(all, seen[s])
-			}
+		for _, s := range slices.Backward(mesh.SeenIn(scope)) {
+			maps.Copy(all, seen[s])
 		}
 		out[scope] = slices.Collect(maps.Values(all))
 	}

@@ -148,7 +148,10 @@ const maxRefusals = 32
 func bySight(all []xds.Fact) map[string][]xds.Fact {
 	out := map[string][]xds.Fact{}
 	for _, p := range all {
-		for scope := p.Scope; scope != "" && p.Acknowledged > 0; scope = mesh.BaseOf(scope) {
+		if p.Acknowledged == 0 {
+			continue
+		}
+		for _, scope := range mesh.SeenIn(p.Scope) {
 			out[scope] = append(out[scope], p)
 		}
 	}
@@ -213,7 +216,7 @@ func holding(r *reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds
 
 // innermost is the first of the scopes that a proxy sees in which something is asked of it.
 func innermost(scope string, standards map[string]standard) string {
-	for ; scope != ""; scope = mesh.BaseOf(scope) {
+	for _, scope := range mesh.SeenIn(scope) {
 		if _, asked := standards[scope]; asked {
 			return scope
 		}
@@ -224,7 +227,7 @@ func innermost(scope string, standards map[string]standard) string {
 // standing is what a proxy refuses of what the scopes that it sees ask of it, and whether it has yet to apply
 // some of it.
 func standing(p xds.Fact, standards map[string]standard) (refused []cluster.PolicyRefusal, behind bool) {
-	for scope := p.Scope; scope != ""; scope = mesh.BaseOf(scope) {
+	for _, scope := range mesh.SeenIn(p.Scope) {
 		s := standards[scope]
 		behind = behind || p.Acknowledged < s.revision
 		for _, r := range p.Refused {

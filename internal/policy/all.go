@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
 	"github.com/weft-mesh/weft/internal/policy/hedging"
 	"github.com/weft-mesh/weft/internal/policy/loadbalancing"
+	"github.com/weft-mesh/weft/internal/policy/locality"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
 	"github.com/weft-mesh/weft/internal/policy/outlierdetection"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
@@ -31,6 +32,7 @@ var All = []room.Room{
 	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body
 	ratelimit.Section.Room(),
 	loadbalancing.Section.Room(),
+	locality.Section.Room(),         // after what says by which extension a cluster is balanced
 	outlierdetection.Section.Room(), // after what says when too few pods are well
 	healthcheck.Section.Room(),
 	retry.Section.Room(),
