@@ -21,6 +21,7 @@ type policies struct {
 	counted  map[string]cluster.Holding
 	carriers map[xds.Name]int // of how many Wants of policies
 	changed  bool             // some reach did, in the commit under way
+	anew     []arrangedWant   // what was arranged, or by another generation, in the commit under way
 }
 
 // reach is how far a policy reaches: what must be acknowledged of one generation of it, by the scopes that
@@ -29,6 +30,7 @@ type reach struct {
 	generation int64
 	wants      map[string][]mesh.Want            // the resources that carry it to whom it selects
 	shaped     map[string]map[mesh.Want]struct{} // those that its sections about traffic shaped
+	arranged   map[string]*arrangement           // endpoints, in place of those: these change all the time
 }
 
 func newPolicies() policies {
@@ -53,6 +55,7 @@ func (c *Core) publishPolicies() {
 func (p *policies) exists(k string, generation int64, _ bool) {
 	p.changed = true
 	p.of(k).generation = generation
+	p.rearranged(k)
 	p.tidy(k)
 }
 
@@ -82,14 +85,14 @@ func (p *policies) carries(w mesh.Want, by int) {
 
 func (p *policies) of(policy string) *reach {
 	if p.reach[policy] == nil {
-		p.reach[policy] = &reach{wants: map[string][]mesh.Want{}, shaped: map[string]map[mesh.Want]struct{}{}}
+		p.reach[policy] = &reach{wants: map[string][]mesh.Want{}, shaped: map[string]map[mesh.Want]struct{}{}, arranged: map[string]*arrangement{}}
 	}
 	return p.reach[policy]
 }
 
 // tidy forgets a policy that is gone.
 func (p *policies) tidy(policy string) {
-	if r := p.reach[policy]; r.generation == 0 && len(r.wants)+len(r.shaped) == 0 {
+	if r := p.reach[policy]; r.generation == 0 && len(r.wants)+len(r.shaped)+len(r.arranged) == 0 {
 		delete(p.reach, policy)
 	}
 }
@@ -118,12 +121,14 @@ func (p *policies) touched(change xds.Change) bool {
 // must acknowledge is not known before.
 func (c *Core) count() {
 	c.policies.changed = false
+	sight := func(w mesh.Want) (xds.Sight, bool) { return c.store.Sight(w.Scope, named(w)) }
+	c.policies.published(sight)
 	if len(c.policies.reach)+len(c.policies.counted) == 0 {
 		return
 	}
 	proxies := bySight(c.facts.All())
 	for k, r := range c.policies.reach {
-		h := holding(r, proxies, func(w mesh.Want) (xds.Sight, bool) { return c.store.Sight(w.Scope, named(w)) })
+		h := holding(r, proxies, sight)
 		if was, is := c.policies.counted[k]; is && was.Same(h) {
 			continue
 		}
@@ -186,6 +191,11 @@ func (r *reach) standards(sight func(mesh.Want) (xds.Sight, bool)) map[string]st
 		for w := range wants {
 			add(scope, w)
 		}
+	}
+	for scope, a := range r.arranged {
+		s := out[scope]
+		s.revision = max(s.revision, a.revision)
+		out[scope] = s
 	}
 	return out
 }

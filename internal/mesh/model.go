@@ -210,6 +210,7 @@ type Endpoints struct {
 	Addresses []Endpoint // ordered
 	// Localities are the same as a policy arranges them, ordered; none: no policy does.
 	Localities []Locality
+	Policies   []string // the key of the policy that does
 }
 
 // Locality are endpoints that are at one place, and what these get together.

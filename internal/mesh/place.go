@@ -274,7 +274,7 @@ func (m *Mesh) Endpoints(q *incr.Query, name string, from room.Locality) Endpoin
 		all := m.addressesOf(q, svc, port.Name)
 		out.Addresses = all.usable()
 		for _, by := range m.arrangements.Get(q, name) {
-			out.Localities = m.arranged(q, by, from, all)
+			out.Localities, out.Policies = m.arranged(q, by, from, all), []string{by.Policy}
 		}
 	}
 	return out

@@ -211,23 +211,29 @@ func (r *reader) owe(rec record) {
 	if r.owed == nil {
 		r.owed = map[id]string{}
 	}
-	r.owed[rec.id] = r.oldest(rec).was
+	r.owed[rec.id] = r.had(rec)
 }
 
-// oldest is the first record of a name that this reader has not been told of, if that is in the log
-// of a base: the one given may only say that the scope itself sees the name from then on.
-func (r *reader) oldest(rec record) record {
-	if len(r.scope.bases) == 0 {
-		return rec
+// had is the version that the reader was told last of a record's name, whichever scope of its chain it saw
+// it by: one that did not see the name itself does not know what its readers saw before.
+func (r *reader) had(rec record) string {
+	if rec.own || len(r.scope.bases) == 0 {
+		return rec.was
 	}
 	for l := range r.scope.chain {
 		log := after(l.log, r.told)
 		i := slices.IndexFunc(log, func(other record) bool { return other.id == rec.id })
-		if i >= 0 && log[i].rev < rec.rev && !r.hidden(l, rec.id) {
-			rec = log[i]
+		at := l.seen[rec.kind][rec.name]
+		switch {
+		case i >= 0 && log[i].own:
+			return log[i].was
+		case i < 0 && at.cell != nil && at.now != nil:
+			return at.now.version
+		case i < 0 && at.cell != nil:
+			return ""
 		}
 	}
-	return rec
+	return ""
 }
 
 // after returns the records of a log that are newer than rev.
@@ -244,6 +250,7 @@ func (r *reader) news() []record {
 	for l := range r.scope.chain {
 		for _, rec := range after(l.log, r.told) {
 			if !r.hidden(l, rec.id) {
+				rec.was = r.had(rec)
 				all = append(all, rec)
 			}
 		}

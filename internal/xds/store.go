@@ -155,7 +155,9 @@ func (s *Store) publish(before map[place]sighted) {
 			at.scope.record(rec)
 			woken[at.scope] = struct{}{}
 		case now.own != was.own:
-			at.scope.note(rec) // from here on it hides what its base logs, or no longer does
+			// From here on it hides what bases log, or no longer does; for who has other bases it differs.
+			at.scope.note(rec)
+			woken[at.scope] = struct{}{}
 		}
 	}
 	for sc := range woken {
