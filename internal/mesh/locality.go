@@ -2,7 +2,10 @@ package mesh
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -26,6 +29,7 @@ type localities struct {
 	// because some policy names them.
 	localityOf  *incr.Memo[string, room.Locality]
 	labelsNamed *incr.View[string, string]
+	nodesWith   *incr.Index[string, string] // by the names of the labels that they have
 	// proxiesAt are the pods of proxies by the scopes At their locality whose names they see, localitiesIn
 	// those scopes by what they are without the locality.
 	proxiesAt    *incr.View[string, string]
@@ -37,6 +41,7 @@ type localities struct {
 func (m *Mesh) layLocalities(t *cluster.Tables) (out localities) {
 	named := incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return labelsIn(p) })
 	out.labelsNamed = incr.NewView(named, "labelsNamed", all)
+	out.nodesWith = incr.NewIndex(t.Nodes, func(_ string, n *corev1.Node) []string { return slices.Collect(maps.Keys(n.Labels)) })
 	out.localityOf = incr.NewMemo(t.Graph, "locality", same[room.Locality], m.readLocality)
 	out.proxiesAt = incr.NewView(t.Pods, "proxiesAt", m.scopesAt)
 	out.localitiesIn = incr.NewView[string](out.proxiesAt, "localitiesIn", func(_ *incr.Query, at string) []string {
@@ -55,6 +60,20 @@ func labelsIn(p *v1alpha1.MeshPolicy) (out []string) {
 		}
 	}
 	return out
+}
+
+// unlabelled says which labels a policy goes by that no Node has; "": none.
+func (m *Mesh) unlabelled(q *incr.Query, p *v1alpha1.MeshPolicy) string {
+	var missing []string
+	for _, label := range labelsIn(p) {
+		if len(m.nodesWith.Get(q, label)) == 0 {
+			missing = append(missing, label)
+		}
+	}
+	if len(missing) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("By %s nothing is near to anything, as no Node has such a label. ", strings.Join(missing, " and "))
 }
 
 func (m *Mesh) readLocality(q *incr.Query, node string) room.Locality {

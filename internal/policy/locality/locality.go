@@ -26,20 +26,16 @@ var Section = room.Section[v1alpha1.Locality]{
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Locality { return spec.Locality },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service},
 	Holds:   room.Innermost[v1alpha1.Locality],
-	Traffic: room.Traffic[v1alpha1.Locality]{Upstream: weigh, Bytes: true, Arrange: arrange, ByLabels: byLabels},
+	Traffic: room.Traffic[v1alpha1.Locality]{Upstream: weigh, Bytes: true, Arrange: arrange, ByLabels: prefer},
 }
 
-// byLabels are the labels that a section goes by, of prefer's default too: weights are of some callers only.
-func byLabels(s *v1alpha1.Locality) []string {
-	return append(prefer(s), corev1.LabelTopologyRegion)
-}
-
-// prefer are the labels by which endpoints are near, the nearest first.
+// prefer are the labels by which endpoints are near, the nearest first. With weights, which are of some callers
+// only, they are those that hold when nothing is written: the region is among them.
 func prefer(s *v1alpha1.Locality) []string {
 	if len(s.Prefer) == 0 {
 		return []string{corev1.LabelTopologyZone, corev1.LabelTopologyRegion}
 	}
-	return append([]string(nil), s.Prefer...)
+	return s.Prefer
 }
 
 // weigh has a Cluster heed the weights of localities, in whatever way it is balanced.

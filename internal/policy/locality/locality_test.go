@@ -138,12 +138,3 @@ func TestCluster(t *testing.T) {
 		}
 	}
 }
-
-// TestByLabels: regions count for weights, whatever is preferred; what is written is not altered.
-func TestByLabels(t *testing.T) {
-	s := &v1alpha1.Locality{Prefer: make([]string, 1, 4)}
-	s.Prefer[0] = "rack"
-	if got := byLabels(s); !slices.Equal(got, []string{"rack", "topology.kubernetes.io/region"}) || s.Prefer[:2][1] != "" {
-		t.Errorf("%v, and %v", got, s.Prefer[:2])
-	}
-}
