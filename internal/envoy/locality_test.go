@@ -132,6 +132,20 @@ func TestLocalityOfOutliers(t *testing.T) {
 	stop()
 }
 
+// TestLocalityUnsent: the only backend of zone a is gone, and nothing tells so yet: what cannot be sent to it goes to
+// zone b, and no request fails.
+func TestLocalityUnsent(t *testing.T) {
+	t.Parallel()
+	gone := mesh.Endpoint{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}
+	there := numbered(t, 1, nil)
+	b := startBalancer(t, mesh.HTTP1, "{}", there...)
+	b.heed(near())
+	b.arrange(zones([]mesh.Endpoint{gone}, there)...)
+	if got := b.shares(100); got["0"] != 100 {
+		t.Errorf("zone a is gone: %v", got)
+	}
+}
+
 // TestLocalityWeights: whatever the balancing, localities get their weights.
 func TestLocalityWeights(t *testing.T) {
 	t.Parallel()

@@ -13,9 +13,11 @@ import (
 	maglevv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
 	ringhashv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
 	wrrlocalityv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/wrr_locality/v3"
+	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/retry"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
@@ -26,7 +28,7 @@ var Section = room.Section[v1alpha1.Locality]{
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Locality { return spec.Locality },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service},
 	Holds:   room.Innermost[v1alpha1.Locality],
-	Traffic: room.Traffic[v1alpha1.Locality]{Upstream: weigh, Bytes: true, Arrange: arrange, ByLabels: prefer},
+	Traffic: room.Traffic[v1alpha1.Locality]{Upstream: upstream, Bytes: true, Arrange: arrange, ByLabels: prefer},
 }
 
 // prefer are the labels by which endpoints are near, the nearest first. With weights, which are of some callers
@@ -38,8 +40,20 @@ func prefer(s *v1alpha1.Locality) []string {
 	return s.Prefer
 }
 
+// upstream has a Cluster heed how its endpoints are arranged.
+func upstream(_ *v1alpha1.Locality, c *clusterv3.Cluster) {
+	weigh(c)
+	for _, packed := range c.TypedExtensionProtocolOptions {
+		options := &upstreamhttpv3.HttpProtocolOptions{}
+		if packed.UnmarshalTo(options) == nil && options.RetryPolicy != nil {
+			retry.Further(options.RetryPolicy)
+			packed.Value = wire.Any(options).Value
+		}
+	}
+}
+
 // weigh has a Cluster heed the weights of localities, in whatever way it is balanced.
-func weigh(_ *v1alpha1.Locality, c *clusterv3.Cluster) {
+func weigh(c *clusterv3.Cluster) {
 	if c.LbPolicy == clusterv3.Cluster_LOAD_BALANCING_POLICY_CONFIG {
 		weighExtension(c.LoadBalancingPolicy)
 		return

@@ -120,7 +120,7 @@ func TestPrioritiesHaveNoGap(t *testing.T) {
 // TestCluster: whatever a Cluster is balanced by heeds weights of localities, and all else of it stays.
 func TestCluster(t *testing.T) {
 	c := &clusterv3.Cluster{CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{Value: 20}}}
-	weigh(nil, c)
+	upstream(nil, c)
 	if c.CommonLbConfig.HealthyPanicThreshold.GetValue() != 20 || c.CommonLbConfig.GetLocalityWeightedLbConfig() == nil {
 		t.Errorf("%v", c)
 	}
@@ -131,7 +131,7 @@ func TestCluster(t *testing.T) {
 		c := &clusterv3.Cluster{LbPolicy: clusterv3.Cluster_LOAD_BALANCING_POLICY_CONFIG, LoadBalancingPolicy: &clusterv3.LoadBalancingPolicy{Policies: []*clusterv3.LoadBalancingPolicy_Policy{{
 			TypedExtensionConfig: wire.Extension("any", config),
 		}}}}
-		weigh(nil, c)
+		upstream(nil, c)
 		message, err := c.LoadBalancingPolicy.Policies[0].TypedExtensionConfig.TypedConfig.UnmarshalNew()
 		if err != nil || !strings.Contains(prototext.Format(message), want) || c.CommonLbConfig != nil {
 			t.Errorf("%T: %v, %v", config, c, err)
