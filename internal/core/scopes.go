@@ -50,8 +50,10 @@ func (c *Core) keepScopes() {
 			if has && p.Scope != "" {
 				c.scopes.pods[pod] = p
 			}
-			// A Gateway's proxy may have come before its pod was known.
-			c.rescoped = c.rescoped || was != c.scopes.pods[pod] && (was.Scope != "" || p.At != "")
+			if now := c.scopes.pods[pod]; was != now { // a Gateway's proxy may have come before its pod was known
+				c.rescope(was.UID)
+				c.rescope(now.UID)
+			}
 		})
 	}, c.tables.Pods)
 }
@@ -59,13 +61,24 @@ func (c *Core) keepScopes() {
 // later runs f when the commit under way is published.
 func (c *Core) later(f func()) { c.afterwards = append(c.afterwards, f) }
 
-// settle runs what waited for the publication, and says whether a pod's scope is another one now.
-func (c *Core) settle() (rescoped bool) {
+// rescope notes that a pod, if there is one, has another scope once the commit under way is published.
+func (c *Core) rescope(uid string) {
+	if uid == "" {
+		return
+	}
+	if c.rescoped == nil {
+		c.rescoped = map[string]struct{}{}
+	}
+	c.rescoped[uid] = struct{}{}
+}
+
+// settle runs what waited for the publication, and says which pods' scopes are others now, by their UIDs.
+func (c *Core) settle() (rescoped map[string]struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.afterwards {
 		f()
 	}
-	rescoped, c.rescoped, c.afterwards = c.rescoped, false, nil
+	rescoped, c.rescoped, c.afterwards = c.rescoped, nil, nil
 	return rescoped
 }
