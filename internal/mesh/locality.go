@@ -175,11 +175,17 @@ func (m *Mesh) arranged(q *incr.Query, by room.Decided, from room.Locality, all 
 
 // grouped are endpoints by what some labels say of their Nodes, in order, with those of each that may be sent to.
 func (m *Mesh) grouped(q *incr.Query, labels []string, all addresses) (groups []room.Group, usable [][]Endpoint) {
+	type spot struct{ node, zone string }
+	spots, places := map[spot]int{}, map[room.Locality]int{}
 	place := func(e Endpoint) int {
-		at := m.localityOfEndpoint(q, e).Only(labels)
-		i := slices.IndexFunc(groups, func(g room.Group) bool { return g.At == at })
-		if i < 0 {
-			i, groups, usable = len(groups), append(groups, room.Group{At: at}), append(usable, nil)
+		i, known := spots[spot{e.Node, e.Zone}]
+		if !known {
+			at := m.localityOfEndpoint(q, e).Only(labels)
+			if i, known = places[at]; !known {
+				i, groups, usable = len(groups), append(groups, room.Group{At: at}), append(usable, nil)
+				places[at] = i
+			}
+			spots[spot{e.Node, e.Zone}] = i
 		}
 		groups[i].All++
 		return i
@@ -214,7 +220,8 @@ func addLocality(to []Locality, at Locality, weight uint32, endpoints []Endpoint
 		i, to = len(to), append(to, at)
 	}
 	to[i].Weight += weight
-	to[i].Addresses = append(to[i].Addresses, endpoints...)
-	slices.SortFunc(to[i].Addresses, byAddress)
+	if to[i].Addresses = append(to[i].Addresses, endpoints...); len(to[i].Addresses) > len(endpoints) {
+		slices.SortFunc(to[i].Addresses, byAddress)
+	}
 	return to
 }

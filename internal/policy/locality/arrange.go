@@ -52,13 +52,13 @@ func least(s *v1alpha1.Locality) int {
 // byDistance has the nearest tier get what its endpoints can take, the next one what is left, and so on. All that
 // get something are of priority 0; the others are there for when these fail the proxy that sends.
 func byDistance(labels []string, least int, from room.Locality, groups []room.Group) []room.Share {
-	out := make([]room.Share, len(groups))
+	out, distances := make([]room.Share, len(groups)), make([]int, len(groups))
 	for i, g := range groups {
-		if d := distance(labels, from, g.At); d < len(labels) {
-			out[i].Near = labels[d]
+		if distances[i] = distance(labels, from, g.At); distances[i] < len(labels) {
+			out[i].Near = labels[distances[i]]
 		}
 	}
-	tiers := tiersOf(labels, least, from, groups)
+	tiers := tiersOf(distances, len(labels), least, groups)
 	load(tiers)
 	priority := uint32(0)
 	for _, t := range tiers {
@@ -76,7 +76,10 @@ func byDistance(labels []string, least int, from room.Locality, groups []room.Gr
 // distance is the place among some labels of the first that two localities have the same value of; how many
 // labels there are where none is.
 func distance(labels []string, a, b room.Locality) int {
-	i := slices.IndexFunc(labels, func(l string) bool { return a.Value(l) != "" && a.Value(l) == b.Value(l) })
+	i := slices.IndexFunc(labels, func(l string) bool {
+		value := a.Value(l)
+		return value != "" && value == b.Value(l)
+	})
 	if i < 0 {
 		return len(labels)
 	}
@@ -85,11 +88,11 @@ func distance(labels []string, a, b room.Locality) int {
 
 // tiersOf are the groups by their distance, the nearest first. A tier of too few endpoints joins the next: of what is
 // missing there no more counts.
-func tiersOf(labels []string, least int, from room.Locality, groups []room.Group) (out []tier) {
+func tiersOf(distances []int, furthest, least int, groups []room.Group) (out []tier) {
 	var near tier
-	for d := range len(labels) + 1 {
+	for d := range furthest + 1 {
 		for i, g := range groups {
-			if distance(labels, from, g.At) == d {
+			if distances[i] == d {
 				near.of, near.ready, near.all = append(near.of, i), near.ready+g.Ready, near.all+g.All
 			}
 		}
