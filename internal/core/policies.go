@@ -148,16 +148,25 @@ func named(w mesh.Want) xds.Name { return xds.Name{Type: typeURL(w.Kind), Name: 
 // maxRefusals is how many a Holding names.
 const maxRefusals = 32
 
+// seer is a proxy with the scopes that it sees the names of, from the inside out.
+type seer struct {
+	xds.Fact
+	seen []string
+}
+
 // bySight are proxies by the scopes that they see. Those that have acknowledged nothing have nothing yet, and
 // serve nothing.
-func bySight(all []xds.Fact) map[string][]xds.Fact {
-	out := map[string][]xds.Fact{}
+func bySight(all []xds.Fact) map[string][]seer {
+	out, seen := map[string][]seer{}, map[string][]string{}
 	for _, p := range all {
 		if p.Acknowledged == 0 {
 			continue
 		}
-		for _, scope := range mesh.SeenIn(p.Scope) {
-			out[scope] = append(out[scope], p)
+		if seen[p.Scope] == nil {
+			seen[p.Scope] = mesh.SeenIn(p.Scope)
+		}
+		for _, scope := range seen[p.Scope] {
+			out[scope] = append(out[scope], seer{p, seen[p.Scope]})
 		}
 	}
 	return out
@@ -202,12 +211,12 @@ func (r *reach) standards(sight func(mesh.Want) (xds.Sight, bool)) map[string]st
 
 // holding counts the proxies that see what carries a policy, by the scopes that they see, and those that
 // have applied it.
-func holding(r *reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds.Sight, bool)) cluster.Holding {
+func holding(r *reach, proxies map[string][]seer, sight func(mesh.Want) (xds.Sight, bool)) cluster.Holding {
 	h := cluster.Holding{Generation: r.generation}
 	standards := r.standards(sight)
 	for scope := range standards {
 		for _, p := range proxies[scope] {
-			if innermost(p.Scope, standards) != scope {
+			if innermost(p.seen, standards) != scope {
 				continue // it is counted there
 			}
 			h.Total++
@@ -225,8 +234,8 @@ func holding(r *reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds
 }
 
 // innermost is the first of the scopes that a proxy sees in which something is asked of it.
-func innermost(scope string, standards map[string]standard) string {
-	for _, scope := range mesh.SeenIn(scope) {
+func innermost(seen []string, standards map[string]standard) string {
+	for _, scope := range seen {
 		if _, asked := standards[scope]; asked {
 			return scope
 		}
@@ -236,8 +245,8 @@ func innermost(scope string, standards map[string]standard) string {
 
 // standing is what a proxy refuses of what the scopes that it sees ask of it, and whether it has yet to apply
 // some of it.
-func standing(p xds.Fact, standards map[string]standard) (refused []cluster.PolicyRefusal, behind bool) {
-	for _, scope := range mesh.SeenIn(p.Scope) {
+func standing(p seer, standards map[string]standard) (refused []cluster.PolicyRefusal, behind bool) {
+	for _, scope := range p.seen {
 		s := standards[scope]
 		behind = behind || p.Acknowledged < s.revision
 		for _, r := range p.Refused {

@@ -61,7 +61,7 @@ func reachOf(generation int64, wants ...mesh.Want) *reach {
 func TestHoldingNamesFew(t *testing.T) {
 	w := mesh.Want{Scope: "s", Kind: mesh.KindListener, Name: "inbound"}
 	refusing := xds.Fact{Proxy: xds.Proxy{Scope: "s"}, Acknowledged: 1, Refused: []xds.Refusal{{Name: named(w), Version: "v"}}}
-	h := holding(reachOf(1, w), map[string][]xds.Fact{"s": slices.Repeat([]xds.Fact{refusing}, 100)},
+	h := holding(reachOf(1, w), bySight(slices.Repeat([]xds.Fact{refusing}, 100)),
 		func(mesh.Want) (xds.Sight, bool) { return xds.Sight{Version: "v", Revision: 1}, true })
 	if h.Total != 100 || h.Acknowledged != 0 || len(h.Refused) != maxRefusals {
 		t.Errorf("%d of %d, %d refusals", h.Acknowledged, h.Total, len(h.Refused))
