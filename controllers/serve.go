@@ -79,7 +79,7 @@ func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of discovery: %w", err)
 	}
-	store := xds.NewStore(mesh.BaseOf)
+	store := xds.NewStore(mesh.BasesOf)
 	s := &Server{
 		mgr: mgr, address: address, revision: revision, log: mgr.GetLogger().WithName("serve"),
 		facts:    xds.NewFacts(),

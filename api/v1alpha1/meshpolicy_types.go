@@ -58,8 +58,8 @@ type MeshPolicyList struct {
 
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match) || has(self.admissionControl)",message="a policy without a section says nothing: set one, such as mtls or timeout"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match) || has(self.admissionControl) || has(self.locality)",message="a policy without a section says nothing: set one, such as mtls or timeout"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && !has(self.locality) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
 // +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
@@ -67,6 +67,7 @@ type MeshPolicyList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.retry) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="retry is about requests: target a Service, a Gateway or a route",fieldPath=".retry"
 // +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="timeout is about requests: target a Service, a Gateway or a route",fieldPath=".timeout"
 // +kubebuilder:validation:XValidation:rule="!has(self.loadBalancing) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="loadBalancing is about what is sent to Services: target one, or a port of it",fieldPath=".loadBalancing"
+// +kubebuilder:validation:XValidation:rule="!has(self.locality) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="locality is about what is sent to Services: target one, or a port of it",fieldPath=".locality"
 // +kubebuilder:validation:XValidation:rule="!has(self.outlierDetection) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="outlierDetection is about what is sent to Services: target one, or a port of it",fieldPath=".outlierDetection"
 // +kubebuilder:validation:XValidation:rule="!has(self.healthCheck) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind == 'Service')",message="healthCheck is about the pods of Services: target one, or a port of it",fieldPath=".healthCheck"
 // +kubebuilder:validation:XValidation:rule="!has(self.rateLimit) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="rateLimit is about requests: target a Service, a Gateway or a route",fieldPath=".rateLimit"
@@ -143,6 +144,12 @@ type MeshPolicySpec struct {
 	//
 	// +optional
 	LoadBalancing *LoadBalancing `json:"loadBalancing,omitempty"`
+
+	// locality has a proxy prefer the pods that are near to it. It may target the mesh, a namespace, Services
+	// and their ports, and holds for all proxies that send there.
+	//
+	// +optional
+	Locality *Locality `json:"locality,omitempty"`
 
 	// outlierDetection has a proxy send nothing, for a time, to a pod that fails. It may target the mesh, a
 	// namespace, Services and their ports, and holds for all proxies that send there.

@@ -40,9 +40,12 @@ const (
 	namespaces = 50
 )
 
-// base is the scope that another one is over: their names are paths.
-func base(of string) string {
-	return strings.TrimSuffix(path.Dir(of), ".")
+// bases are the scopes that another one is over: their names are paths.
+func bases(of string) (out []string) {
+	for of = path.Dir(of); of != "."; of = path.Dir(of) {
+		out = append(out, of)
+	}
+	return out
 }
 
 func workload(i int) string { return fmt.Sprintf("%s/ns-%d/workload-%d", scope, i%namespaces, i) }
@@ -93,7 +96,7 @@ func everything() xds.Change {
 
 func main() {
 	flag.Parse()
-	store := xds.NewStore(base)
+	store := xds.NewStore(bases)
 	store.Commit(everything())
 	cert, err := world.Certificate(*roots)
 	if err != nil {

@@ -252,9 +252,9 @@ func samePod(a, b *corev1.Pod) bool {
 		equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
 }
 
-// sameNode looks at a node's addresses and at the ranges of its pods'.
+// sameNode looks at a node's labels, its addresses and the ranges of its pods': all else in it changes often.
 func sameNode(a, b *corev1.Node) bool {
-	return a.UID == b.UID && slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) && slices.Equal(a.Status.Addresses, b.Status.Addresses)
+	return a.UID == b.UID && sameLabels(a, b) && slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) && slices.Equal(a.Status.Addresses, b.Status.Addresses)
 }
 
 func sameAvailability(a, b *appsv1.Deployment) bool {

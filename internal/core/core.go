@@ -37,8 +37,8 @@ type Core struct {
 	OnCommit func(Commit)
 	// OnFacts, if set before Run, is called after proxies came, went or answered.
 	OnFacts func()
-	// OnRescope, if set before Run, is called after the scope of a pod became another one.
-	OnRescope func()
+	// OnRescope, if set before Run, is told, by their UIDs, of pods whose scope became another one.
+	OnRescope func(pods map[string]struct{})
 	// OnPorts, if set before Run, is told of each Gateway whose SetPorts became others.
 	OnPorts func(gateway string)
 
@@ -55,8 +55,8 @@ type Core struct {
 	policies   policies
 	moments    moments
 
-	afterwards []func() // to be done when the commit under way is published
-	rescoped   bool
+	afterwards []func()            // to be done when the commit under way is published
+	rescoped   map[string]struct{} // UIDs of pods
 	mu         sync.RWMutex
 	scopes     scopes
 	ports      ports
@@ -102,7 +102,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		facts:        facts,
 		store:        store,
 		publish:      func(change xds.Change) { store.Commit(change) },
-		scopes:       scopes{gateways: map[string]struct{}{}, pods: map[string]podsScope{}},
+		scopes:       scopes{gateways: map[string]struct{}{}, pods: map[string]mesh.Proxy{}},
 		ports:        ports{of: map[string][]gateway.Port{}},
 	}
 	c.quarantine = newQuarantine(c.hold, c.release)
@@ -165,8 +165,8 @@ func (c *Core) Commit() {
 		c.publish(c.change)
 		c.clear()
 	}
-	if c.settle() && c.OnRescope != nil {
-		c.OnRescope()
+	if pods := c.settle(); len(pods) > 0 && c.OnRescope != nil {
+		c.OnRescope(pods)
 	}
 	c.tellPorts()
 	c.tellIdentities()

@@ -8,24 +8,33 @@ import (
 
 // learn turns what proxies answered into inputs, inside a commit.
 func (c *Core) learn() {
-	accepted := map[string]uint64{} // scope → the revision that all who see it have applied
+	own := map[string]uint64{} // scope → the revision that all whose own it is have applied
 	listeners := map[string]cluster.Quarantine{}
 	for _, p := range c.facts.All() {
-		for scope := p.Scope; scope != ""; scope = mesh.BaseOf(scope) {
-			if rev, known := accepted[scope]; !known || p.Acknowledged < rev {
-				accepted[scope] = p.Acknowledged
-			}
-		}
+		least(own, p.Scope, p.Acknowledged)
 		for _, r := range p.Refused {
 			c.refused(p, r, listeners)
 		}
 	}
 	c.refuse(listeners)
+	accepted := map[string]uint64{} // the same of all who see it
+	for of, rev := range own {
+		for _, scope := range mesh.SeenIn(of) {
+			least(accepted, scope, rev)
+		}
+	}
 	for scope, rev := range accepted {
 		c.quarantine.accepted(scope, func(n xds.Name) (version string, ok bool) {
 			sight, seen := c.store.Sight(scope, n)
 			return sight.Version, seen && sight.Revision <= rev
 		})
+	}
+}
+
+// least keeps the lowest revision of a scope.
+func least(of map[string]uint64, scope string, rev uint64) {
+	if lowest, known := of[scope]; !known || rev < lowest {
+		of[scope] = rev
 	}
 }
 

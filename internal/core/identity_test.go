@@ -18,7 +18,7 @@ spec: {serviceAccountName: cart, initContainers: [{name: weft-proxy, restartPoli
 // TestIdentitiesAreKnownOnceTold: an identity is known with the commit that told of it, whether or not
 // anybody took it out of the outbox, until its last pod is gone.
 func TestIdentitiesAreKnownOnceTold(t *testing.T) {
-	c := New(xds.NewStore(mesh.BaseOf), xds.NewFacts())
+	c := New(xds.NewStore(mesh.BasesOf), xds.NewFacts())
 	if all := c.KnownIdentities(); len(all) > 0 {
 		t.Fatalf("%v are known of nothing", all)
 	}

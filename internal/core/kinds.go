@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // builder renders one variant of a resource, nil if there is none, and tells the keys of the MeshPolicies
@@ -33,9 +34,10 @@ var kinds = map[mesh.Kind]struct {
 	build   builder
 }{
 	mesh.KindCluster: {&clusterv3.Cluster{}, buildCluster},
-	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, unshaped(func(m *mesh.Mesh, q *incr.Query, name, _ string) proto.Message {
-		return envoy.Endpoints(m.Endpoints(q, name))
-	})},
+	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, func(m *mesh.Mesh, q *incr.Query, name, from string) (proto.Message, []string) {
+		of := m.Endpoints(q, name, room.Locality(from))
+		return envoy.Endpoints(of), of.Policies
+	}},
 	mesh.KindSecret:    {&tlsv3.Secret{}, unshaped(buildSecret)},
 	mesh.KindListener:  {&listenerv3.Listener{}, unshaped(buildListener)},
 	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, buildExtension},

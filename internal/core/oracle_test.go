@@ -41,7 +41,7 @@ func (h chance) object(kind int) string {
 	}
 	switch kind {
 	case 8:
-		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
+		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s, labels: {topology.kubernetes.io/region: %s, topology.kubernetes.io/zone: %q, rack: r1}}\nspec: {podCIDRs: [%s]}", h.of("one", "two"), h.of("eu", "us"), h.of("a", "b", ""), h.of("10.0.0.0/24", "10.0.1.0/24", ""))
 	case 9, 10:
 		return h.policy()
 	case 29:
@@ -82,10 +82,10 @@ func (h chance) object(kind int) string {
 		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}, {name: %s, port: 80, protocol: UDP}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}}",
 			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("http", "udp"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"))
 	case 4:
-		return head("discovery.k8s.io/v1", "EndpointSlice") + fmt.Sprintf("addressType: %s\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.0.0.%d], conditions: {ready: %s}, targetRef: {kind: Pod, name: x, uid: ax}}]", h.of("IPv4", "IPv6"), h.Intn(4), h.of("true", "false"))
+		return head("discovery.k8s.io/v1", "EndpointSlice") + fmt.Sprintf("addressType: %s\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.0.0.%d], conditions: {ready: %s}, targetRef: {kind: Pod, name: x, uid: ax}}, {addresses: [10.0.0.%d], nodeName: %s, zone: a, conditions: {ready: %s, serving: false}}]", h.of("IPv4", "IPv6"), h.Intn(4), h.of("true", "false"), h.Intn(4), h.of("one", "two"), h.of("true", "false"))
 	case 5:
-		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {podIPs: [{ip: 10.0.0.%d}]}\n",
-			h.of("x", "u"), h.of("weft-proxy", "other"), h.of("80", "8080"), h.Intn(4))
+		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, nodeName: %q, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {podIPs: [{ip: 10.0.0.%d}]}\n",
+			h.of("x", "u"), h.of("one", "two", ""), h.of("weft-proxy", "other"), h.of("80", "8080"), h.Intn(4))
 	case 6:
 		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: %s}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "ListenerSet", "Gateway", "Gateway"), h.of("a", "b"), h.of("Service", "ConfigMap", "Secret"))
 	}
@@ -156,6 +156,7 @@ func (h chance) policy() string {
 	return fmt.Sprintf("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: \"2026-01-0%sT00:00:00Z\"%s}\nspec: {%smode: %s%s}\n",
 		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
 		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}",
+			", locality: {}", ", locality: {prefer: [rack, topology.kubernetes.io/zone], minEndpoints: 2}", ", locality: {weights: [{from: eu, to: [{region: us, percent: 100}]}]}",
 			", serverTLS: {hostnames: [v.example], certificateRefs: [{name: x}], unguarded: Accept}", ", serverTLS: {hostnames: [w.example], certificateRefs: [{name: u}, {name: x}]}"))
 }
 
@@ -226,6 +227,12 @@ func TestOracleOfTargets(t *testing.T) {
 		}
 		return h.object(kinds[h.Intn(len(kinds))])
 	})
+}
+
+// TestOracleOfLocalities: the same of a world of Nodes, the pods on them, Services and policies.
+func TestOracleOfLocalities(t *testing.T) {
+	kinds := []int{3, 3, 4, 4, 5, 5, 8, 8, 9}
+	consult(t, true, func(h chance) string { return h.object(kinds[h.Intn(len(kinds))]) })
 }
 
 // TestOracleOfListenerSets: the same of a world of Gateways, ListenerSets and what these read.

@@ -21,6 +21,7 @@ type policies struct {
 	counted  map[string]cluster.Holding
 	carriers map[xds.Name]int // of how many Wants of policies
 	changed  bool             // some reach did, in the commit under way
+	anew     []arrangedWant   // what was arranged, or by another generation, in the commit under way
 }
 
 // reach is how far a policy reaches: what must be acknowledged of one generation of it, by the scopes that
@@ -29,6 +30,7 @@ type reach struct {
 	generation int64
 	wants      map[string][]mesh.Want            // the resources that carry it to whom it selects
 	shaped     map[string]map[mesh.Want]struct{} // those that its sections about traffic shaped
+	arranged   map[string]*arrangement           // endpoints, in place of those: these change all the time
 }
 
 func newPolicies() policies {
@@ -53,6 +55,7 @@ func (c *Core) publishPolicies() {
 func (p *policies) exists(k string, generation int64, _ bool) {
 	p.changed = true
 	p.of(k).generation = generation
+	p.rearranged(k)
 	p.tidy(k)
 }
 
@@ -82,14 +85,14 @@ func (p *policies) carries(w mesh.Want, by int) {
 
 func (p *policies) of(policy string) *reach {
 	if p.reach[policy] == nil {
-		p.reach[policy] = &reach{wants: map[string][]mesh.Want{}, shaped: map[string]map[mesh.Want]struct{}{}}
+		p.reach[policy] = &reach{wants: map[string][]mesh.Want{}, shaped: map[string]map[mesh.Want]struct{}{}, arranged: map[string]*arrangement{}}
 	}
 	return p.reach[policy]
 }
 
 // tidy forgets a policy that is gone.
 func (p *policies) tidy(policy string) {
-	if r := p.reach[policy]; r.generation == 0 && len(r.wants)+len(r.shaped) == 0 {
+	if r := p.reach[policy]; r.generation == 0 && len(r.wants)+len(r.shaped)+len(r.arranged) == 0 {
 		delete(p.reach, policy)
 	}
 }
@@ -118,12 +121,14 @@ func (p *policies) touched(change xds.Change) bool {
 // must acknowledge is not known before.
 func (c *Core) count() {
 	c.policies.changed = false
+	sight := func(w mesh.Want) (xds.Sight, bool) { return c.store.Sight(w.Scope, named(w)) }
+	c.policies.published(sight)
 	if len(c.policies.reach)+len(c.policies.counted) == 0 {
 		return
 	}
 	proxies := bySight(c.facts.All())
 	for k, r := range c.policies.reach {
-		h := holding(r, proxies, func(w mesh.Want) (xds.Sight, bool) { return c.store.Sight(w.Scope, named(w)) })
+		h := holding(r, proxies, sight)
 		if was, is := c.policies.counted[k]; is && was.Same(h) {
 			continue
 		}
@@ -143,13 +148,25 @@ func named(w mesh.Want) xds.Name { return xds.Name{Type: typeURL(w.Kind), Name: 
 // maxRefusals is how many a Holding names.
 const maxRefusals = 32
 
+// seer is a proxy with the scopes that it sees the names of, from the inside out.
+type seer struct {
+	xds.Fact
+	seen []string
+}
+
 // bySight are proxies by the scopes that they see. Those that have acknowledged nothing have nothing yet, and
 // serve nothing.
-func bySight(all []xds.Fact) map[string][]xds.Fact {
-	out := map[string][]xds.Fact{}
+func bySight(all []xds.Fact) map[string][]seer {
+	out, seen := map[string][]seer{}, map[string][]string{}
 	for _, p := range all {
-		for scope := p.Scope; scope != "" && p.Acknowledged > 0; scope = mesh.BaseOf(scope) {
-			out[scope] = append(out[scope], p)
+		if p.Acknowledged == 0 {
+			continue
+		}
+		if seen[p.Scope] == nil {
+			seen[p.Scope] = mesh.SeenIn(p.Scope)
+		}
+		for _, scope := range seen[p.Scope] {
+			out[scope] = append(out[scope], seer{p, seen[p.Scope]})
 		}
 	}
 	return out
@@ -184,17 +201,22 @@ func (r *reach) standards(sight func(mesh.Want) (xds.Sight, bool)) map[string]st
 			add(scope, w)
 		}
 	}
+	for scope, a := range r.arranged {
+		s := out[scope]
+		s.revision = max(s.revision, a.revision)
+		out[scope] = s
+	}
 	return out
 }
 
 // holding counts the proxies that see what carries a policy, by the scopes that they see, and those that
 // have applied it.
-func holding(r *reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds.Sight, bool)) cluster.Holding {
+func holding(r *reach, proxies map[string][]seer, sight func(mesh.Want) (xds.Sight, bool)) cluster.Holding {
 	h := cluster.Holding{Generation: r.generation}
 	standards := r.standards(sight)
 	for scope := range standards {
 		for _, p := range proxies[scope] {
-			if innermost(p.Scope, standards) != scope {
+			if innermost(p.seen, standards) != scope {
 				continue // it is counted there
 			}
 			h.Total++
@@ -212,8 +234,8 @@ func holding(r *reach, proxies map[string][]xds.Fact, sight func(mesh.Want) (xds
 }
 
 // innermost is the first of the scopes that a proxy sees in which something is asked of it.
-func innermost(scope string, standards map[string]standard) string {
-	for ; scope != ""; scope = mesh.BaseOf(scope) {
+func innermost(seen []string, standards map[string]standard) string {
+	for _, scope := range seen {
 		if _, asked := standards[scope]; asked {
 			return scope
 		}
@@ -223,8 +245,8 @@ func innermost(scope string, standards map[string]standard) string {
 
 // standing is what a proxy refuses of what the scopes that it sees ask of it, and whether it has yet to apply
 // some of it.
-func standing(p xds.Fact, standards map[string]standard) (refused []cluster.PolicyRefusal, behind bool) {
-	for scope := p.Scope; scope != ""; scope = mesh.BaseOf(scope) {
+func standing(p seer, standards map[string]standard) (refused []cluster.PolicyRefusal, behind bool) {
+	for _, scope := range p.seen {
 		s := standards[scope]
 		behind = behind || p.Acknowledged < s.revision
 		for _, r := range p.Refused {

@@ -50,7 +50,7 @@ func TestHolding(t *testing.T) {
 }
 
 func reachOf(generation int64, wants ...mesh.Want) *reach {
-	r := &reach{generation, map[string][]mesh.Want{}, map[string]map[mesh.Want]struct{}{}}
+	r := &reach{generation: generation, wants: map[string][]mesh.Want{}}
 	for _, w := range wants {
 		r.wants[w.Scope] = append(r.wants[w.Scope], w)
 	}
@@ -61,7 +61,7 @@ func reachOf(generation int64, wants ...mesh.Want) *reach {
 func TestHoldingNamesFew(t *testing.T) {
 	w := mesh.Want{Scope: "s", Kind: mesh.KindListener, Name: "inbound"}
 	refusing := xds.Fact{Proxy: xds.Proxy{Scope: "s"}, Acknowledged: 1, Refused: []xds.Refusal{{Name: named(w), Version: "v"}}}
-	h := holding(reachOf(1, w), map[string][]xds.Fact{"s": slices.Repeat([]xds.Fact{refusing}, 100)},
+	h := holding(reachOf(1, w), bySight(slices.Repeat([]xds.Fact{refusing}, 100)),
 		func(mesh.Want) (xds.Sight, bool) { return xds.Sight{Version: "v", Revision: 1}, true })
 	if h.Total != 100 || h.Acknowledged != 0 || len(h.Refused) != maxRefusals {
 		t.Errorf("%d of %d, %d refusals", h.Acknowledged, h.Total, len(h.Refused))
@@ -131,5 +131,53 @@ func TestShapedReach(t *testing.T) {
 	p.exists("shop/breaker", 0, false)
 	if len(p.reach)+len(p.carriers)+len(p.by) != 0 {
 		t.Errorf("it shapes nothing: %v, %v", p.reach, p.carriers)
+	}
+}
+
+// TestArrangedReach: what is to be acknowledged of a policy that arranges endpoints is the commit in which it did so
+// anew, by another generation or of other endpoints, not what became of them since.
+func TestArrangedReach(t *testing.T) {
+	p := newPolicies()
+	here := mesh.At("topology.kubernetes.io/zone=a", mesh.MeshScope)
+	want := func(service, variant string) (xds.Resource, mesh.Want) {
+		w := mesh.Want{Scope: here, Kind: mesh.KindEndpoints, Name: "service/shop/" + service + "/80", Variant: variant}
+		return xds.Resource{Name: named(w), Variant: xds.Variant(variant)}, w
+	}
+	cart, ofCart := want("cart", "topology.kubernetes.io/zone=a")
+	stock, ofStock := want("stock", "topology.kubernetes.io/zone=a")
+	everywhere, ofAll := want("cart", "")
+	revisions := map[mesh.Want]uint64{ofCart: 5, ofStock: 9}
+	sight := func(w mesh.Want) (xds.Sight, bool) { return xds.Sight{Revision: revisions[w]}, true }
+	proxies := bySight([]xds.Fact{
+		{Proxy: xds.Proxy{Scope: mesh.At("topology.kubernetes.io/zone=a", "@pod/shop/cart/1")}, Acknowledged: 6},
+		{Proxy: xds.Proxy{Scope: mesh.At("topology.kubernetes.io/zone=b", "@pod/shop/cart/1")}, Acknowledged: 6},
+	})
+	expect := func(what string, acknowledged, total int32) {
+		t.Helper()
+		p.published(sight)
+		if h := holding(p.of("shop/near"), proxies, sight); h.Acknowledged != acknowledged || h.Total != total {
+			t.Errorf("%s: %d of %d; want %d of %d", what, h.Acknowledged, h.Total, acknowledged, total)
+		}
+	}
+	p.exists("shop/near", 1, true)
+	for at, w := range map[xds.Resource]mesh.Want{cart: ofCart, everywhere: ofAll} {
+		p.seen(at, w, true)
+		p.shaped(at, []string{"shop/near"})
+	}
+	expect("it is new", 1, 1)
+	revisions[ofCart] = 7
+	expect("an endpoint came", 1, 1)
+	p.exists("shop/near", 2, true)
+	expect("it says something else", 0, 1)
+	revisions[ofCart] = 5
+	p.seen(cart, ofCart, false)
+	expect("it arranges nothing", 0, 0)
+	p.seen(stock, ofStock, true)
+	p.shaped(stock, []string{"shop/near"})
+	expect("it arranges other endpoints", 0, 1)
+	p.shaped(stock, nil)
+	p.exists("shop/near", 0, false)
+	if len(p.carriers)+len(p.reach) != 0 {
+		t.Errorf("it is gone: %v, %v", p.reach, p.carriers)
 	}
 }

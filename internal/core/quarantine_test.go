@@ -112,7 +112,7 @@ func resource(version string) *discovery.Resource { return &discovery.Resource{V
 func TestQuarantineOfServiceRoutes(t *testing.T) {
 	for namespace, variant := range map[string]xds.Variant{"shop": "", "web": "web"} {
 		t.Run(namespace, func(t *testing.T) {
-			c := New(xds.NewStore(mesh.BaseOf), xds.NewFacts())
+			c := New(xds.NewStore(mesh.BasesOf), xds.NewFacts())
 			put(t, c, []byte("apiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: cart}\nspec: {clusterIPs: [10.1.0.1], ports: [{name: http, port: 80}]}"))
 			for i := range 4 {
 				put(t, c, fmt.Appendf(nil, "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {namespace: %s, name: r%d, generation: 1}\n"+

@@ -43,18 +43,31 @@ func (c *Core) publishResources() {
 	for k := range kinds {
 		wanted[k] = incr.NewSet[string](c.tables.Graph)
 	}
-	seen := mesh.Memo(c.mesh, "seen", func(*incr.Query, string) struct{} { return struct{}{} })
-	incr.Keep(seen, func(k string, _ struct{}, has bool) {
-		w := mesh.ParseWant(k)
-		c.see(w, has)
-		if has {
-			wanted[w.Kind].Add(variantKey(w))
-		} else {
-			wanted[w.Kind].Remove(variantKey(w))
+	endpoints := incr.NewSet[string](c.tables.Graph) // the Wants of them, of which there may be others by locality
+	keep := func(name string, told func(k string, w mesh.Want, has bool), sources ...incr.Live[string]) {
+		incr.Keep(mesh.Memo(c.mesh, name, func(*incr.Query, string) struct{} { return struct{}{} }), func(k string, _ struct{}, has bool) {
+			w := mesh.ParseWant(k)
+			c.see(w, has)
+			count(wanted[w.Kind], variantKey(w), has)
+			told(k, w, has)
+		}, sources...)
+	}
+	keep("seen", func(k string, w mesh.Want, has bool) {
+		if w.Kind == mesh.KindEndpoints {
+			count(endpoints, k, has)
 		}
 	}, c.mesh.RouteWants, c.mesh.ServiceRouteWants, c.mesh.GatewayWants, c.mesh.SetWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
+	keep("seenThere", func(string, mesh.Want, bool) {}, incr.NewView(endpoints, "localWants", c.mesh.LocalWants))
 	for k, set := range wanted {
 		c.publishKind(k, set)
+	}
+}
+
+func count(in *incr.Set[string], k string, has bool) {
+	if has {
+		in.Add(k)
+	} else {
+		in.Remove(k)
 	}
 }
 

@@ -8,24 +8,25 @@ import (
 
 // scopes are who may see what, as of the last commit.
 type scopes struct {
-	gateways map[string]struct{}  // by namespace/ServiceAccount
-	pods     map[string]podsScope // by namespace/pod
+	gateways map[string]struct{}   // by namespace/ServiceAccount
+	pods     map[string]mesh.Proxy // by namespace/pod
 }
 
-// podsScope is the scope of one pod's sidecar.
-type podsScope struct{ uid, scope string }
-
-// ScopeOf is the scope of a proxy; false: it is none of ours. A sidecar is known by the pod that its
-// token is bound to.
+// ScopeOf is the scope of a proxy, at its locality if that is known; false: it is none of ours. A sidecar is
+// known by the pod that its token is bound to, a Gateway's proxy by its ServiceAccount.
 func (c *Core) ScopeOf(who xds.Identity) (string, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if p, ok := c.scopes.pods[who.Namespace+"/"+who.Pod]; ok && p.uid == who.PodUID {
-		return p.scope, true
+	p, ok := c.scopes.pods[who.Namespace+"/"+who.Pod]
+	ok = ok && p.UID == who.PodUID
+	account := who.Namespace + "/" + who.ServiceAccount
+	if ok && p.Scope != account {
+		return mesh.At(p.At, p.Scope), true
 	}
-	scope := who.Namespace + "/" + who.ServiceAccount
-	_, ok := c.scopes.gateways[scope]
-	return scope, ok
+	if _, gateway := c.scopes.gateways[account]; !gateway || !ok {
+		return account, gateway
+	}
+	return mesh.At(p.At, account), true
 }
 
 // keepScopes keeps the scopes in step with Gateways and pods. What becomes of them is known to
@@ -42,14 +43,17 @@ func (c *Core) keepScopes() {
 			c.later(func() { c.scopes.gateways[scope] = struct{}{} })
 		}
 	}, c.tables.Gateways)
-	incr.Keep(mesh.Memo(c.mesh, "sidecar", c.mesh.PodIdentity), func(pod string, id mesh.PodIdentity, has bool) {
+	incr.Keep(mesh.Memo(c.mesh, "proxy", c.mesh.Proxy), func(pod string, p mesh.Proxy, has bool) {
 		c.later(func() {
-			was, known := c.scopes.pods[pod]
+			was := c.scopes.pods[pod]
 			delete(c.scopes.pods, pod)
-			if has && id.Scope != "" {
-				c.scopes.pods[pod] = podsScope{id.UID, id.Scope}
+			if has && p.Scope != "" {
+				c.scopes.pods[pod] = p
 			}
-			c.rescoped = c.rescoped || known && was != c.scopes.pods[pod]
+			if now := c.scopes.pods[pod]; was != now { // a Gateway's proxy may have come before its pod was known
+				c.rescope(was.UID)
+				c.rescope(now.UID)
+			}
 		})
 	}, c.tables.Pods)
 }
@@ -57,13 +61,24 @@ func (c *Core) keepScopes() {
 // later runs f when the commit under way is published.
 func (c *Core) later(f func()) { c.afterwards = append(c.afterwards, f) }
 
-// settle runs what waited for the publication, and says whether a pod's scope is another one now.
-func (c *Core) settle() (rescoped bool) {
+// rescope notes that a pod, if there is one, has another scope once the commit under way is published.
+func (c *Core) rescope(uid string) {
+	if uid == "" {
+		return
+	}
+	if c.rescoped == nil {
+		c.rescoped = map[string]struct{}{}
+	}
+	c.rescoped[uid] = struct{}{}
+}
+
+// settle runs what waited for the publication, and says which pods' scopes are others now, by their UIDs.
+func (c *Core) settle() (rescoped map[string]struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.afterwards {
 		f()
 	}
-	rescoped, c.rescoped, c.afterwards = c.rescoped, false, nil
+	rescoped, c.rescoped, c.afterwards = c.rescoped, nil, nil
 	return rescoped
 }

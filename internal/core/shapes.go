@@ -17,9 +17,13 @@ func newShapes() shapes {
 	return shapes{by: map[xds.Resource][]string{}, wanted: map[xds.Resource]map[mesh.Want]struct{}{}}
 }
 
-// shapeable says whether policies shape resources of a kind.
-func shapeable(k mesh.Kind) bool {
-	return k == mesh.KindCluster || k == mesh.KindVirtualHost || k == mesh.KindRoutes || k == mesh.KindExtension
+// shapeable says whether policies may have shaped a resource: of endpoints those that are for some callers only.
+func shapeable(w mesh.Want) bool {
+	switch w.Kind {
+	case mesh.KindCluster, mesh.KindVirtualHost, mesh.KindRoutes, mesh.KindExtension:
+		return true
+	}
+	return w.Kind == mesh.KindEndpoints && w.Variant != ""
 }
 
 // shaped notes by which policies a resource was shaped.
@@ -48,7 +52,7 @@ func (p *policies) reshape(policy string, at xds.Resource, has bool) {
 
 // seen notes that the proxies of a scope see a resource, or do no more.
 func (p *policies) seen(at xds.Resource, w mesh.Want, has bool) {
-	if !shapeable(w.Kind) {
+	if !shapeable(w) {
 		return
 	}
 	if has {
@@ -66,6 +70,10 @@ func (p *policies) seen(at xds.Resource, w mesh.Want, has bool) {
 
 // carry notes that a resource carries a policy to the proxies of a scope, or does no more.
 func (p *policies) carry(policy string, w mesh.Want, has bool) {
+	if w.Kind == mesh.KindEndpoints {
+		p.arrange(policy, w, has)
+		return
+	}
 	p.changed = true
 	r := p.of(policy)
 	wants := r.shaped[w.Scope]

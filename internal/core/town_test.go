@@ -24,7 +24,7 @@ type town struct{ *city }
 const podsOfShop = 2
 
 func newTown(shops int) town {
-	c := town{&city{Core: New(xds.NewStore(mesh.BaseOf), xds.NewFacts())}}
+	c := town{&city{Core: New(xds.NewStore(mesh.BasesOf), xds.NewFacts())}}
 	c.weigh()
 	t := c.Tables()
 	t.Graph.Commit(func() {

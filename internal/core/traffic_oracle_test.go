@@ -16,6 +16,7 @@ var traffic = []string{
 	"timeout: {request: 1s}", "timeout: {request: 2s, idle: 1m}", "timeout: {connect: 1s}",
 	"loadBalancing: {algorithm: Random}", "loadBalancing: {algorithm: Maglev, hash: [{type: Header, name: a}]}, timeout: {request: 1s}",
 	"retry: {}", "retry: {attempts: 0}", "hedging: {delay: 1s}, retry: {codes: [503]}",
+	"locality: {}", "locality: {prefer: [rack], minEndpoints: 2}", "locality: {weights: [{from: eu, to: [{region: us, percent: 100}]}]}, timeout: {request: 1s}",
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
 	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
@@ -38,7 +39,7 @@ func (h chance) trafficPolicy() string {
 }
 
 // governed are the kinds of objects by which requests come to Services.
-var governed = []int{0, 1, 1, 3, 3, 5, 11, 29, 31}
+var governed = []int{0, 1, 1, 3, 3, 4, 5, 8, 11, 29, 31}
 
 func (h chance) governedWorld() string {
 	if h.Intn(3) == 0 {
@@ -87,7 +88,7 @@ func brought(what, before string) bool {
 func shapedNames(c *Core) map[string]bool {
 	out := map[string]bool{}
 	for r, by := range c.policies.by {
-		for _, k := range []mesh.Kind{mesh.KindCluster, mesh.KindVirtualHost, mesh.KindRoutes, mesh.KindExtension} {
+		for _, k := range []mesh.Kind{mesh.KindCluster, mesh.KindVirtualHost, mesh.KindRoutes, mesh.KindExtension, mesh.KindEndpoints} {
 			if len(by) > 0 && slices.Contains([]string{typeURL(k)}, r.Type) {
 				out[string(k)+" "+r.Name.Name] = true
 				own(out, r.Name.Name)

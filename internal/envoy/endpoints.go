@@ -11,23 +11,39 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 )
 
-// Endpoints is one Cluster's addresses, a locality for each zone.
+// Endpoints is one Cluster's addresses, a locality for each zone or as a policy has arranged them.
 func Endpoints(e mesh.Endpoints) *endpointv3.ClusterLoadAssignment {
 	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: e.Cluster}
-	zones := map[string]*endpointv3.LocalityLbEndpoints{}
-	for _, at := range e.Addresses {
-		zone := zones[at.Zone]
-		if zone == nil {
-			zone = &endpointv3.LocalityLbEndpoints{Locality: &corev3.Locality{Zone: at.Zone}}
-			zones[at.Zone] = zone
-			assignment.Endpoints = append(assignment.Endpoints, zone)
+	for _, l := range localities(e) {
+		out := &endpointv3.LocalityLbEndpoints{
+			Locality: &corev3.Locality{Region: l.Region, Zone: l.Zone, SubZone: l.Within}, Priority: l.Priority,
 		}
-		zone.LbEndpoints = append(zone.LbEndpoints, endpoint(at))
+		if l.Weight > 0 {
+			out.LoadBalancingWeight = wrapperspb.UInt32(l.Weight)
+		}
+		for _, at := range l.Addresses {
+			out.LbEndpoints = append(out.LbEndpoints, endpoint(at))
+		}
+		assignment.Endpoints = append(assignment.Endpoints, out)
 	}
-	slices.SortFunc(assignment.Endpoints, func(a, b *endpointv3.LocalityLbEndpoints) int {
-		return cmp.Compare(a.Locality.Zone, b.Locality.Zone)
-	})
 	return assignment
+}
+
+// localities are those of some Endpoints. Without a policy those of one zone are together, and make no difference.
+func localities(e mesh.Endpoints) []mesh.Locality {
+	if len(e.Localities) > 0 {
+		return e.Localities
+	}
+	var out []mesh.Locality
+	for _, at := range e.Addresses {
+		i := slices.IndexFunc(out, func(l mesh.Locality) bool { return l.Zone == at.Zone })
+		if i < 0 {
+			i, out = len(out), append(out, mesh.Locality{Zone: at.Zone})
+		}
+		out[i].Addresses = append(out[i].Addresses, at)
+	}
+	slices.SortFunc(out, func(a, b mesh.Locality) int { return cmp.Compare(a.Zone, b.Zone) })
+	return out
 }
 
 func endpoint(e mesh.Endpoint) *endpointv3.LbEndpoint {

@@ -31,6 +31,7 @@ func retryPolicy(r *gwv1.HTTPRouteRetry, t *gwv1.HTTPRouteTimeouts) *routev3.Ret
 		return nil
 	}
 	policy := retry.Unsent()
+	retry.Further(policy)
 	if t != nil {
 		policy.PerTryTimeout = bound(t.BackendRequest)
 	}

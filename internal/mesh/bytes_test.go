@@ -73,7 +73,7 @@ func TestDatagramWeights(t *testing.T) {
 			tables.UDPRoutes.Set("shop/r", &gwv1.UDPRoute{ObjectMeta: inShop("r"), Spec: gwv1.UDPRouteSpec{CommonRouteSpec: toEdge(), Rules: []gwv1.UDPRouteRule{{BackendRefs: c.backends}}}})
 		})
 		got, all := map[string]float64{}, 0.0
-		for _, e := range m.Endpoints(nil, "gateway/shop/edge/53/udp").Addresses {
+		for _, e := range m.Endpoints(nil, "gateway/shop/edge/53/udp", "").Addresses {
 			got[e.Address[:1]] += float64(e.Weight)
 			all += float64(e.Weight)
 		}

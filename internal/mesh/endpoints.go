@@ -14,12 +14,13 @@ import (
 )
 
 // addresses are a Service port's endpoints, by what may be sent to them, each kind in order. Silent
-// are those whose node reports no more, and whose last word was that they are ready.
-type addresses struct{ Ready, Terminating, Silent, Unready []Endpoint }
+// are those whose node reports no more, and whose last word was that they are ready; Leaving those that
+// terminate and serve no more.
+type addresses struct{ Ready, Terminating, Silent, Unready, Leaving []Endpoint }
 
 // all are those of every kind.
 func (a addresses) all() []Endpoint {
-	return slices.Concat(a.Ready, a.Terminating, a.Silent, a.Unready)
+	return slices.Concat(a.Ready, a.Terminating, a.Silent, a.Unready, a.Leaving)
 }
 
 // usable are the ready ones or, where none is, those that still serve while they terminate
@@ -34,9 +35,17 @@ func (a addresses) usable() []Endpoint {
 	return nil
 }
 
+// missing are those that would be usable besides those that are, were they well: not those that go.
+func (a addresses) missing() []Endpoint {
+	if len(a.Ready)+len(a.Terminating) == 0 {
+		return a.Unready
+	}
+	return slices.Concat(a.Silent, a.Unready)
+}
+
 func sameAddresses(a, b addresses) bool {
 	return slices.Equal(a.Ready, b.Ready) && slices.Equal(a.Terminating, b.Terminating) &&
-		slices.Equal(a.Silent, b.Silent) && slices.Equal(a.Unready, b.Unready)
+		slices.Equal(a.Silent, b.Silent) && slices.Equal(a.Unready, b.Unready) && slices.Equal(a.Leaving, b.Leaving)
 }
 
 // addressesOf are a Service port's endpoints, which its clusters have in common.
@@ -76,7 +85,7 @@ func (m *Mesh) collect(q *incr.Query, k string) (out addresses) {
 			break
 		}
 	}
-	return addresses{ordered(out.Ready), ordered(out.Terminating), ordered(out.Silent), ordered(out.Unready)}
+	return addresses{ordered(out.Ready), ordered(out.Terminating), ordered(out.Silent), ordered(out.Unready), ordered(out.Leaving)}
 }
 
 func ordered(es []Endpoint) []Endpoint {
@@ -109,11 +118,16 @@ func (m *Mesh) fromSlice(q *incr.Query, s *discoveryv1.EndpointSlice, name strin
 			kind = &out.Terminating
 		case pod != nil && pod.DeletionTimestamp == nil && cluster.SaysReady(pod):
 			kind = &out.Silent
+		case c.Terminating != nil && *c.Terminating || pod != nil && pod.DeletionTimestamp != nil:
+			kind = &out.Leaving
 		}
 		for _, a := range e.Addresses {
 			endpoint := Endpoint{Address: a, Port: port, Identity: m.identityAt(q, pod, a, int32(port))}
 			if e.Zone != nil {
 				endpoint.Zone = *e.Zone
+			}
+			if e.NodeName != nil {
+				endpoint.Node = *e.NodeName
 			}
 			*kind = append(*kind, endpoint)
 		}

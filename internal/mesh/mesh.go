@@ -80,6 +80,7 @@ type Mesh struct {
 	authorities       *incr.Memo[string, authorities]
 
 	accesses
+	localities
 
 	// policiesOn are the MeshPolicies that are about a subject, by the subject's group; sharedOn those with
 	// a section that has Shared about routes, by the RouteConfigurations that hold these.
@@ -154,6 +155,7 @@ func (m *Mesh) laySidecars(t *cluster.Tables) {
 	m.ServiceWants = incr.NewView(t.Services, "serviceWants", m.serviceWants)
 	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
 	m.accesses = m.layAccess()
+	m.localities = m.layLocalities(t)
 	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
 	m.MeshWants = incr.NewSet[string](t.Graph)
 	for _, w := range meshWants() {

@@ -222,6 +222,18 @@ type Peers struct {
 type Endpoints struct {
 	Cluster   string
 	Addresses []Endpoint // ordered
+	// Localities are the same as a policy arranges them, ordered; none: no policy does.
+	Localities []Locality
+	Policies   []string // the key of the policy that does
+}
+
+// Locality are endpoints that are at one place, and what these get together.
+type Locality struct {
+	Region, Zone string
+	Within       string     // the label by which they are nearer than others of the zone; empty: none
+	Priority     uint32     // 0 gets what is sent; a further one, what those before it do not answer for
+	Weight       uint32     // its part of what goes to its Priority
+	Addresses    []Endpoint // ordered
 }
 
 // Endpoint is one pod's address and port.
@@ -229,6 +241,7 @@ type Endpoint struct {
 	Address string // an IPv4 or IPv6 address
 	Port    uint32
 	Zone    string // topology.kubernetes.io/zone of its node; empty when unknown
+	Node    string // that its pod is on; empty when unknown
 	// Identity is the SPIFFE ID that it must prove by mTLS; empty: it is outside the mesh.
 	Identity string
 	Weight   uint32 // its share among those of its Cluster; 0 in all of them: all have the same

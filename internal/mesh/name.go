@@ -24,9 +24,14 @@ func listenerName(gateway string, port int32) string {
 	return fmt.Sprintf("%s%s/%d", GatewayPrefix, gateway, port)
 }
 
+const servicePrefix = "service/"
+
 func clusterName(namespace, service string, port int32) string {
-	return fmt.Sprintf("service/%s/%s/%d", namespace, service, port)
+	return fmt.Sprintf(servicePrefix+"%s/%s/%d", namespace, service, port)
 }
+
+// isService says whether a cluster, or its endpoints, is that of a Service's port.
+func isService(name string) bool { return strings.HasPrefix(name, servicePrefix) }
 
 func secretName(key string) string { return "secret/" + key }
 
@@ -95,7 +100,7 @@ func parseCluster(name string) (at clusterAt) {
 	}
 	i := strings.LastIndexByte(name, '/')
 	p, _ := strconv.ParseInt(name[i+1:], 10, 32)
-	at.service, at.port = strings.TrimPrefix(name[:i], "service/"), int32(p)
+	at.service, at.port = strings.TrimPrefix(name[:i], servicePrefix), int32(p)
 	return at
 }
 

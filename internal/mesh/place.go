@@ -8,6 +8,7 @@ import (
 
 	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // Kind is a kind of resource that proxies are given.
@@ -259,8 +260,8 @@ func (m *Mesh) quarantined(q *incr.Query, k string) Verdict {
 	return wrong(gwv1.RouteReasonUnsupportedValue, "proxy %s refused generation %d of this route, which is therefore not served: %s", bad.Proxy, bad.Generation, bounded(bad.Detail))
 }
 
-// Endpoints are the addresses of a cluster by its name.
-func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
+// Endpoints are the addresses of a cluster by its name, as they are arranged for proxies at a locality.
+func (m *Mesh) Endpoints(q *incr.Query, name string, from room.Locality) Endpoints {
 	if strings.HasPrefix(name, GatewayPrefix) {
 		return m.datagrams(q, name)
 	}
@@ -270,7 +271,11 @@ func (m *Mesh) Endpoints(q *incr.Query, name string) Endpoints {
 	at := parseCluster(name)
 	out := Endpoints{Cluster: name}
 	if svc, port, ok := m.portOf(q, at.service, at.port); ok {
-		out.Addresses = m.addressesOf(q, svc, port.Name).usable()
+		all := m.addressesOf(q, svc, port.Name)
+		out.Addresses = all.usable()
+		for _, by := range m.arrangements.Get(q, name) {
+			out.Localities, out.Policies = m.arranged(q, by, from, all), []string{by.Policy}
+		}
 	}
 	return out
 }

@@ -44,7 +44,7 @@ func (m *Mesh) PolicyStatus(q *incr.Query, k string) *v1alpha1.MeshPolicyStatus 
 		st.Ancestors = addAncestor(st.Ancestors, s.ancestor(), p.Generation, first(problem, lacks, lost), told)
 		problems, contests = append(problems, problem, lacks, lost), append(contests, contested)
 	}
-	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, held, m.ends(q, p))
+	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, m.unlabelled(q, p)+reached(held), m.ends(q, p))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionConflicted, p.Generation, join(contests))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionOverridden, p.Generation, m.overriddenBy(q, p))
 	slices.SortFunc(st.Conditions, byType)
@@ -94,8 +94,8 @@ func waits(v Verdict) bool {
 }
 
 // policyConditions are Ready and, as kstatus asks, what explains that it is not.
-func policyConditions(p *v1alpha1.MeshPolicy, problem, told Verdict, h cluster.Holding, ended string) (out []metav1.Condition) {
-	good, message := reasonEnforced, reached(h)
+func policyConditions(p *v1alpha1.MeshPolicy, problem, told Verdict, message, ended string) (out []metav1.Condition) {
+	good := reasonEnforced
 	if p.Spec.Mode == v1alpha1.PolicyShadow {
 		good, message = reasonShadowed, "Nothing is refused because of it; what would be is counted in weft_shadow_denied_total. "+message
 	}

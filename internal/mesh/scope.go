@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
@@ -18,16 +19,57 @@ import (
 //	@pod/<namespace>/<ServiceAccount>/<template>  inbound listeners, identity, what policies decide
 //	@mesh/<namespace>                             routes that only this namespace's pods follow
 //	@mesh                                         every Service, the roots
+//
+// A proxy whose locality is known sees, before those of a scope, the names of it at that locality:
+//
+//	@at/<locality>|<scope>                        endpoints as they are arranged for callers there
 const (
 	MeshScope   = "@mesh"
 	scopePrefix = "@pod/"
+	atPrefix    = "@at/"
 )
 
 // NamespaceScope is the scope of the sidecars of a namespace.
 func NamespaceScope(namespace string) string { return MeshScope + "/" + namespace }
 
-// BaseOf is the scope that another one adds to; "" if there is none.
-func BaseOf(scope string) string {
+// At is a scope as proxies at a locality see it; where none is known, the scope itself.
+func At(l room.Locality, scope string) string {
+	if l == "" {
+		return scope
+	}
+	return atPrefix + string(l) + "|" + scope
+}
+
+func parseAt(scope string) (l room.Locality, inner string) {
+	at, is := strings.CutPrefix(scope, atPrefix)
+	if !is {
+		return "", scope
+	}
+	text, inner, _ := strings.Cut(at, "|")
+	return room.Locality(text), inner
+}
+
+// SeenIn are the scopes whose names a proxy of a scope sees, that itself and its bases, from the inside out.
+func SeenIn(scope string) (out []string) {
+	l, inner := parseAt(scope)
+	for s := inner; s != ""; s = outside(s) {
+		out = append(out, s)
+	}
+	if l == "" {
+		return out
+	}
+	var local []string
+	for _, s := range out {
+		local = append(local, At(l, s))
+	}
+	return append(local, out...)
+}
+
+// BasesOf are the scopes that another one adds to.
+func BasesOf(scope string) []string { return SeenIn(scope)[1:] }
+
+// outside is the scope around one of sidecars; "" if there is none.
+func outside(scope string) string {
 	if pod, is := strings.CutPrefix(scope, scopePrefix); is {
 		namespace, _, _ := strings.Cut(pod, "/")
 		return NamespaceScope(namespace)

@@ -281,6 +281,7 @@ func (m *Mesh) sessionEndpoints(q *incr.Query, name string) Endpoints {
 		at := parseCluster(b.Cluster)
 		endpoints := m.addressesAt(q, at.service, at.port).usable()
 		for _, e := range endpoints {
+			e.Node = "" // which one Service's slices may tell, and another's not
 			weights[e] += 0
 			if b.Weight > 0 {
 				weights[e] += max(1, weightOfAll*uint64(b.Weight)/(all*uint64(len(endpoints))))

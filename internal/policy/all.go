@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
 	"github.com/weft-mesh/weft/internal/policy/hedging"
 	"github.com/weft-mesh/weft/internal/policy/loadbalancing"
+	"github.com/weft-mesh/weft/internal/policy/locality"
 	"github.com/weft-mesh/weft/internal/policy/match"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
 	"github.com/weft-mesh/weft/internal/policy/outlierdetection"
@@ -35,6 +36,7 @@ var All = []room.Room{
 	ratelimit.Section.Room(),
 	admissioncontrol.Section.Room(), // after what turns requests away whatever becomes of them; before what fails on purpose
 	loadbalancing.Section.Room(),
+	locality.Section.Room(),         // after what says by which extension a cluster is balanced
 	outlierdetection.Section.Room(), // after what says when too few pods are well
 	healthcheck.Section.Room(),
 	retry.Section.Room(),

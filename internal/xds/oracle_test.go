@@ -57,13 +57,13 @@ type history struct {
 
 var (
 	modelNames    = map[string][]string{ClusterType: {"a", "b", "slow"}, EndpointType: {"a", "b", "slow"}, SecretType: {"s", "t"}, ListenerType: {"l", "m"}, ExtensionType: {"l", "m"}, RouteType: {"r", "q"}, VirtualHostType: {"r/x", "r/y", "q/x"}}
-	modelScopes   = []string{"web", "api", "shop", "all"} // proxies are of the first two
-	modelBases    = map[string]string{"web": "shop", "api": "all", "shop": "all"}
+	modelScopes   = []string{"web", "api", "shop", "here", "all"} // proxies are of the first two
+	modelBases    = map[string][]string{"web": {"here", "shop", "all"}, "api": {"all"}, "shop": {"all"}}
 	modelVariants = []Variant{"", "v"}
 )
 
 func newHistory(t *testing.T, seed uint64) *history {
-	h := &history{Rand: rand.New(rand.NewPCG(seed, 7)), t: t, refuse: seed%2 == 1, store: NewStore(func(key string) string { return modelBases[key] }), facts: NewFacts()}
+	h := &history{Rand: rand.New(rand.NewPCG(seed, 7)), t: t, refuse: seed%2 == 1, store: NewStore(func(key string) []string { return modelBases[key] }), facts: NewFacts()}
 	for i := range 3 {
 		e := &model{history: h, label: fmt.Sprintf("proxy %d of %s", i, modelScopes[i%2]), scope: modelScopes[i%2], names: map[string]map[string]bool{}, holds: map[Name]string{}}
 		e.connect()

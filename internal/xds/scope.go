@@ -11,11 +11,12 @@ import (
 const logSize = 1024
 
 // scope is what one kind of proxy sees, and the order in which that changed. It sees what its
-// base sees too, except under names of its own. The Store's lock guards all of it.
+// bases see too, except under names of its own, and of the bases the first that sees a name counts. The
+// Store's lock guards all of it.
 type scope struct {
 	key     string
-	base    *scope
-	over    map[*scope]struct{} // those whose base it is
+	bases   []*scope
+	over    map[*scope]struct{} // those of whose bases it is one
 	seen    [kinds]map[string]sight
 	hosts   map[string]map[string]struct{} // RouteConfiguration → its virtual hosts
 	log     []record
@@ -35,7 +36,7 @@ type record struct {
 	rev uint64
 	id
 	was string
-	own bool // it was seen by the scope itself, not by its base
+	own bool // it was seen by the scope itself, not by a base
 }
 
 // reader is one stream's place in the logs of its scope and of that scope's bases.
@@ -70,9 +71,15 @@ func (s *Store) detach(r *reader) {
 	s.forget(r.scope)
 }
 
-// chain yields a scope, its base, that one's base, and so on.
+// chain yields a scope and its bases.
 func (sc *scope) chain(yield func(*scope) bool) {
-	for ; sc != nil && yield(sc); sc = sc.base {
+	if sc == nil || !yield(sc) {
+		return
+	}
+	for _, base := range sc.bases {
+		if !yield(base) {
+			return
+		}
 	}
 }
 
@@ -204,23 +211,29 @@ func (r *reader) owe(rec record) {
 	if r.owed == nil {
 		r.owed = map[id]string{}
 	}
-	r.owed[rec.id] = r.oldest(rec).was
+	r.owed[rec.id] = r.had(rec)
 }
 
-// oldest is the first record of a name that this reader has not been told of, if that is in the log
-// of a base: the one given may only say that the scope itself sees the name from then on.
-func (r *reader) oldest(rec record) record {
-	if r.scope.base == nil {
-		return rec
+// had is the version that the reader was told last of a record's name, whichever scope of its chain it saw
+// it by: one that did not see the name itself does not know what its readers saw before.
+func (r *reader) had(rec record) string {
+	if rec.own || len(r.scope.bases) == 0 {
+		return rec.was
 	}
 	for l := range r.scope.chain {
 		log := after(l.log, r.told)
 		i := slices.IndexFunc(log, func(other record) bool { return other.id == rec.id })
-		if i >= 0 && log[i].rev < rec.rev && !r.hidden(l, rec.id) {
-			rec = log[i]
+		at := l.seen[rec.kind][rec.name]
+		switch {
+		case i >= 0 && log[i].own:
+			return log[i].was
+		case i < 0 && at.cell != nil && at.now != nil:
+			return at.now.version
+		case i < 0 && at.cell != nil:
+			return ""
 		}
 	}
-	return rec
+	return ""
 }
 
 // after returns the records of a log that are newer than rev.
@@ -230,13 +243,14 @@ func after(log []record, rev uint64) []record {
 
 // news are the records that this reader has not been told of, the oldest first.
 func (r *reader) news() []record {
-	if r.scope.base == nil {
+	if len(r.scope.bases) == 0 {
 		return after(r.scope.log, r.told)
 	}
 	var all []record
 	for l := range r.scope.chain {
 		for _, rec := range after(l.log, r.told) {
 			if !r.hidden(l, rec.id) {
+				rec.was = r.had(rec)
 				all = append(all, rec)
 			}
 		}

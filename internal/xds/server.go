@@ -133,12 +133,22 @@ func (s *Server) Stop(ctx context.Context) {
 	}
 }
 
-// Rescope closes the streams of proxies whose scope is another one now. They connect
-// again and are told only what differs.
-func (s *Server) Rescope() {
+// Rescope closes the streams of those of some pods, by their UIDs, whose scope is another one now. They
+// connect again and are told only what differs.
+func (s *Server) Rescope(pods map[string]struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	connected := false
+	for uid := range pods {
+		connected = connected || s.perPod[uid] > 0
+	}
+	if !connected { // as a pod is that has just got its node
+		return
+	}
 	for one := range s.streams {
+		if _, is := pods[one.who.PodUID]; !is {
+			continue
+		}
 		if scope, ok := s.ScopeOf(one.who); !ok || scope != one.scope {
 			one.end(errRescoped)
 		}

@@ -161,8 +161,9 @@ func TestRescope(t *testing.T) {
 	g.boot()
 	f.quiet()
 	g.quiet()
-	scopes["web-1"] = "api" // nothing asks for a scope now
-	h.Rescope()
+	scopes["web-0"], scopes["web-1"] = "web", "api" // nothing asks for a scope now
+	h.Rescope(map[string]struct{}{"web-0": {}, "other": {}})
+	h.Rescope(map[string]struct{}{"web-0": {}, "web-1": {}})
 	g.refused(codes.Unavailable, "scope has changed; reconnect")
 	f.quiet()
 	again := h.open("web-1")

@@ -27,11 +27,11 @@ type Change struct {
 
 // Store holds every resource once, and what each scope sees of them.
 type Store struct {
-	mu     sync.RWMutex
-	baseOf func(key string) string
-	rev    uint64
-	cells  map[Resource]*cell
-	scopes map[string]*scope
+	mu      sync.RWMutex
+	basesOf func(key string) []string
+	rev     uint64
+	cells   map[Resource]*cell
+	scopes  map[string]*scope
 }
 
 // cell is the place of one resource, whether or not there is one now.
@@ -41,13 +41,14 @@ type cell struct {
 	seenBy map[*scope]struct{}
 }
 
-// NewStore returns an empty Store. baseOf, if not nil, names the scope that the scope of a key sees
-// the names of besides its own, which win; "" for none. A base may have a base.
-func NewStore(baseOf func(key string) string) *Store {
-	if baseOf == nil {
-		baseOf = func(string) string { return "" }
+// NewStore returns an empty Store. basesOf, if not nil, names the scopes that the scope of a key sees
+// the names of besides its own, which win; of those the first that sees a name does. They are all that
+// it sees the names of, whatever their own bases are.
+func NewStore(basesOf func(key string) []string) *Store {
+	if basesOf == nil {
+		basesOf = func(string) []string { return nil }
 	}
-	return &Store{baseOf: baseOf, cells: map[Resource]*cell{}, scopes: map[string]*scope{}}
+	return &Store{basesOf: basesOf, cells: map[Resource]*cell{}, scopes: map[string]*scope{}}
 }
 
 // Commit publishes a change as one consistent world and returns its revision.
@@ -154,7 +155,9 @@ func (s *Store) publish(before map[place]sighted) {
 			at.scope.record(rec)
 			woken[at.scope] = struct{}{}
 		case now.own != was.own:
-			at.scope.note(rec) // from here on it hides what its base logs, or no longer does
+			// From here on it hides what bases log, or no longer does; for who has other bases it differs.
+			at.scope.note(rec)
+			woken[at.scope] = struct{}{}
 		}
 	}
 	for sc := range woken {
@@ -186,9 +189,10 @@ func (s *Store) scope(key string) *scope {
 	if sc == nil {
 		sc = newScope(key)
 		s.scopes[key] = sc
-		if base := s.baseOf(key); base != "" {
-			sc.base = s.scope(base)
-			sc.base.over[sc] = struct{}{}
+		for _, key := range s.basesOf(key) {
+			base := s.scope(key)
+			base.over[sc] = struct{}{}
+			sc.bases = append(sc.bases, base)
 		}
 	}
 	return sc
@@ -199,9 +203,10 @@ func (s *Store) forget(sc *scope) {
 	if sc.names()+len(sc.readers)+len(sc.over) > 0 {
 		return
 	}
-	if delete(s.scopes, sc.key); sc.base != nil {
-		delete(sc.base.over, sc)
-		s.forget(sc.base)
+	delete(s.scopes, sc.key)
+	for _, base := range sc.bases {
+		delete(base.over, sc)
+		s.forget(base)
 	}
 }
 

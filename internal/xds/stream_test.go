@@ -108,6 +108,32 @@ func TestNothingOutsideTheScope(t *testing.T) {
 	f.quiet()
 }
 
+// TestVariantsOfAPlace: proxies see, before what all see, what is for those at their place; what becomes of the one
+// that they do not see is not told to them. Another variant with the same bytes is nothing new.
+func TestVariantsOfAPlace(t *testing.T) {
+	bases := map[string][]string{"web": {"here", "all"}, "api": {"there", "all"}, "here": {"all"}, "there": {"all"}}
+	s := NewStore(func(key string) []string { return bases[key] })
+	commit(s, put(EndpointType, "cart", "1"), put(EndpointType, "stock", "1"), putVariant(EndpointType, "cart", "a", "2"),
+		see("all", EndpointType, "cart", "stock"), seeVariant("here", EndpointType, "a", "cart"))
+	h := listen(t, s)
+	here, there := h.open("web-0"), h.open("api-0")
+	here.subscribe(EndpointType, "cart", "stock")
+	here.want("ClusterLoadAssignment +cart@2 +stock@1")
+	there.subscribe(EndpointType, "cart", "stock")
+	there.want("ClusterLoadAssignment +cart@1 +stock@1")
+	commit(s, put(EndpointType, "cart", "3"))
+	there.want("ClusterLoadAssignment +cart@3")
+	here.quiet()
+	commit(s, putVariant(EndpointType, "cart", "a", "4"))
+	here.want("ClusterLoadAssignment +cart@4")
+	there.quiet()
+	commit(s, putVariant(EndpointType, "cart", "b", "3"), seeVariant("there", EndpointType, "b", "cart"))
+	there.quiet()
+	commit(s, hide("here", EndpointType, "cart"), putVariant(EndpointType, "cart", "b", "5"))
+	here.want("ClusterLoadAssignment +cart@3")
+	there.want("ClusterLoadAssignment +cart@5")
+}
+
 func TestVariants(t *testing.T) {
 	s := NewStore(nil)
 	commit(s, put(RouteType, "r", "1"), putVariant(RouteType, "r", "canary", "2"), putVariant(RouteType, "r", "same", "1"),

@@ -85,7 +85,9 @@ func policy(s *v1alpha1.Retry) *routev3.RetryPolicy {
 	if s.Backoff != nil {
 		p.RetryBackOff = pause(s.Backoff)
 	}
-	if s.Pods == v1alpha1.RetryAny {
+	if s.Pods != v1alpha1.RetryAny {
+		Further(p)
+	} else {
 		p.RetryHostPredicate, p.HostSelectionRetryMaxAttempts = nil, 0
 	}
 	return p

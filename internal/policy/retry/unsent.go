@@ -5,6 +5,7 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	previousprioritiesv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -52,6 +53,15 @@ func Unsent() *routev3.RetryPolicy {
 	}
 }
 
+// Further has what is sent again go to endpoints that are further away than those that were tried, while there are
+// some: where few are near, what failed with one of them would fail with the others.
+func Further(p *routev3.RetryPolicy) {
+	p.RetryPriority = &routev3.RetryPolicy_RetryPriority{
+		Name:       "envoy.retry_priorities.previous_priorities",
+		ConfigType: &routev3.RetryPolicy_RetryPriority_TypedConfig{TypedConfig: previousPriorities},
+	}
+}
+
 // Broken has a policy that retries resets retry those too that an app made behind its proxy.
 func Broken(p *routev3.RetryPolicy) {
 	p.RetriableHeaders = append(p.RetriableHeaders, wire.Header(UnsentHeader, wire.Exactly(UnsentFalse)))
@@ -65,4 +75,7 @@ func Backoff(base time.Duration) *routev3.RetryPolicy_RetryBackOff {
 	}
 }
 
-var previousHosts = wire.Any(&previoushostsv3.PreviousHostsPredicate{})
+var (
+	previousHosts      = wire.Any(&previoushostsv3.PreviousHostsPredicate{})
+	previousPriorities = wire.Any(&previousprioritiesv3.PreviousPrioritiesConfig{UpdateFrequency: 1})
+)

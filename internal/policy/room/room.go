@@ -94,6 +94,11 @@ type Traffic[S any] struct {
 	// Upstream shapes the Cluster of a Service's port, whoever sends to it; nil: the section is not
 	// about what is sent to Services.
 	Upstream func(*S, *clusterv3.Cluster)
+	// Arrange says who among the endpoints of a Service's port gets how much of what a proxy at from sends
+	// there, in the order of the groups; ByLabels are the labels of Nodes that it goes by. nil: all endpoints get
+	// the same, from everywhere.
+	Arrange  func(s *S, from Locality, groups []Group) []Share
+	ByLabels func(*S) []string
 	// Request shapes the Route that takes requests; nil: the section is not about requests.
 	Request func(*S, *routev3.Route)
 	// Match narrows which requests a rule takes, that of a Route which answers with an error too. nil: the section
@@ -179,6 +184,9 @@ type Room struct {
 	Upstream func(Decided, *clusterv3.Cluster)
 	Request  func(Decided, *routev3.Route)
 	Match    func(Decided, *routev3.RouteMatch)
+	// Arrange and ByLabels are those of the section's Traffic; nil as there.
+	Arrange  func(d Decided, from Locality, groups []Group) []Share
+	ByLabels func(Decided) []string
 	// Shared is that of the section's Traffic, of what each policy says; nil as there.
 	Shared func(said []Decided, at Port) proto.Message
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
@@ -245,6 +253,12 @@ func (s Section[S]) Room() Room {
 	}
 	if s.Traffic.Upstream != nil {
 		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
+	}
+	if s.Traffic.Arrange != nil {
+		out.Arrange = func(d Decided, from Locality, groups []Group) []Share {
+			return s.Traffic.Arrange(d.Says.(*S), from, groups)
+		}
+		out.ByLabels = func(d Decided) []string { return s.Traffic.ByLabels(d.Says.(*S)) }
 	}
 	if s.Traffic.Request != nil {
 		out.Request = func(d Decided, r *routev3.Route) { s.Traffic.Request(d.Says.(*S), r) }
