@@ -50,6 +50,7 @@ spec:
 // nothing of what goes to another one. When the app is well again, so is all. The policies fail nothing as they
 // come.
 func TestAdmissionControl(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.NewMeshed(t, "admission")
 	echo(t, s, "app", "declared", "{}")
 	echo(t, s, "other", "declared", "{}")
