@@ -1,7 +1,5 @@
 package controllers
 
-import "testing"
-
 // admissionControlSpecs are specs, each with what the API server says of it; nothing if it takes it.
 var admissionControlSpecs = map[string]string{
 	`admissionControl: {}`: "",
@@ -29,11 +27,4 @@ var admissionControlSpecs = map[string]string{
 	`{targetRefs: [{kind: ServiceAccount, name: a}], admissionControl: {}}`:           "admissionControl is about requests",
 	`{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], admissionControl: {}}`: "admissionControl is about requests",
 	`{mode: Shadow, admissionControl: {}}`:                                            "Shadow is for mtls and egress only",
-}
-
-// TestAdmissionControlKind: what the API server makes of the section before any operator sees it.
-func TestAdmissionControlKind(t *testing.T) {
-	config := apiServer(t)
-	installMesh(t, config)
-	admits(t, newClient(t, config), admissionControlSpecs)
 }

@@ -1,12 +1,5 @@
 package controllers
 
-import (
-	"strings"
-	"testing"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
-)
-
 // localitySpecs are specs, each with what the API server says of it; nothing if it takes it.
 var localitySpecs = map[string]string{
 	`locality: {}`: "",
@@ -31,17 +24,4 @@ var localitySpecs = map[string]string{
 	`{targetRefs: [{kind: Gateway, name: a}], locality: {}}`:                                                            "locality is about what is sent to Services",
 	`{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], locality: {}}`:                                           "locality is about what is sent to Services",
 	`{mode: Shadow, locality: {}}`:                                                                                      "Shadow is for mtls and egress only",
-}
-
-// TestLocalityKind: what the API server makes of the section before any operator sees it.
-func TestLocalityKind(t *testing.T) {
-	config := apiServer(t)
-	installMesh(t, config)
-	c := newClient(t, config)
-	for spec, why := range localitySpecs {
-		err := c.Create(t.Context(), policyNamed(t, "p", spec), client.DryRunAll)
-		if why == "" && err != nil || why != "" && (err == nil || !strings.Contains(err.Error(), why)) {
-			t.Errorf("%s: %v; want %q", spec, err, why)
-		}
-	}
 }
