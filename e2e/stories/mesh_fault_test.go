@@ -97,11 +97,7 @@ func TestFault(t *testing.T) {
 	expired(s, "fault")
 	from.Hold(rate)
 	seen(t, s, from)
-	for _, r := range from.Stop() {
-		if r.Failed != "" {
-			t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
-		}
-	}
+	noneFailed(t, from.Stop())
 }
 
 // becomes waits until a request is answered with a status.

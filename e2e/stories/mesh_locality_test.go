@@ -66,7 +66,7 @@ func TestMeshLocality(t *testing.T) {
 	n.answers("half of the zone is back, and has 70 %", 30*time.Second, 50, 90)
 	n.place(2)
 	n.answers("the zone is back", 30*time.Second, 100, 100)
-	judge(t, s, "50 requests per second while a zone goes and comes back", n.from.Stop())
+	noneFailed(t, n.from.Stop())
 }
 
 // settle finds the zone of the caller's Node, and gives it one for as long as the story lasts if it has none.

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-mesh/weft/e2e/call"
+	"github.com/weft-mesh/weft/e2e/load"
 	"github.com/weft-mesh/weft/e2e/stage"
 )
 
@@ -58,6 +59,17 @@ func echo(t testing.TB, s *stage.Scene, name, declaration string, annotations st
 func caller(t testing.TB, s *stage.Scene, name string, hostNetwork bool) {
 	t.Helper()
 	s.Apply(manifest(t, "mesh/caller.yaml", "$NAME", name, "$HOST_NETWORK", strconv.FormatBool(hostNetwork)))
+}
+
+// noneFailed wants every request of a load to have been answered well.
+func noneFailed(t *testing.T, results []load.Result) {
+	t.Helper()
+	for _, r := range results {
+		if r.Failed != "" {
+			t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
+		}
+	}
+	t.Logf("%d requests were sent", len(results))
 }
 
 func at(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
