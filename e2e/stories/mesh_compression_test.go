@@ -109,11 +109,7 @@ func TestCompression(t *testing.T) {
 		return encoded(ctx, gateway, "/", "gzip", "")
 	})
 	hold()
-	for _, r := range running.Stop() {
-		if r.Failed != "" {
-			t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
-		}
-	}
+	noneFailed(t, running.Stop())
 }
 
 // encoded wants answers of an encoding; they come as they are.

@@ -106,11 +106,7 @@ func TestExtensions(t *testing.T) {
 	hears("X-Edition", "")
 	hears("X-Processed", "")
 	from.Hold(2 * rate)
-	for _, r := range from.Stop() {
-		if r.Failed != "" {
-			t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
-		}
-	}
+	noneFailed(t, from.Stop())
 }
 
 // wrongAndAsked has a script beside the first one that is no Lua, and then a server.
