@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weft-mesh/weft/e2e/call"
-	"github.com/weft-mesh/weft/e2e/load"
 	"github.com/weft-mesh/weft/e2e/stage"
 )
 
@@ -54,19 +53,19 @@ func TestMeshLocality(t *testing.T) {
 	n.place(2)
 	request := call.Request{Protocol: call.HTTP, Address: at("app", 80)}
 	n.from.Answered(request, bySidecar)
-	n.from.Start(load.Target{Address: at(clusterIP(t, s, "app"), 80), Host: "app"}, 50)
-	n.answers("without a policy all pods answer", time.Minute, 20, 80)
-	s.Apply(nearPolicy)
-	s.Holds("near")
-	n.answers("those of the zone answer", 10*time.Second, 100, 100)
-	n.place(0)
-	took := n.answers("the zone is away, the others answer", 10*time.Second, 0, 0)
-	s.Step("%s after its pods were said not to be ready, 100 calls in a row were answered by others", took)
-	n.place(1)
-	n.answers("half of the zone is back, and has 70 %", 30*time.Second, 50, 90)
-	n.place(2)
-	n.answers("the zone is back", 30*time.Second, 100, 100)
-	noneFailed(t, n.from.Stop())
+	throughout(t, n.from, request, func() {
+		n.answers("without a policy all pods answer", time.Minute, 20, 80)
+		s.Apply(nearPolicy)
+		s.Holds("near")
+		n.answers("those of the zone answer", 10*time.Second, 100, 100)
+		n.place(0)
+		took := n.answers("the zone is away, the others answer", 10*time.Second, 0, 0)
+		s.Step("%s after its pods were said not to be ready, 100 calls in a row were answered by others", took)
+		n.place(1)
+		n.answers("half of the zone is back, and has 70 %", 30*time.Second, 50, 90)
+		n.place(2)
+		n.answers("the zone is back", 30*time.Second, 100, 100)
+	})
 }
 
 // settle finds the zone of the caller's Node, and gives it one for as long as the story lasts if it has none.

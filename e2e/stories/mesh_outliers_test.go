@@ -33,6 +33,32 @@ func during(from *stage.Caller, n int, r call.Request, do func()) []call.Outcome
 	return <-made
 }
 
+// throughout makes calls, one after the other, until something is done, none of which may fail.
+func throughout(t *testing.T, from *stage.Caller, r call.Request, do func()) {
+	t.Helper()
+	done, made := make(chan struct{}), make(chan []call.Outcome, 1)
+	go func() {
+		var all []call.Outcome
+		defer func() { made <- all }()
+		for {
+			all = append(all, from.Calls(50, r)...)
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	}()
+	do()
+	close(done)
+	all := <-made
+	failed, by := bad(all)
+	if failed > 0 {
+		t.Errorf("%d of %d calls failed", failed, len(all))
+	}
+	t.Logf("%d calls, answered by %v", len(all), by)
+}
+
 // bad is how many calls failed, and who answered the others.
 func bad(all []call.Outcome) (failed int, by map[string]int) {
 	by = map[string]int{}
