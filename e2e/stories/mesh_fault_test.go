@@ -77,6 +77,15 @@ func TestFault(t *testing.T) {
 	halfFail(t, s, from, request)
 
 	from.Step("all that ask are late, until it ends")
+	endsByItself(t, s, from, request)
+	from.Hold(rate)
+	seen(t, s, from)
+	noneFailed(t, from.Stop())
+}
+
+// endsByItself has requests be late for some seconds, and wants them to be so no longer, and no shorter.
+func endsByItself(t *testing.T, s *stage.Scene, from *stage.Caller, request call.Request) {
+	t.Helper()
 	end := time.Now().Add(15 * time.Second).Truncate(time.Second) // as finely as it is written
 	s.Apply(faultUntil(end, "delay: {duration: 1s}"))
 	from.Answered(request, func(o call.Outcome) error {
@@ -95,9 +104,6 @@ func TestFault(t *testing.T) {
 		t.Errorf("it ended %v too early", early)
 	}
 	expired(s, "fault")
-	from.Hold(rate)
-	seen(t, s, from)
-	noneFailed(t, from.Stop())
 }
 
 // becomes waits until a request is answered with a status.
