@@ -11,13 +11,13 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/admissioncontrol"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -27,10 +27,7 @@ const everyAdmission = `{samplingWindow: 1m, successRateThreshold: 90, aggressio
 // admission reads spec.admissionControl as people write it.
 func admission(t testing.TB, policy, text string) room.Decided {
 	t.Helper()
-	s := &v1alpha1.AdmissionControl{}
-	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
+	s := roomtest.Written[v1alpha1.AdmissionControl](t, text)
 	return room.Decided{Section: admissioncontrol.Section.Name, Policy: policy, Says: s}
 }
 

@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
 
 // everyCompression has everything that can be said of one.
@@ -25,10 +25,7 @@ const everyCompression = `{algorithms: [Zstd, Gzip], contentTypes: [text/html, a
 
 func compression(t *testing.T, text string) []room.Decided {
 	t.Helper()
-	s := &v1alpha1.Compression{}
-	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
+	s := roomtest.Written[v1alpha1.Compression](t, text)
 	return []room.Decided{{Section: "compression", Policy: "shop/compression", Says: s}}
 }
 

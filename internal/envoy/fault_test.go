@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
 
 // everyFault has everything that can be said of one.
@@ -28,10 +28,7 @@ maxActive: 7
 func faulty(t *testing.T, faults map[string]string) []mesh.VirtualHost {
 	t.Helper()
 	return decidedHost(t, faults, "  timeouts: {request: 200ms}\n  retry: {attempts: 3, codes: [503]}\n"+toA, func(t *testing.T, fault string) []room.Decided {
-		s := &v1alpha1.Fault{}
-		if err := yaml.UnmarshalStrict([]byte(fault), s); err != nil {
-			t.Fatalf("%s: %v", fault, err)
-		}
+		s := roomtest.Written[v1alpha1.Fault](t, fault)
 		return []room.Decided{{Section: "fault", Policy: "shop/fault", Says: s}}
 	})
 }

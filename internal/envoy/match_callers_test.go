@@ -6,12 +6,12 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -21,10 +21,7 @@ func narrowedTo(t *testing.T, routes string, callers map[string]string) mesh.Vir
 	t.Helper()
 	v := mesh.VirtualHost{Routes: routes, Domain: "*", Port: 80}
 	for path, from := range callers {
-		s := &v1alpha1.Match{}
-		if err := yaml.UnmarshalStrict([]byte("from: "+from), s); err != nil {
-			t.Fatal(err)
-		}
+		s := roomtest.Written[v1alpha1.Match](t, "from: "+from)
 		match := "matches: [{path: {value: " + path + "}}], backendRefs: [{name: "
 		two := rules(t, "[{"+match+"a}]}, {"+match+"b}]}]")
 		two[1].Policies = []room.Decided{{Section: "match", Policy: "shop/match", Says: s}}

@@ -11,28 +11,11 @@ import (
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
-
-func written(t *testing.T, text string) *v1alpha1.AdmissionControl {
-	t.Helper()
-	s := &v1alpha1.AdmissionControl{}
-	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	return s
-}
-
-func unpack(t *testing.T, from *anypb.Any, into proto.Message) {
-	t.Helper()
-	if err := from.UnmarshalTo(into); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestWhatIsSaid(t *testing.T) {
 	for text, want := range map[string]string{
@@ -53,7 +36,7 @@ func TestWhatIsSaid(t *testing.T) {
 		if err := prototext.Unmarshal([]byte(want), expected); err != nil {
 			t.Fatal(err)
 		}
-		if got := control(written(t, text)); !proto.Equal(got, expected) {
+		if got := control(roomtest.Written[v1alpha1.AdmissionControl](t, text)); !proto.Equal(got, expected) {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
@@ -66,7 +49,7 @@ func TestWhatNoServerTakes(t *testing.T) {
 		`{successRateThreshold: -1, maxRejectionPercent: -1, aggression: "x", samplingWindow: "x"}`,
 		`{successCriteria: {httpStatuses: [{start: 1, end: 5}, {start: 900}, {start: 300, end: 200}], grpcStatuses: [-1]}}`,
 	} {
-		c := control(written(t, text))
+		c := control(roomtest.Written[v1alpha1.AdmissionControl](t, text))
 		if err := c.ValidateAll(); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
@@ -83,7 +66,7 @@ func TestWhatNoServerTakes(t *testing.T) {
 
 // TestWindows: each rule has its own, by which its Routes enter it and no other.
 func TestWindows(t *testing.T) {
-	little, none := written(t, `{}`), written(t, `{disabled: true}`)
+	little, none := roomtest.Written[v1alpha1.AdmissionControl](t, `{}`), roomtest.Written[v1alpha1.AdmissionControl](t, `{disabled: true}`)
 	all := []room.Written[v1alpha1.AdmissionControl]{
 		{Policy: "a/x", Rule: "httproute/a/r/0", Says: little}, {Policy: "a/x", Rule: "httproute/a/r/1", Says: little},
 		{Policy: "a/y", Rule: "httproute/a/r/1", Says: little}, {Policy: "a/z", Rule: "httproute/a/r/2", Says: none},
@@ -102,8 +85,8 @@ func TestWindows(t *testing.T) {
 			continue
 		}
 		route, action := &compositev3.CompositePerRoute{}, &compositev3.ExecuteFilterAction{}
-		unpack(t, r.TypedPerFilterConfig["shared"], route)
-		unpack(t, route.Matcher.OnNoMatch.GetAction().TypedConfig, action)
+		roomtest.Unpack(t, r.TypedPerFilterConfig["shared"], route)
+		roomtest.Unpack(t, route.Matcher.OnNoMatch.GetAction().TypedConfig, action)
 		if action.FilterChainName != w.Policy+" "+w.Rule {
 			t.Errorf("%v enters %q", w, action.FilterChainName)
 		}
@@ -121,7 +104,7 @@ func TestProblems(t *testing.T) {
 		`{samplingWindow: 999ms}`: ".samplingWindow is less than Envoy counts",
 		`{samplingWindow: 0s}`:    ".samplingWindow is less than Envoy counts",
 	} {
-		got := problem(written(t, text), room.Gateway, false)
+		got := problem(roomtest.Written[v1alpha1.AdmissionControl](t, text), room.Gateway, false)
 		if (got == "") != (want == "") || !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %q; want %q", text, got, want)
 		}

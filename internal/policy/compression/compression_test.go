@@ -9,41 +9,23 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	compressorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/compressor/v3"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
-
-func written(t *testing.T, text string) *v1alpha1.Compression {
-	t.Helper()
-	s := &v1alpha1.Compression{}
-	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	return s
-}
-
-func unpack(t *testing.T, from *anypb.Any, into proto.Message) {
-	t.Helper()
-	if err := from.UnmarshalTo(into); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // made are the compressors of a Route, and the names of their libraries.
 func made(t *testing.T, text string) (out []*compressorv3.Compressor, names []string) {
 	t.Helper()
 	r := &routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}}
-	compress(written(t, text), r)
+	compress(roomtest.Written[v1alpha1.Compression](t, text), r)
 	route, action := &compositev3.CompositePerRoute{}, &compositev3.ExecuteFilterAction{}
-	unpack(t, r.TypedPerFilterConfig[Section.Filter.Name], route)
-	unpack(t, route.Matcher.OnNoMatch.GetAction().TypedConfig, action)
+	roomtest.Unpack(t, r.TypedPerFilterConfig[Section.Filter.Name], route)
+	roomtest.Unpack(t, route.Matcher.OnNoMatch.GetAction().TypedConfig, action)
 	for _, config := range action.FilterChain.TypedConfig {
 		c := &compressorv3.Compressor{}
-		unpack(t, config.TypedConfig, c)
+		roomtest.Unpack(t, config.TypedConfig, c)
 		if err := c.ValidateAll(); err != nil {
 			t.Errorf("%s: Envoy would refuse it: %v", text, err)
 		}
@@ -97,7 +79,7 @@ func TestNothingToCompress(t *testing.T) {
 		`{disabled: true}`: {Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}},
 		`{}`:               {Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{}}},
 	} {
-		if compress(written(t, text), r); len(r.TypedPerFilterConfig) > 0 {
+		if compress(roomtest.Written[v1alpha1.Compression](t, text), r); len(r.TypedPerFilterConfig) > 0 {
 			t.Errorf("%s: %v", text, r)
 		}
 	}
@@ -111,7 +93,7 @@ func TestProblems(t *testing.T) {
 		`{contentTypes: [Application/gRPC-web+proto]}`:                ".contentTypes[0]: calls of gRPC",
 		`{contentTypes: [application/graphql], algorithms: [Brotli]}`: "",
 	} {
-		got := problem(written(t, text), room.Gateway, false)
+		got := problem(roomtest.Written[v1alpha1.Compression](t, text), room.Gateway, false)
 		if (got == "") != (want == "") || !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %q; want %q", text, got, want)
 		}

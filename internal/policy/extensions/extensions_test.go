@@ -8,28 +8,16 @@ import (
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
 
 func written(t *testing.T, text string) room.Written[[]v1alpha1.Extension] {
 	t.Helper()
-	var all []v1alpha1.Extension
-	if err := yaml.UnmarshalStrict([]byte(text), &all); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	return room.Written[[]v1alpha1.Extension]{Policy: "shop/a", Says: &all}
-}
-
-func unpack(t *testing.T, from *anypb.Any, into proto.Message) {
-	t.Helper()
-	if err := from.UnmarshalTo(into); err != nil {
-		t.Fatal(err)
-	}
+	return room.Written[[]v1alpha1.Extension]{Policy: "shop/a", Says: roomtest.Written[[]v1alpha1.Extension](t, text)}
 }
 
 // chained are the filters of a Route.
@@ -40,8 +28,8 @@ func chained(t *testing.T, r *routev3.Route) (out []*anypb.Any) {
 		return nil
 	}
 	route, action := &compositev3.CompositePerRoute{}, &compositev3.ExecuteFilterAction{}
-	unpack(t, packed, route)
-	unpack(t, route.Matcher.OnNoMatch.GetAction().TypedConfig, action)
+	roomtest.Unpack(t, packed, route)
+	roomtest.Unpack(t, route.Matcher.OnNoMatch.GetAction().TypedConfig, action)
 	for _, f := range action.FilterChain.TypedConfig {
 		out = append(out, f.TypedConfig)
 	}
@@ -79,14 +67,14 @@ func TestChain(t *testing.T) {
 	}
 	for i, want := range []string{`"shop/a a", false, "one"`, `"shop/a b", true, "two"`} {
 		l := &luav3.Lua{}
-		unpack(t, chain[i], l)
+		roomtest.Unpack(t, chain[i], l)
 		if !strings.Contains(l.DefaultSourceCode.GetInlineString(), want) || l.ClearRouteCache.GetValue() || l.SharedVmId != "shop/a" {
 			t.Errorf("script %d: %v", i, l)
 		}
 	}
 	c, d := &extprocv3.ExternalProcessor{}, &extprocv3.ExternalProcessor{}
-	unpack(t, chain[2], c)
-	unpack(t, chain[3], d)
+	roomtest.Unpack(t, chain[2], c)
+	roomtest.Unpack(t, chain[3], d)
 	if c.FailureModeAllow || c.MessageTimeout.AsDuration() != messageTimeout || c.GrpcService.GetEnvoyGrpc().ClusterName != "asking/c" ||
 		c.ProcessingMode.RequestHeaderMode != extprocv3.ProcessingMode_SEND || c.ProcessingMode.RequestBodyMode != extprocv3.ProcessingMode_NONE {
 		t.Errorf("what is not said: %v", c)

@@ -8,47 +8,29 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
-
-func written(t *testing.T, text string) *v1alpha1.Fault {
-	t.Helper()
-	s := &v1alpha1.Fault{}
-	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	return s
-}
-
-func unpack(t *testing.T, from *anypb.Any, into proto.Message) {
-	t.Helper()
-	if err := from.UnmarshalTo(into); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // made is what a Route does: about calls of gRPC, or other requests.
 func made(t *testing.T, text string, ofGRPC bool) (*compositev3.ExecuteFilterAction, *faultv3.HTTPFault) {
 	t.Helper()
 	r := &routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}}
-	inject(written(t, text), r)
+	inject(roomtest.Written[v1alpha1.Fault](t, text), r)
 	route, action, out := &compositev3.CompositePerRoute{}, &compositev3.ExecuteFilterAction{}, &faultv3.HTTPFault{}
-	unpack(t, r.TypedPerFilterConfig[Section.Filter.Name], route)
+	roomtest.Unpack(t, r.TypedPerFilterConfig[Section.Filter.Name], route)
 	do := route.Matcher.OnNoMatch
 	if list := route.Matcher.GetMatcherList(); list != nil && ofGRPC {
 		do = list.Matchers[0].OnMatch
 	}
-	unpack(t, do.GetAction().TypedConfig, action)
+	roomtest.Unpack(t, do.GetAction().TypedConfig, action)
 	config := action.TypedConfig
 	if chain := action.GetFilterChain().GetTypedConfig(); len(chain) > 0 {
 		config = chain[1]
 	}
-	unpack(t, config.TypedConfig, out)
+	roomtest.Unpack(t, config.TypedConfig, out)
 	if err := out.ValidateAll(); err != nil {
 		t.Errorf("%s: Envoy would refuse it: %v", text, err)
 	}
@@ -108,7 +90,7 @@ func TestStatusesByGRPC(t *testing.T) {
 // TestWhatSendsNothingOn: a redirect is no request to a backend.
 func TestWhatSendsNothingOn(t *testing.T) {
 	r := &routev3.Route{Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{}}}
-	inject(written(t, `{abort: {httpStatus: 503}}`), r)
+	inject(roomtest.Written[v1alpha1.Fault](t, `{abort: {httpStatus: 503}}`), r)
 	if len(r.TypedPerFilterConfig) > 0 {
 		t.Errorf("a redirect fails: %v", r)
 	}
@@ -126,7 +108,7 @@ func TestProblems(t *testing.T) {
 		{`{headers: [{name: a, value: "("}]}`, "", room.Gateway},
 		{`{headers: [{name: a, value: b}, {name: b, type: RegularExpression, value: "("}]}`, ".headers[1].value is no regular expression", room.Gateway},
 	} {
-		got := problem(written(t, c.text), c.on, false)
+		got := problem(roomtest.Written[v1alpha1.Fault](t, c.text), c.on, false)
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s of a %s: %q; want %q", c.text, c.on, got, c.want)
 		}

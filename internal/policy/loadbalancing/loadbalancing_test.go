@@ -11,16 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
-
-func written(t *testing.T, text string) *v1alpha1.LoadBalancing {
-	t.Helper()
-	s := &v1alpha1.LoadBalancing{}
-	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	return s
-}
 
 // TestCluster: what each section makes of a Cluster's own fields.
 func TestCluster(t *testing.T) {
@@ -34,7 +26,7 @@ func TestCluster(t *testing.T) {
 			aggression: {defaultValue: 0.5, runtimeKey: weft.slow_start_aggression}, minWeightPercent: {value: 20}}}}`,
 	} {
 		got := &clusterv3.Cluster{}
-		balance(written(t, section), got)
+		balance(roomtest.Written[v1alpha1.LoadBalancing](t, section), got)
 		expect(t, section, got, &clusterv3.Cluster{}, want)
 	}
 }
@@ -43,7 +35,7 @@ func TestCluster(t *testing.T) {
 func TestExtensions(t *testing.T) {
 	extension := func(section string, into proto.Message) proto.Message {
 		c := &clusterv3.Cluster{LbPolicy: clusterv3.Cluster_LEAST_REQUEST}
-		balance(written(t, section), c)
+		balance(roomtest.Written[v1alpha1.LoadBalancing](t, section), c)
 		if c.LbPolicy != clusterv3.Cluster_LOAD_BALANCING_POLICY_CONFIG {
 			t.Errorf("%s: %s", section, c.LbPolicy)
 		}
@@ -77,7 +69,7 @@ func expect(t *testing.T, section string, got, want proto.Message, text string) 
 // TestPanicThresholdIsAdded: what else a Cluster has in common for all algorithms stays.
 func TestPanicThresholdIsAdded(t *testing.T) {
 	c := &clusterv3.Cluster{CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{IgnoreNewHostsUntilFirstHc: true}}
-	balance(written(t, "{panicThreshold: 20}"), c)
+	balance(roomtest.Written[v1alpha1.LoadBalancing](t, "{panicThreshold: 20}"), c)
 	if !c.CommonLbConfig.IgnoreNewHostsUntilFirstHc || c.CommonLbConfig.HealthyPanicThreshold.GetValue() != 20 {
 		t.Errorf("%v", c.CommonLbConfig)
 	}
@@ -90,7 +82,7 @@ func TestOnlyRequests(t *testing.T) {
 		"{algorithm: Maglev, hash: [{type: Header, name: a}]}":                     true,
 		"{algorithm: RingHash, hash: [{type: Header, name: a}, {type: SourceIP}]}": false,
 	} {
-		if got := fits(written(t, section), "tcp"); got == want {
+		if got := fits(roomtest.Written[v1alpha1.LoadBalancing](t, section), "tcp"); got == want {
 			t.Errorf("%s: means something to TCP: %v", section, got)
 		}
 	}

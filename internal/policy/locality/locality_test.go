@@ -13,10 +13,10 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
@@ -30,10 +30,7 @@ func at(text string) room.Locality {
 // shares arranges groups, each "place ready/all", and tells "place priority:weight" of each.
 func shares(t *testing.T, section, from, groups string) string {
 	t.Helper()
-	s := &v1alpha1.Locality{}
-	if err := yaml.UnmarshalStrict([]byte(section), s); err != nil {
-		t.Fatalf("%s: %v", section, err)
-	}
+	s := roomtest.Written[v1alpha1.Locality](t, section)
 	var places []string
 	var all []room.Group
 	for one := range strings.SplitSeq(groups, ", ") {

@@ -10,19 +10,16 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
 
 // made is what a section, as people write it, makes of a Route.
 func made(t *testing.T, text string) (*v1alpha1.Retry, *routev3.RetryPolicy) {
 	t.Helper()
-	s := &v1alpha1.Retry{}
-	if err := yaml.UnmarshalStrict([]byte(text), s); err != nil {
-		t.Fatal(err)
-	}
+	s := roomtest.Written[v1alpha1.Retry](t, text)
 	r := &routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}}
 	requests(s, r)
 	return s, r.GetRoute().RetryPolicy
