@@ -42,8 +42,8 @@ var kinds = map[mesh.Kind]struct {
 	mesh.KindListener:  {&listenerv3.Listener{}, unshaped(buildListener)},
 	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, buildExtension},
 	mesh.KindRoutes:    {&routev3.RouteConfiguration{}, buildRoutes},
-	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) (proto.Message, []string) {
-		host := m.VirtualHost(q, name)
+	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {
+		host := m.VirtualHost(q, name, variant)
 		return envoy.VirtualHost(host), mesh.PoliciesOf(host.Rules)
 	}},
 }

@@ -89,15 +89,7 @@ func toServices(s mesh.ServiceListener, routes string) []*listenerv3.Filter {
 var callerKnown = &listenerv3.Filter{
 	Name: "envoy.filters.network.set_filter_state",
 	ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: wire.Any(&setfilterstatev3.Config{
-		OnNewConnection: []*filterstatev3.FilterStateValue{{
-			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: room.CallerState},
-			FactoryKey: "envoy.string",
-			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
-				Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
-					Specifier: &corev3.DataSource_InlineString{InlineString: room.Caller},
-				}},
-			}},
-		}},
+		OnNewConnection: []*filterstatev3.FilterStateValue{room.State(room.CallerState, room.Caller)},
 	})},
 }
 

@@ -36,6 +36,8 @@ type localities struct {
 	localitiesIn *incr.View[string, string]
 	// arrangements are, by the name of endpoints, what arranges these: one section or none.
 	arrangements *incr.Memo[string, []room.Decided]
+	// local says of virtual hosts, and of Service ports' routes, whether some rule there goes by localities.
+	local *incr.Memo[string, bool]
 }
 
 func (m *Mesh) layLocalities(t *cluster.Tables) (out localities) {
@@ -49,13 +51,14 @@ func (m *Mesh) layLocalities(t *cluster.Tables) (out localities) {
 		return []string{scope}
 	})
 	out.arrangements = incr.NewMemo(t.Graph, "arrangement", same[[]room.Decided], m.decideArrangement)
+	out.local = incr.NewMemo(t.Graph, "local", same[bool], m.isLocal)
 	return out
 }
 
 // labelsIn are the labels of Nodes that a policy goes by.
 func labelsIn(p *v1alpha1.MeshPolicy) (out []string) {
 	for _, r := range policy.All {
-		if r.Arrange != nil && r.Has(&p.Spec) {
+		if r.ByLabels != nil && r.Has(&p.Spec) {
 			out = append(out, r.ByLabels(r.Decide([]room.Entry{{Spec: &p.Spec}}))...)
 		}
 	}
@@ -122,9 +125,12 @@ func (m *Mesh) scopesAt(q *incr.Query, k string) (out []string) {
 }
 
 // LocalWants are those for proxies of a Want's scope whose locality is known, of endpoints that are arranged
-// by that.
+// by that and of routes that have rules by that.
 func (m *Mesh) LocalWants(q *incr.Query, k string) (out []string) {
 	w := ParseWant(k)
+	if w.Kind != KindEndpoints {
+		return m.localRoutes(q, w)
+	}
 	for _, by := range m.arrangements.Get(q, w.Name) {
 		r, _ := policy.ByName(by.Section)
 		labels := r.ByLabels(by)
@@ -136,6 +142,45 @@ func (m *Mesh) LocalWants(q *incr.Query, k string) (out []string) {
 		}
 	}
 	return out
+}
+
+// localRoutes are those of routes. Proxies at a locality see no variant of some consumers' there unless they are it:
+// so all have them, or none.
+func (m *Mesh) localRoutes(q *incr.Query, w Want) (out []string) {
+	if !m.local.Get(q, w.Name) {
+		return nil
+	}
+	for _, scope := range m.localitiesIn.Get(q, w.Scope) {
+		at, _ := parseAt(scope)
+		out = append(out, Want{scope, w.Kind, w.Name, At(at, w.Variant)}.Key())
+	}
+	return out
+}
+
+// isLocal says whether a policy has some rule, of a virtual host or of a Service port's routes by that name, go by
+// where proxies are.
+func (m *Mesh) isLocal(q *incr.Query, name string) bool {
+	for _, k := range m.routesIn(q, name) {
+		kind, rest, _ := strings.Cut(k, "/")
+		namespace, route, _ := strings.Cut(rest, "/")
+		for _, p := range m.about(q, []string{group(room.Kind(kind), namespace, route)}, func(subject) bool { return true }) {
+			for _, r := range policy.All {
+				if r.Takes != nil && r.Has(&p.Spec) && len(r.ByLabels(r.Decide([]room.Entry{{Spec: &p.Spec}}))) > 0 {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// routesIn are the routes, by routeKey, that some variant of a virtual host, or of a Service port's routes, has.
+func (m *Mesh) routesIn(q *incr.Query, name string) []string {
+	if !strings.HasPrefix(name, OutboundListener+"/") {
+		return m.placedOn.Get(q, name)
+	}
+	at := parseServiceListener(name)
+	return m.frontedBy.Get(q, portKey(at.service, at.port))
 }
 
 // decideArrangement is what arranges the endpoints of that name. Those of sessions have the weights of the Services

@@ -72,6 +72,8 @@ type VirtualHost struct {
 	Port   uint32 // the listener's port, which redirects keep
 	TLS    bool   // whether the listener ends TLS: the scheme that redirects keep
 	Rules  []Rule // in no particular order
+	// At is the locality of the proxies that have it; unknown where all do that have none of their own.
+	At room.Locality
 }
 
 // Name is the wire name: Envoy takes what precedes the last slash as the RouteConfiguration.

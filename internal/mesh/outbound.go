@@ -122,10 +122,12 @@ func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
 }
 
 // ServiceHost is what the requests of a consumer namespace's pods to a Service port meet, by the name of
-// the RouteConfiguration; "" are those of every namespace without routes of its own.
-func (m *Mesh) ServiceHost(q *incr.Query, name, consumer string) VirtualHost {
+// the RouteConfiguration; "" are those of every namespace without routes of its own. The variant is that namespace,
+// At a locality or at any.
+func (m *Mesh) ServiceHost(q *incr.Query, name, variant string) VirtualHost {
 	at := parseServiceListener(name)
-	host := VirtualHost{Routes: name, Domain: "*", Port: uint32(at.port)}
+	from, consumer := parseAt(variant)
+	host := VirtualHost{Routes: name, Domain: "*", Port: uint32(at.port), At: from}
 	overHTTP2 := at.protocol == HTTP2
 	at.protocol = ""
 	_, port, ok := m.portOf(q, at.service, at.port)

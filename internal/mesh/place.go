@@ -220,11 +220,13 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 	return out
 }
 
-// VirtualHost is a virtual host by its name, with the rules of every route placed on it.
-func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
+// VirtualHost is a variant of a virtual host by its name, with the rules of every route placed on it: that At a
+// locality, or at any.
+func (m *Mesh) VirtualHost(q *incr.Query, name, variant string) VirtualHost {
 	routes, domain := parseVirtualHost(name)
 	gk, port := parseListener(routes)
 	out := VirtualHost{Routes: routes, Domain: domain, Port: uint32(port)}
+	out.At, _ = parseAt(variant)
 	if l, ok := m.listenerOf(q, gk, listenerID(routes)); ok && l.https() {
 		if out.TLS = true; m.misdirects(q, gk, l, domain) {
 			out.Rules = []Rule{{Origin: Origin{Kind: HTTPRoute, Name: "misdirected"}, Matches: matches(nil), Fail: 421}}

@@ -115,8 +115,13 @@ func referredWants(scope string, rules []Rule) (out []string) {
 func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
 	var problems []Verdict
 	kinds := m.entranceKinds(q, s)
-	if p.Spec.Match != nil && !slices.Contains(kinds, room.Service) {
-		problems = append(problems, wrong(reasonUnsupportedProtocol, "spec.match.from names callers, who are known where they call a Service, and %s is attached to none: it takes no request; attach the route to the Service that they call", s))
+	for _, r := range policy.All {
+		if r.Idle == nil || !r.Has(&p.Spec) {
+			continue
+		}
+		if idle := r.Idle(&p.Spec, kinds); idle != "" {
+			problems = append(problems, wrong(reasonUnsupportedProtocol, "%s: spec.%s%s", s.Field, r.Name, idle))
+		}
 	}
 	for _, kind := range kinds {
 		for _, r := range policy.All {

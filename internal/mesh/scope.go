@@ -40,6 +40,12 @@ func At(l room.Locality, scope string) string {
 	return atPrefix + string(l) + "|" + scope
 }
 
+// There is what a variant of routes is for proxies of a scope where these are.
+func There(scope, variant string) string {
+	at, _ := parseAt(scope)
+	return At(at, variant)
+}
+
 func parseAt(scope string) (l room.Locality, inner string) {
 	at, is := strings.CutPrefix(scope, atPrefix)
 	if !is {

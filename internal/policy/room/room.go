@@ -15,6 +15,7 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -103,7 +104,15 @@ type Traffic[S any] struct {
 	Request func(*S, *routev3.Route)
 	// Match narrows which requests a rule takes, that of a Route which answers with an error too. nil: the section
 	// narrows nothing.
-	Match func(*S, *routev3.RouteMatch)
+	Match func(Written[S], *routev3.RouteMatch)
+	// Takes says whether proxies at a place take anything by a rule at all; ByLabels are the labels of Nodes that it
+	// goes by. nil: all do.
+	Takes func(s *S, there Proxy) bool
+	// States are what Match looks at and must be found out of each request before its Route is. nil: nothing.
+	States func(w Written[S], there Proxy) []*filterstatev3.FilterStateValue
+	// Idle says why the section means nothing where requests come in by entrances of those kinds alone, beginning
+	// with the field in it; "": it does. nil: it always does.
+	Idle func(s *S, entrances []Kind) string
 	// OwnRetries says whether Request sets a RetryPolicy, which no Cluster may then override; nil: never.
 	OwnRetries func(*S) bool
 	// Filter takes part in every HTTP connection that has routes; it is disabled but where Request
@@ -184,6 +193,10 @@ type Room struct {
 	Upstream func(Decided, *clusterv3.Cluster)
 	Request  func(Decided, *routev3.Route)
 	Match    func(Decided, *routev3.RouteMatch)
+	// Takes, States and Idle are those of the section's Traffic; nil as there.
+	Takes  func(d Decided, there Proxy) bool
+	States func(d Decided, there Proxy) []*filterstatev3.FilterStateValue
+	Idle   func(spec *v1alpha1.MeshPolicySpec, entrances []Kind) string
 	// Arrange and ByLabels are those of the section's Traffic; nil as there.
 	Arrange  func(d Decided, from Locality, groups []Group) []Share
 	ByLabels func(Decided) []string
@@ -258,14 +271,14 @@ func (s Section[S]) Room() Room {
 		out.Arrange = func(d Decided, from Locality, groups []Group) []Share {
 			return s.Traffic.Arrange(d.Says.(*S), from, groups)
 		}
+	}
+	if s.Traffic.ByLabels != nil {
 		out.ByLabels = func(d Decided) []string { return s.Traffic.ByLabels(d.Says.(*S)) }
 	}
 	if s.Traffic.Request != nil {
 		out.Request = func(d Decided, r *routev3.Route) { s.Traffic.Request(d.Says.(*S), r) }
 	}
-	if s.Traffic.Match != nil {
-		out.Match = func(d Decided, m *routev3.RouteMatch) { s.Traffic.Match(d.Says.(*S), m) }
-	}
+	s.narrowing(&out)
 	if s.Traffic.Referring != nil {
 		out.Request = func(d Decided, r *routev3.Route) {
 			s.Traffic.Referring(s.of(d), d.Referents, r)
@@ -280,6 +293,26 @@ func (s Section[S]) Room() Room {
 	return out
 }
 
+// narrowing gives a Room what narrows rules.
+func (s Section[S]) narrowing(out *Room) {
+	if s.Traffic.Match != nil {
+		out.Match = func(d Decided, m *routev3.RouteMatch) { s.Traffic.Match(s.of(d), m) }
+	}
+	if s.Traffic.Takes != nil {
+		out.Takes = func(d Decided, there Proxy) bool { return s.Traffic.Takes(d.Says.(*S), there) }
+	}
+	if s.Traffic.States != nil {
+		out.States = func(d Decided, there Proxy) []*filterstatev3.FilterStateValue {
+			return s.Traffic.States(s.of(d), there)
+		}
+	}
+	if s.Traffic.Idle != nil {
+		out.Idle = func(spec *v1alpha1.MeshPolicySpec, entrances []Kind) string {
+			return s.Traffic.Idle(s.Of(spec), entrances)
+		}
+	}
+}
+
 func (s Section[S]) shared(said []Decided, at Port) proto.Message {
 	var written []Written[S]
 	for _, d := range said {
@@ -290,6 +323,12 @@ func (s Section[S]) shared(said []Decided, at Port) proto.Message {
 
 func (s Section[S]) of(d Decided) Written[S] {
 	return Written[S]{Policy: d.Policy, Says: d.Says.(*S), Rule: d.Rule}
+}
+
+// Proxy is one by what tells it from others of the same Routes.
+type Proxy struct {
+	Gateway bool // else it is a sidecar
+	At      Locality
 }
 
 // Port is where requests come in.
