@@ -19,6 +19,8 @@ var traffic = []string{
 	"locality: {}", "locality: {prefer: [rack], minEndpoints: 2}", "locality: {weights: [{from: eu, to: [{region: us, percent: 100}]}]}, timeout: {request: 1s}",
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
 	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
+	"match: {nodeSelector: {matchLabels: {rack: r1}}}", "match: {from: [{namespace: a}], nodeSelector: {matchExpressions: [{key: topology.kubernetes.io/zone, operator: NotIn, values: [a]}]}}",
+	"match: {cel: \"request.method == 'GET'\"}, retry: {}", "match: {cel: \"caller.region == 'eu' && caller.namespace != 'a'\"}", "match: {cel: \"request.verb\", from: [{namespace: a}]}",
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
 	"admissionControl: {}", "admissionControl: {successRateThreshold: 50}, retry: {}", "admissionControl: {disabled: true}",
 	`extensions: [{name: a, lua: {source: "function envoy_on_request(h) end"}}, {name: b, extProc: {backendRef: {name: x, port: 80}}}]`,

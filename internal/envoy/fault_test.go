@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"

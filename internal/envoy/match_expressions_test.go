@@ -64,6 +64,18 @@ const zoneOfTest room.Locality = "topology.kubernetes.io/zone=eu-1a"
 
 // largest are expressions with patterns of several shapes, each of which is as large as the compiler lets it be.
 func largest() (out []string) {
+	for n := 64; n > 0; n-- {
+		for _, around := range []string{"!(%s)", "(true ? %s : false)", "[%s][0]", "(%s && false) || true", "1 < 2 && (%s)"} {
+			text := "true"
+			for range n {
+				text = fmt.Sprintf(around, text)
+			}
+			if len(text) <= 1024 && wrongIn(text) == "" {
+				out = append(out, text)
+			}
+		}
+	}
+	out = append(out, "true"+strings.Repeat("||!true", 140), strings.Repeat("!", 1000)+"true", "true"+strings.Repeat("==true", 140))
 	for _, shape := range []string{`a{N}`, `.{N}`, `[^a]{N}`, `\\w{N}`, `(?i:k){N}`, `(ab|cd){N}`, `(a*){N}`, `\\S{N}`, `(?:a?){N}`, `^[a-z]{N}.*$`, `\\pL{N}`, `(?s:.){N}|[0-9]`, `(?i:[^k]){N}`} {
 		for n := 100; n > 0; n-- {
 			text := "!request.path.matches('" + strings.ReplaceAll(shape, "N", strconv.Itoa(n)) + "') || true"

@@ -76,7 +76,7 @@ func (m *Mesh) unlabelled(q *incr.Query, p *v1alpha1.MeshPolicy) string {
 	if len(missing) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("By %s nothing is near to anything, as no Node has such a label. ", strings.Join(missing, " and "))
+	return fmt.Sprintf("No Node has the label %s, by which it goes. ", strings.Join(missing, " or "))
 }
 
 func (m *Mesh) readLocality(q *incr.Query, node string) room.Locality {

@@ -120,7 +120,7 @@ func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
 			continue
 		}
 		if idle := r.Idle(&p.Spec, kinds); idle != "" {
-			problems = append(problems, wrong(reasonUnsupportedProtocol, "%s: spec.%s%s", s.Field, r.Name, idle))
+			problems = append(problems, wrong(reasonUnsupportedProtocol, "spec.%s%s (%s)", r.Name, idle, s))
 		}
 	}
 	for _, kind := range kinds {

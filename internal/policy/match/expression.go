@@ -66,6 +66,9 @@ var functions = map[string][]string{
 	overloads.TimeGetDayOfWeek: {overloads.TimestampToDayOfWeek},
 }
 
+// maxDepth is how deep expressions are within each other. Envoy's parser takes 32, with what stands for variables.
+const maxDepth = 24
+
 // language is compiled in once.
 var language = sync.OnceValues(func() (*cel.Env, error) {
 	subset := env.NewLibrarySubset().SetDisableMacros(true)
@@ -101,20 +104,26 @@ func compile(text string) (checked *ast.AST, problem string) {
 	if t := compiled.OutputType(); t != cel.BoolType {
 		return nil, fmt.Sprintf("is of type %s: compare it with something, for it must be true or false", t)
 	}
-	ast.PreOrderVisit(checked.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+	for _, e := range ast.MatchDescendants(ast.NavigateAST(checked), ast.AllMatcher()) {
 		if wrong := unfit(e); wrong != "" && problem == "" {
 			problem = said(checked.SourceInfo().GetStartLocation(e.ID()), wrong)
 		}
-	}))
+	}
 	return checked, problem
 }
 
 func said(at common.Location, what string) string {
-	return fmt.Sprintf("is no expression that proxies know, at line %d, column %d: %s", at.Line(), at.Column()+1, what)
+	if at.Line() < 1 {
+		return "is no expression that proxies know: " + what
+	}
+	return fmt.Sprintf("is no expression that proxies know, at line %d, column %d: %s", at.Line(), at.Column()+1, strings.TrimSuffix(what, " (in container '')"))
 }
 
 // unfit says why an expression that is well typed is nothing for a proxy.
-func unfit(e ast.Expr) string {
+func unfit(e ast.NavigableExpr) string {
+	if e.Depth() > maxDepth {
+		return fmt.Sprintf("it is more than %d levels deep: write it in several parts, by && and ||", maxDepth)
+	}
 	switch e.Kind() {
 	case ast.MapKind, ast.StructKind, ast.ComprehensionKind:
 		return "it makes a map or a message: compare with strings, integers or lists"
