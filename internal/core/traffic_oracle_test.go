@@ -81,9 +81,10 @@ func TestPolicyTouchesItsOwn(t *testing.T) {
 }
 
 // brought says whether something is there because a Route sends by it, or asks, now: a cluster, as it has its own
-// retries or has them no more, with its endpoints, and that some scope sees it.
+// retries or has them no more, with its endpoints, and that some scope sees it. What sessions reach over several
+// Services has what these say alike, by policies or by themselves: one that is about one of them ends that.
 func brought(what, before string) bool {
-	return strings.HasPrefix(what, "scope ") || (strings.HasPrefix(what, "cluster ") || strings.HasPrefix(what, "endpoints ")) && before == ""
+	return strings.HasPrefix(what, "cluster session/") || strings.HasPrefix(what, "endpoints session/") || strings.HasPrefix(what, "scope ") || (strings.HasPrefix(what, "cluster ") || strings.HasPrefix(what, "endpoints ")) && before == ""
 }
 
 // shapedNames are the resources that policies shape, as stories name them.

@@ -26,10 +26,10 @@ var topology = []string{corev1.LabelTopologyRegion, corev1.LabelTopologyZone}
 // localities are who is where.
 type localities struct {
 	// localityOf is that of a Node, by its name; labelsNamed are, as one group, the labels that it goes by
-	// because some policy names them.
-	localityOf  *incr.Memo[string, room.Locality]
-	labelsNamed *incr.View[string, string]
-	nodesWith   *incr.Index[string, string] // by the names of the labels that they have
+	// because some policy names them, labelsOwn those by some Service.
+	localityOf             *incr.Memo[string, room.Locality]
+	labelsNamed, labelsOwn *incr.View[string, string]
+	nodesWith              *incr.Index[string, string] // by the names of the labels that they have
 	// proxiesAt are the pods of proxies by the scopes At their locality whose names they see, localitiesIn
 	// those scopes by what they are without the locality.
 	proxiesAt    *incr.View[string, string]
@@ -42,7 +42,9 @@ type localities struct {
 
 func (m *Mesh) layLocalities(t *cluster.Tables) (out localities) {
 	named := incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return labelsIn(p) })
+	own := incr.NewIndex(t.Services, func(_ string, s *corev1.Service) []string { return labelsOf(s) })
 	out.labelsNamed = incr.NewView(named, "labelsNamed", all)
+	out.labelsOwn = incr.NewView(own, "labelsOwn", all)
 	out.nodesWith = incr.NewIndex(t.Nodes, func(_ string, n *corev1.Node) []string { return slices.Collect(maps.Keys(n.Labels)) })
 	out.localityOf = incr.NewMemo(t.Graph, "locality", same[room.Locality], m.readLocality)
 	out.proxiesAt = incr.NewView(t.Pods, "proxiesAt", m.scopesAt)
@@ -60,6 +62,19 @@ func labelsIn(p *v1alpha1.MeshPolicy) (out []string) {
 	for _, r := range policy.All {
 		if r.ByLabels != nil && r.Has(&p.Spec) {
 			out = append(out, r.ByLabels(r.Decide([]room.Entry{{Spec: &p.Spec}}))...)
+		}
+	}
+	return out
+}
+
+// labelsOf are the labels of Nodes that a Service goes by itself.
+func labelsOf(s *corev1.Service) (out []string) {
+	for _, r := range policy.All {
+		if r.Default == nil {
+			continue
+		}
+		if d, says := r.Default(s); says {
+			out = append(out, r.ByLabels(d)...)
 		}
 	}
 	return out
@@ -84,7 +99,7 @@ func (m *Mesh) readLocality(q *incr.Query, node string) room.Locality {
 	if !ok {
 		return ""
 	}
-	return room.LocalityOf(n.Labels, slices.Concat(topology, m.labelsNamed.Get(q, "")))
+	return room.LocalityOf(n.Labels, slices.Concat(topology, m.labelsNamed.Get(q, ""), m.labelsOwn.Get(q, "")))
 }
 
 // Proxy says which pod it is that a proxy's token names, what the proxy sees wherever it is, and where it is.
@@ -183,9 +198,11 @@ func (m *Mesh) routesIn(q *incr.Query, name string) []string {
 	return m.frontedBy.Get(q, portKey(at.service, at.port))
 }
 
-// decideArrangement is what arranges the endpoints of that name. Those of sessions have the weights of the Services
-// over which these reach, and those of UDP what their Gateway sends to.
+// decideArrangement is what arranges the endpoints of that name. Those of UDP are what their Gateway sends to.
 func (m *Mesh) decideArrangement(q *incr.Query, name string) []room.Decided {
+	if IsSession(name) {
+		return m.sessionArrangement(q, name)
+	}
 	if !isService(name) {
 		return nil
 	}
@@ -212,10 +229,12 @@ func (m *Mesh) arranged(q *incr.Query, by room.Decided, from room.Locality, all 
 			out = addLocality(out, at, s.Weight, usable[i])
 		}
 	}
-	slices.SortFunc(out, func(a, b Locality) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Within, b.Within))
-	})
+	slices.SortFunc(out, byPlace)
 	return out
+}
+
+func byPlace(a, b Locality) int {
+	return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Within, b.Within))
 }
 
 // grouped are endpoints by what some labels say of their Nodes, in order, with those of each that may be sent to.

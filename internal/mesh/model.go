@@ -162,7 +162,9 @@ func PoliciesOf(rules []Rule) (out []string) {
 
 func policyKeys(decided []room.Decided) (out []string) {
 	for _, d := range decided {
-		out = append(out, d.Policy)
+		if d.Policy != "" {
+			out = append(out, d.Policy)
+		}
 	}
 	return out
 }

@@ -268,7 +268,7 @@ func (m *Mesh) Endpoints(q *incr.Query, name string, from room.Locality) Endpoin
 		return m.datagrams(q, name)
 	}
 	if IsSession(name) {
-		return m.sessionEndpoints(q, name)
+		return m.sessionEndpoints(q, name, from)
 	}
 	at := parseCluster(name)
 	out := Endpoints{Cluster: name}
@@ -276,7 +276,7 @@ func (m *Mesh) Endpoints(q *incr.Query, name string, from room.Locality) Endpoin
 		all := m.addressesOf(q, svc, port.Name)
 		out.Addresses = all.usable()
 		for _, by := range m.arrangements.Get(q, name) {
-			out.Localities, out.Policies = m.arranged(q, by, from, all), []string{by.Policy}
+			out.Localities, out.Policies = m.arranged(q, by, from, all), policyKeys([]room.Decided{by})
 		}
 	}
 	return out

@@ -18,6 +18,7 @@ import (
 	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
@@ -100,6 +101,9 @@ type Traffic[S any] struct {
 	// the same, from everywhere.
 	Arrange  func(s *S, from Locality, groups []Group) []Share
 	ByLabels func(*S) []string
+	// Default is what holds of a Service of which no policy says anything, by what the Service says itself; nil, or of
+	// it: nothing.
+	Default func(*corev1.Service) *S
 	// Request shapes the Route that takes requests; nil: the section is not about requests.
 	Request func(*S, *routev3.Route)
 	// Match narrows which requests a rule takes, that of a Route which answers with an error too. nil: the section
@@ -200,6 +204,8 @@ type Room struct {
 	// Arrange and ByLabels are those of the section's Traffic; nil as there.
 	Arrange  func(d Decided, from Locality, groups []Group) []Share
 	ByLabels func(Decided) []string
+	// Default is that of the section's Traffic, by no policy; nil as there.
+	Default func(*corev1.Service) (d Decided, says bool)
 	// Shared is that of the section's Traffic, of what each policy says; nil as there.
 	Shared func(said []Decided, at Port) proto.Message
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
@@ -227,7 +233,7 @@ type Room struct {
 // Decided is what a section says of one Cluster or Route, and the policy by which it does.
 type Decided struct {
 	Section string // its Name
-	Policy  string // its key
+	Policy  string // its key; "" of a Default
 	Says    any    // the section, by pointer
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	// Referents are what was found of what the section refers to.
@@ -270,6 +276,12 @@ func (s Section[S]) Room() Room {
 	if s.Traffic.Arrange != nil {
 		out.Arrange = func(d Decided, from Locality, groups []Group) []Share {
 			return s.Traffic.Arrange(d.Says.(*S), from, groups)
+		}
+	}
+	if s.Traffic.Default != nil {
+		out.Default = func(svc *corev1.Service) (Decided, bool) {
+			says := s.Traffic.Default(svc)
+			return Decided{Section: s.Name, Says: says}, says != nil
 		}
 	}
 	if s.Traffic.ByLabels != nil {
