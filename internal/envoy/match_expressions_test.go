@@ -140,9 +140,10 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
-// TestFiltersOfExpressions: what a rule does about requests it does for those that it takes by an expression too, and
-// for these alone; where no other rule takes them as well.
-func TestFiltersOfExpressions(t *testing.T) {
+// rulesForAnn are rules that are narrowed by an expression and keep sessions or make faults, beside one that is not and
+// does neither.
+func rulesForAnn(t *testing.T) mesh.VirtualHost {
+	t.Helper()
 	fault := room.Decided{Section: "fault", Policy: "shop/fault", Says: roomtest.Written[v1alpha1.Fault](t, `{until: "2090-01-01T00:00:00Z", abort: {httpStatus: 418}}`)}
 	ofAnn := room.Decided{Section: "match", Policy: "shop/ann", Says: &v1alpha1.Match{CEL: "request.headers['x-user'] == 'ann'"}}
 	rule := func(path, more string, policies ...room.Decided) mesh.Rule {
@@ -151,10 +152,15 @@ func TestFiltersOfExpressions(t *testing.T) {
 		return r
 	}
 	session := ", sessionPersistence: {sessionName: s, type: Header}"
-	host := mesh.VirtualHost{Routes: "outbound/shop/cart/80", Domain: "*", Port: 80, Rules: []mesh.Rule{
+	return mesh.VirtualHost{Routes: "outbound/shop/cart/80", Domain: "*", Port: 80, Rules: []mesh.Rule{
 		rule("/both", ""), rule("/both", session, ofAnn, fault), rule("/only", session, ofAnn, fault), rule("/kept", session, ofAnn),
 	}}
-	at := startCaller(t, map[string][]mesh.Endpoint{"a": serveText(t, "a")}, host)
+}
+
+// TestFiltersOfExpressions: what a rule does about requests it does for those that it takes by an expression too, and
+// for these alone; where no other rule takes them as well.
+func TestFiltersOfExpressions(t *testing.T) {
+	at := startCaller(t, map[string][]mesh.Endpoint{"a": serveText(t, "a")}, rulesForAnn(t))
 	for _, c := range []struct{ path, user, want string }{
 		{"/both", "ann", "418"}, {"/both", "bob", "200 a"}, {"/only", "ann", "418"}, {"/only", "bob", "404"}, {"/kept", "ann", "200 a"}, {"/kept", "bob", "404"},
 	} {
@@ -165,5 +171,9 @@ func TestFiltersOfExpressions(t *testing.T) {
 		if kept := response.Header.Get("s") != ""; kept != (c.path == "/kept" && c.user == "ann") {
 			t.Errorf("%s of %s: a session is kept: %v", c.path, c.user, kept)
 		}
+	}
+	none, _ := receive(t, (&gateway{url: at}).request(t, http.MethodPost, "/shop.Cart/Get", "Content-Type", "application/grpc"))
+	if none.Header.Get("Grpc-Status") != "12" {
+		t.Errorf("a call that no rule takes: %d, %v", none.StatusCode, none.Header)
 	}
 }
