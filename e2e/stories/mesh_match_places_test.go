@@ -9,29 +9,9 @@ import (
 	"github.com/weft-mesh/weft/e2e/stage"
 )
 
-// stickyRoute has, beside the rule for everybody, one with weights that keeps sessions.
-const stickyRoute = `
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: app}
-spec:
-  parentRefs: [{kind: Service, group: "", name: app, port: 80}]
-  rules:
-  - name: all
-    backendRefs: [{name: app, port: 80}]
-  - name: canary
-    sessionPersistence: {type: Header, sessionName: x-session}
-    backendRefs: [{name: canary, port: 80, weight: 50}, {name: canary-too, port: 80, weight: 50}]
-`
-
-const narrowingPolicy = `
-apiVersion: mesh.weft.dev/v1alpha1
-kind: MeshPolicy
-metadata: {name: some}
-spec:
-  targetRefs: [{kind: HTTPRoute, name: app, sectionName: canary}]
-  match: $MATCH
-`
+// stickyRoute is canaryRoute with a canary that has weights and keeps sessions.
+var stickyRoute = strings.Replace(canaryRoute, "backendRefs: [{name: canary, port: 80}]", `sessionPersistence: {type: Header, sessionName: x-session}
+    backendRefs: [{name: canary, port: 80, weight: 50}, {name: canary-too, port: 80, weight: 50}]`, 1)
 
 // TestRulesForSomeRequests: a rule is narrowed by the Node of the caller, by an expression, by both and by one that is
 // no expression, while an app calls and calls, and no call fails. Of what it takes, by weights, sessions stay.
@@ -60,12 +40,12 @@ func TestRulesForSomeRequests(t *testing.T) {
 			return nil
 		})
 	}
-	s.Apply(strings.ReplaceAll(narrowingPolicy, "$MATCH", `{cel: "false"}`))
+	s.Apply(narrowed(`{cel: "false"}`))
 	s.Apply(stickyRoute)
 	s.Holds("some")
 	reaches(gold, app)
 	throughout(t, from, gold, func() {
-		for _, narrowed := range []struct{ match, gold, plain string }{
+		for _, c := range []struct{ match, gold, plain string }{
 			{`{nodeSelector: {matchLabels: {kubernetes.io/hostname: $NODE}}}`, canaries, canaries},
 			{`{nodeSelector: {matchExpressions: [{key: kubernetes.io/hostname, operator: NotIn, values: [$NODE]}]}}`, app, app},
 			{`{cel: "request.headers['x-plan'] == 'gold'"}`, canaries, app},
@@ -73,15 +53,15 @@ func TestRulesForSomeRequests(t *testing.T) {
 			{`{cel: "request.headers['x-plan'] != 'gold' && caller.namespace == '$NAMESPACE'"}`, app, app},
 			{`{nodeSelector: {matchLabels: {kubernetes.io/hostname: $NODE}}, cel: "'x-plan' in request.headers && caller.serviceAccount == 'caller'"}`, canaries, app},
 		} {
-			s.Step("the canary is for %s", narrowed.match)
-			s.Apply(strings.ReplaceAll(narrowingPolicy, "$MATCH", strings.ReplaceAll(narrowed.match, "$NODE", node)))
+			s.Step("the canary is for %s", c.match)
+			s.Apply(narrowed(strings.ReplaceAll(c.match, "$NODE", node)))
 			s.Holds("some")
-			reaches(gold, narrowed.gold)
-			reaches(plain, narrowed.plain)
+			reaches(gold, c.gold)
+			reaches(plain, c.plain)
 		}
 		keepsSession(t, from, gold)
 		s.Step("an expression that is none is for nobody")
-		s.Apply(strings.ReplaceAll(narrowingPolicy, "$MATCH", `{cel: "request.plan == 'gold'"}`))
+		s.Apply(narrowed(`{cel: "request.plan == 'gold'"}`))
 		reaches(gold, app)
 	})
 }

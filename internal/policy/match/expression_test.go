@@ -59,8 +59,9 @@ func FuzzExpression(f *testing.F) {
 			t.Fatalf("%q compiles, and there is nothing to ask", text)
 		}
 		format := first[len(first)-1].GetFormatString().GetTextFormatSource().GetInlineString()
-		inner, is := strings.CutPrefix(format, "%CEL(")
-		if inner, is = strings.CutSuffix(inner, ")%"); !is || strings.ContainsAny(inner, "%\n\r") {
+		inner, begins := strings.CutPrefix(format, "%CEL(")
+		inner, ends := strings.CutSuffix(inner, ")%")
+		if !begins || !ends || strings.ContainsAny(inner, "%\n\r") {
 			t.Fatalf("%q is asked as %q", text, format)
 		}
 		plain, err := written(checked, nil)
