@@ -1,0 +1,218 @@
+package envoy_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/envoy"
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
+	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/quota"
+	"github.com/weft-mesh/weft/internal/quota/rls"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+// counts is a quota service.
+type counts struct {
+	*quota.Table
+	owner  mesh.Endpoint
+	files  envoy.Files
+	listen func()
+	stop   func()
+}
+
+// tokens are whose tokens are known.
+type tokens map[string]xds.Identity
+
+func (k tokens) Authenticate(_ context.Context, token string) (xds.Identity, error) {
+	who, known := k[token]
+	if !known {
+		return who, errors.New("unknown token")
+	}
+	who.Expires = time.Now().Add(time.Hour)
+	return who, nil
+}
+
+// quotaService is one that counts what policies say at the one port of a gateway.
+func quotaService(t *testing.T, said ...room.Decided) *counts {
+	t.Helper()
+	const name, token = "weft-xds.weft-system.svc", "who I am"
+	certificate := keyPair(t, name)
+	pair, err := tls.X509KeyPair(certificate.Chain, certificate.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &counts{owner: mesh.Endpoint{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}}
+	c.files.Token, c.files.Roots = files(t, token, certificate.Chain)
+	c.listen = func() {
+		c.Table = quota.New()
+		c.say(said...)
+		server := rls.NewServer(rls.Options{
+			Table:         c.Table,
+			Certificate:   func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil },
+			Authenticator: tokens{token: {Namespace: "shop", ServiceAccount: "web", Pod: "web-1"}},
+			Asks:          func(xds.Identity) (quota.Who, bool) { return quota.Who{Scopes: []string{"shop/web"}}, true },
+		})
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", c.owner.Port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(l) }()
+		c.stop = sync.OnceFunc(func() {
+			server.Stop()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		})
+		t.Cleanup(c.stop)
+	}
+	c.listen()
+	return c
+}
+
+// say has the service know what policies say.
+func (c *counts) say(said ...room.Decided) {
+	var policies []string
+	for _, d := range said {
+		policies = append(policies, d.Policy)
+		c.SetPolicy(d.Policy, ratelimit.Section.Quotas(d.Says.(*v1alpha1.RateLimit)))
+	}
+	c.SetPlace("routes", policies)
+	c.See("routes", "shop/web", true)
+}
+
+// global reads spec.rateLimit.global as people write it.
+func global(t testing.TB, policy, text string) room.Decided {
+	t.Helper()
+	says := &v1alpha1.RateLimit{Global: &v1alpha1.RequestLimits{}}
+	if err := yaml.UnmarshalStrict([]byte(text), says.Global); err != nil {
+		t.Fatalf("limits: %v", err)
+	}
+	return room.Decided{Section: ratelimit.Section.Name, Policy: policy, Says: says}
+}
+
+// asking is a gateway that asks a service about one policy's limits.
+func asking(t *testing.T, c *counts, said room.Decided) *gateway {
+	t.Helper()
+	hosts := host(t, `[{matches: [{path: {value: /free}}], backendRefs: [{name: a}]}, {backendRefs: [{name: a}]}]`)
+	hosts[0].Rules[1].Policies = []room.Decided{said}
+	return world{limits: []room.Decided{said}, counts: c, endpoints: echoes(t, "a"), hosts: hosts}.start(t)
+}
+
+// TestGlobalRateLimitTogether: proxies share buckets, and each is told of the nearest limit what there is to
+// tell. Without the service each has its own, as large.
+func TestGlobalRateLimitTogether(t *testing.T) {
+	t.Parallel()
+	said := global(t, "shop/all", `{limits: [{requests: 4, per: 1h}, {requests: 2, per: 1h, by: [{type: Header, header: X-User}]}]}`)
+	c := quotaService(t, said)
+	one, two, alone := asking(t, c, said), asking(t, c, said), asking(t, c, said)
+	ask := func(g *gateway, header ...string) *http.Response {
+		response, _ := g.send(t, "GET", "/", header...)
+		return response
+	}
+	eventually(t, "the service is asked", func() bool { return ask(one, "x-user", "warm").StatusCode == 200 && c.Buckets() > 0 })
+	c.SetPolicy("shop/all", nil)
+	c.say(said) // with full buckets
+	for i, want := range []struct {
+		at     *gateway
+		user   string
+		status int
+		left   string
+	}{{one, "a", 200, "1"}, {two, "a", 200, "0"}, {one, "a", 429, "0"}, {two, "b", 200, "1"}, {two, "c", 200, "0"}, {two, "d", 429, "0"}} {
+		r := ask(want.at, "x-user", want.user)
+		if got := r.Header.Values("X-Ratelimit-Remaining"); r.StatusCode != want.status || len(got) != 1 || got[0] != want.left {
+			t.Errorf("request %d: %d %v, want %d and %s left", i, r.StatusCode, r.Header, want.status, want.left)
+		}
+		if r.StatusCode == 429 && r.Header.Get("Retry-After") == "" {
+			t.Errorf("request %d: %v", i, r.Header)
+		}
+	}
+	if r := ask(one, "content-type", "application/grpc"); r.StatusCode != 200 || r.Header.Get("grpc-status") != "8" {
+		t.Errorf("gRPC: %d %v", r.StatusCode, r.Header)
+	}
+	if r, _ := one.send(t, "GET", "/free"); r.StatusCode != 200 || r.Header.Get("X-Ratelimit-Limit") != "" {
+		t.Errorf("what has no limit: %d %v", r.StatusCode, r.Header)
+	}
+	eventually(t, "what is turned away is counted by policy", func() bool {
+		return strings.Contains(string(fetch(t, one.stats+"/stats/prometheus", "identity")), `weft_rate_limited_total{reporter="source",policy="shop/all"} 2`)
+	})
+	c.stop()
+	for i, want := range []int{200, 200, 429} {
+		if r := ask(alone, "x-user", "a"); r.StatusCode != want || (want == 429) != (r.Header.Get("Retry-After") != "") {
+			t.Errorf("request %d without the service: %d %v, want %d", i, r.StatusCode, r.Header, want)
+		}
+	}
+}
+
+// TestGlobalRateLimit: ten proxies, of which three get nearly all requests, let through together what the limit
+// says. While the service is away no request fails but by the limit, which then each holds for itself; once it
+// is back, it holds for all again.
+func TestGlobalRateLimit(t *testing.T) {
+	t.Parallel()
+	const proxies, limit = 10, 40
+	said := global(t, "shop/all", fmt.Sprintf(`{limits: [{requests: %d, burst: 10}]}`, limit))
+	c := quotaService(t, said)
+	var all []*gateway
+	for range proxies {
+		all = append(all, asking(t, c, said))
+	}
+	var passed, turned atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	for i, g := range all {
+		every := time.Second / 2
+		if i < 3 {
+			every = time.Second / 30
+		}
+		asking.Go(func() {
+			tick := time.NewTicker(every)
+			defer tick.Stop()
+			for ctx.Err() == nil {
+				<-tick.C
+				switch got := status(g.url); got {
+				case 200:
+					passed.Add(1)
+				case 429:
+					turned.Add(1)
+				default:
+					t.Errorf("answered %d", got)
+				}
+			}
+		})
+	}
+	during := func(d time.Duration) (perSecond float64) {
+		from, begin := passed.Load(), time.Now()
+		<-time.After(d)
+		return float64(passed.Load()-from) / time.Since(begin).Seconds()
+	}
+	during(2 * time.Second) // the burst
+	together := during(10 * time.Second)
+	c.stop()
+	away := during(3 * time.Second)
+	c.listen()
+	eventually(t, "the service is asked again", func() bool { return during(time.Second) < 1.2*limit })
+	again := during(5 * time.Second)
+	cancel()
+	asking.Wait()
+	t.Logf("%.1f per second passed, %.1f without the service, %.1f with it again; %d were turned away", together, away, again, turned.Load())
+	if together > 1.05*limit || together < 0.95*limit || again > 1.05*limit || again < 0.9*limit {
+		t.Errorf("want %d", limit)
+	}
+	if away < 1.2*limit {
+		t.Errorf("without the service %.1f per second pass, as if it were there", away)
+	}
+}
