@@ -66,13 +66,11 @@ func (l *limit) buckets() (n int) {
 
 func (l *limit) shard(key uint64) *shard { return &l.shared[key%uint64(len(l.shared))] }
 
+// spread has the place of a value count: it is odd, and 2^64 by the golden ratio.
+const spread = 0x9e3779b97f4a7c15
+
 // key is of the bucket of some values; counts is false if the limit is not about those.
 func (l *limit) key(seed maphash.Seed, who Who, values []string) (key uint64, counts bool) {
-	if len(values) == 0 {
-		return 0, true
-	}
-	var h maphash.Hash
-	h.SetSeed(seed)
 	for i, p := range l.By {
 		value := values[i]
 		if p.Caller && who.Caller != "" {
@@ -81,10 +79,9 @@ func (l *limit) key(seed maphash.Seed, who Who, values []string) (key uint64, co
 		if p.Value != "" && p.Value != value {
 			return 0, false
 		}
-		h.WriteString(value)
-		h.WriteByte(0) // which is in no header
+		key = key*spread + maphash.String(seed, value)
 	}
-	return h.Sum64(), true
+	return key, true
 }
 
 // grip is a bucket, whether or not it is there yet.

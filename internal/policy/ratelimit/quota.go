@@ -30,7 +30,7 @@ const patience = 50 * time.Millisecond
 // none. What it is answered holds what the caller is told, so it adds nothing itself.
 func asking(said []room.Written[v1alpha1.RateLimit], at room.Port) proto.Message {
 	out := &globalv3.RateLimit{
-		Domain: cmp.Or(at.Routes, "none"), StatPrefix: "weft", Timeout: durationpb.New(patience),
+		Domain: cmp.Or(at.Routes, "none"), Timeout: durationpb.New(patience),
 		RateLimitedAsResourceExhausted: true, DisableXEnvoyRatelimitedHeader: true,
 		RateLimitService: &ratelimitconfigv3.RateLimitServiceConfig{
 			TransportApiVersion: corev3.ApiVersion_V3,
