@@ -149,13 +149,13 @@ func TestChange(t *testing.T) {
 // first to go.
 func TestMemory(t *testing.T) {
 	table := counting(Limit{ID: "a", Requests: 1, Per: time.Second, Burst: 1, By: []Property{{}}})
-	for n := range 3 * maxValues / 2 {
+	for n := range maxValues * 9 / 8 {
 		table.Decide(0, at, proxy, asks("a", fmt.Sprint(n)))
 	}
 	if got := table.Buckets(); got > maxValues || got < maxValues/2 {
 		t.Errorf("%d buckets", got)
 	}
-	for n := range maxValues {
+	for n := range maxValues / 2 {
 		table.Decide(time.Second, at, proxy, asks("a", fmt.Sprint("later ", n)))
 	}
 	kept := table.Buckets()
