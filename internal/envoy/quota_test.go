@@ -13,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
+	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -215,4 +218,80 @@ func TestGlobalRateLimit(t *testing.T) {
 	if away < 1.2*limit {
 		t.Errorf("without the service %.1f per second pass, as if it were there", away)
 	}
+}
+
+// TestGlobalRateLimitsComeAndGo: while the first global limit of a port comes with its filters and its cluster, the
+// service moves, the numbers change and all goes again, no request fails but by the limit.
+func TestGlobalRateLimitsComeAndGo(t *testing.T) {
+	t.Parallel()
+	said := global(t, "shop/a", `{limits: [{requests: 1, per: 1h}]}`)
+	one, other := quotaService(t, said), quotaService(t, said)
+	for _, c := range []*counts{one, other} {
+		c.SetPlace(limitedRoutes, []string{said.Policy})
+		c.See(limitedRoutes, "shop/web", true)
+	}
+	l := startLimits(t, map[string]string{"b": `{limits: [{requests: 1, per: 1h}]}`})
+	l.said["a"] = said
+	commit(l.store, l.host(t, "a", "a.test", ""))
+	ended := l.keepAskingAt(t, "free.test")
+	for n := range 8 {
+		before, c := ended(), []*counts{one, other}[n/2%2]
+		if n%2 == 0 {
+			c.SetPolicy(said.Policy, nil)
+			c.say(said) // with a full bucket
+			l.counted(c)
+			eventually(t, "the service is asked", func() bool {
+				return l.ask(t, "GET a.test/").StatusCode == 429 && c.Decide(time.Hour, limitedRoutes, quota.Who{Scopes: []string{"shop/web"}}, askedOf(said)).Refused
+			})
+		} else {
+			commit(l.store, map[string]proto.Message{limitedRoutes: l.listener(), mesh.SharedName(ratelimit.Section.Name, limitedRoutes): (*corev3.TypedExtensionConfig)(nil),
+				mesh.QuotaName(limitedRoutes): (*corev3.TypedExtensionConfig)(nil)})
+			eventually(t, "nothing is limited", func() bool { return l.asks(t, "GET a.test/", "GET a.test/", "GET a.test/")[2] == 200 })
+		}
+		eventually(t, "requests end", func() bool { return ended() >= before+20 })
+	}
+}
+
+// counted has the port ask a service.
+func (l limits) counted(c *counts) {
+	at := mesh.Shared{Section: ratelimit.Section.Name, Port: room.Port{Gateway: true, Routes: limitedRoutes}, Says: []room.Decided{l.said["a"]}}
+	local, asking := at, at
+	local.Name, asking.Name = mesh.SharedName(ratelimit.Section.Name, limitedRoutes), mesh.QuotaName(limitedRoutes)
+	commit(l.store, map[string]proto.Message{
+		ratelimit.Cluster: envoy.QuotaCluster(c.owner, c.files),
+		limitedRoutes: envoy.Listener(mesh.Listener{Name: limitedRoutes, Port: l.port, Chains: []mesh.Chain{
+			{Name: "http", Routes: limitedRoutes, Shared: []string{ratelimit.Section.Name}, Counted: true}}}),
+	}, map[string]proto.Message{local.Name: envoy.Shared(local), asking.Name: envoy.Quota(asking)})
+}
+
+// askedOf is what a proxy asks about a policy's only limit.
+func askedOf(d room.Decided) []quota.Asked {
+	return []quota.Asked{{Policy: d.Policy, ID: ratelimit.Section.Quotas(d.Says.(*v1alpha1.RateLimit))[0].ID}}
+}
+
+// TestQuotaResources: what proxies are told, which Envoy takes.
+func TestQuotaResources(t *testing.T) {
+	said := mesh.Shared{Name: mesh.QuotaName(limitedRoutes), Section: ratelimit.Section.Name, Port: room.Port{Gateway: true, Routes: limitedRoutes}, Says: []room.Decided{
+		global(t, "shop/all", `{limits: [{requests: 100, per: 1m, burst: 20}, {requests: 5, by: [{type: Header, header: X-User}, {type: SourceIP}, {type: Caller}, {type: Path}]}]}`),
+		limit(t, "shop/local", `{limits: [{requests: 1}]}`),
+	}}
+	owner := mesh.Endpoint{Address: "10.0.0.1", Port: 15011}
+	golden(t, "cluster-quota", envoy.QuotaCluster(owner, envoy.GatewayFiles))
+	golden(t, "cluster-quota-nobody", envoy.QuotaCluster(mesh.Endpoint{}, envoy.SidecarFiles))
+	resources := map[string]proto.Message{
+		"quota":      envoy.Quota(said),
+		"quota-none": envoy.Quota(mesh.Shared{Name: mesh.QuotaName(limitedRoutes), Section: ratelimit.Section.Name}),
+		"listener-quota": envoy.Listener(mesh.Listener{Name: limitedRoutes, Port: 80,
+			Chains: []mesh.Chain{{Name: "http", Routes: limitedRoutes, Shared: []string{ratelimit.Section.Name}, Counted: true}}}),
+		"outbound-quota": envoy.ServiceListener(mesh.ServiceListener{Name: "outbound/shop/cart/80", Addresses: []string{"10.96.0.1"}, Port: 80, Service: "shop/cart",
+			Protocol: mesh.HTTP1, Shared: []string{ratelimit.Section.Name}, Counted: true}),
+	}
+	var here envoy.Files
+	here.Token, here.Roots = files(t, "token", keyPair(t, "weft").Chain)
+	all := []proto.Message{envoy.QuotaCluster(owner, here)}
+	for name, m := range resources {
+		golden(t, name, m)
+		all = append(all, m)
+	}
+	envoytest.Validate(t, all...)
 }
