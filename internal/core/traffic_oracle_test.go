@@ -19,6 +19,7 @@ var traffic = []string{
 	"locality: {}", "locality: {prefer: [rack], minEndpoints: 2}", "locality: {weights: [{from: eu, to: [{region: us, percent: 100}]}]}, timeout: {request: 1s}",
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
 	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
+	"rateLimit: {global: {limits: [{requests: 5}]}}", "rateLimit: {global: {limits: [{requests: 7}, {requests: 1, by: [{type: Caller}]}]}, local: {limits: [{requests: 2}]}}",
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
 	"admissionControl: {}", "admissionControl: {successRateThreshold: 50}, retry: {}", "admissionControl: {disabled: true}",
 	`extensions: [{name: a, lua: {source: "function envoy_on_request(h) end"}}, {name: b, extProc: {backendRef: {name: x, port: 80}}}]`,
@@ -105,5 +106,8 @@ func shapedNames(c *Core) map[string]bool {
 func own(out map[string]bool, filter string) {
 	if routes := strings.SplitN(filter, "/", 7); mesh.IsShared(filter) {
 		out["listener "+strings.Join(routes[2:6], "/")] = true
+	}
+	if routes, is := mesh.IsQuota(filter); is {
+		out["listener "+strings.Join(strings.SplitN(routes, "/", 5)[:4], "/")] = true
 	}
 }

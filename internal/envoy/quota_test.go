@@ -154,11 +154,14 @@ func TestGlobalRateLimitTogether(t *testing.T) {
 		return strings.Contains(string(fetch(t, one.stats+"/stats/prometheus", "identity")), `weft_rate_limited_total{reporter="source",policy="shop/all"} 2`)
 	})
 	c.stop()
-	for i, want := range []int{200, 200, 429} {
+	for i, want := range []int{200, 200, 429} { // the last by its own bucket
 		if r := ask(alone, "x-user", "a"); r.StatusCode != want || (want == 429) != (r.Header.Get("Retry-After") != "") {
 			t.Errorf("request %d without the service: %d %v, want %d", i, r.StatusCode, r.Header, want)
 		}
 	}
+	eventually(t, "what goes on without an answer is counted", func() bool {
+		return strings.Contains(string(fetch(t, alone.stats+"/stats/prometheus", "identity")), `envoy_cluster_ratelimit_failure_mode_allowed{envoy_cluster_name="a"} 2`)
+	})
 }
 
 // TestGlobalRateLimit: ten proxies, of which three get nearly all requests, let through together what the limit
