@@ -6,7 +6,11 @@
 package quota
 
 import (
+	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -199,4 +203,21 @@ func (a *Answer) nearer(l Level, refuses bool) {
 	if a.Counted++; refuses || a.Counted == 1 || l.Left < a.Nearest.Left {
 		a.Nearest, a.Refused = l, refuses
 	}
+}
+
+// String is all that the Table was told, in order: its limits, and its places with who sees them.
+func (t *Table) String() string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var out []string
+	for policy, limits := range t.policies {
+		for _, l := range limits {
+			out = append(out, fmt.Sprint("policy ", policy, " ", l.Limit))
+		}
+	}
+	for name, p := range t.places {
+		out = append(out, fmt.Sprint("place ", name, " ", slices.Sorted(maps.Keys(p.policies)), " ", slices.Sorted(maps.Keys(p.scopes))))
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
 }
