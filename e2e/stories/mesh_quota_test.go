@@ -23,22 +23,7 @@ spec:
   rateLimit: {global: {limits: [{requests: $RATE, burst: 20}]}}
 `
 
-const togetherGateway = `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: one}
-data:
-  deployment: |
-    spec: {replicas: 1}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: front}
-spec:
-  gatewayClassName: weft
-  infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: one}}
-  listeners: [{name: http, port: 80, protocol: HTTP}]
----
+const togetherGateway = oneProxy + `---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: polite}

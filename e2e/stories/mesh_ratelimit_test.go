@@ -23,8 +23,8 @@ spec:
   rateLimit: {local: {limits: [{requests: $RATE}]}}
 `
 
-// gatewayLimit is of a Gateway with one proxy: each counts for itself.
-const gatewayLimit = `
+// oneProxy is a Gateway with one proxy.
+const oneProxy = `
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: one}
@@ -39,7 +39,10 @@ spec:
   gatewayClassName: weft
   infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: one}}
   listeners: [{name: http, port: 80, protocol: HTTP}]
----
+`
+
+// gatewayLimit is of a Gateway with one proxy: each counts for itself.
+const gatewayLimit = oneProxy + `---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: polite}

@@ -1,7 +1,6 @@
 package core
 
 import (
-
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy"

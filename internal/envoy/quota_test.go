@@ -15,7 +15,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
@@ -101,11 +100,7 @@ func (c *counts) say(said ...room.Decided) {
 // global reads spec.rateLimit.global as people write it.
 func global(t testing.TB, policy, text string) room.Decided {
 	t.Helper()
-	says := &v1alpha1.RateLimit{Global: &v1alpha1.RequestLimits{}}
-	if err := yaml.UnmarshalStrict([]byte(text), says.Global); err != nil {
-		t.Fatalf("limits: %v", err)
-	}
-	return room.Decided{Section: ratelimit.Section.Name, Policy: policy, Says: says}
+	return limited(policy, &v1alpha1.RateLimit{Global: requestLimits(t, text)})
 }
 
 // asking is a gateway that asks a service about one policy's limits.

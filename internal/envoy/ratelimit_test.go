@@ -36,14 +36,23 @@ type limits struct {
 
 const limitedRoutes, limitedBackend = "gateway/shop/web/80", "service/shop/cart/80"
 
-// limit reads spec.rateLimit.local.limits as people write them.
+// limit reads spec.rateLimit.local as people write it.
 func limit(t testing.TB, policy, text string) room.Decided {
 	t.Helper()
-	says := &v1alpha1.RateLimit{Local: &v1alpha1.RequestLimits{}}
-	if err := yaml.UnmarshalStrict([]byte(text), says.Local); err != nil {
+	return limited(policy, &v1alpha1.RateLimit{Local: requestLimits(t, text)})
+}
+
+func limited(policy string, says *v1alpha1.RateLimit) room.Decided {
+	return room.Decided{Section: ratelimit.Section.Name, Policy: policy, Says: says}
+}
+
+func requestLimits(t testing.TB, text string) *v1alpha1.RequestLimits {
+	t.Helper()
+	says := &v1alpha1.RequestLimits{}
+	if err := yaml.UnmarshalStrict([]byte(text), says); err != nil {
 		t.Fatalf("limits: %v", err)
 	}
-	return room.Decided{Section: ratelimit.Section.Name, Policy: policy, Says: says}
+	return says
 }
 
 func startLimits(t *testing.T, said map[string]string) limits {

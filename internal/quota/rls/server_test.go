@@ -60,8 +60,10 @@ func serve(t testing.TB, d *door, limit quota.Limit) rlsv3.RateLimitServiceClien
 	table.SetPlace("port", []string{"shop/p"})
 	table.See("port", "web", true)
 	server := NewServer(Options{
-		Table:         table,
-		Certificate:   func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &tls.Certificate{Certificate: [][]byte{chain}, PrivateKey: key}, nil },
+		Table: table,
+		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return &tls.Certificate{Certificate: [][]byte{chain}, PrivateKey: key}, nil
+		},
 		Authenticator: d,
 		Asks: func(who xds.Identity) (quota.Who, bool) {
 			return quota.Who{Scopes: []string{who.ServiceAccount}, Caller: who.Namespace + "/" + who.ServiceAccount}, true
