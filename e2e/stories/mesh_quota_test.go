@@ -54,24 +54,33 @@ const (
 	demand                 = 3*much + 7*little
 )
 
-// TestGlobalRateLimit: ten proxies let through together what a limit says, within 5 %, whoever sends how much. The
-// limit comes and changes, and the operator that counts is replaced, goes and is back, while they send: no request
-// fails but by the limit, which holds for each proxy by itself while there is no operator.
+// TestGlobalRateLimit: ten proxies let through together what a limit says, within 5 %, whoever sends how much and
+// whichever of two operators serves them. The limit comes and changes, and the operators are replaced, go and one is
+// back, while they send: no request fails but by the limit, which holds for each proxy by itself while there is none.
 func TestGlobalRateLimit(t *testing.T) {
 	c := &together{Scene: stage.NewMeshed(t, "together"), t: t}
 	c.OnThisMachine()
 	c.setUp()
 	c.step("unlimited", 2*time.Second, func() {})
-	c.step("larger than what is sent", 3*time.Second, func() { c.limit(10 * demand) })
-	long := stage.Size(8*time.Second, time.Minute)
+	c.step("larger than what is sent", 2*time.Second, func() { c.limit(10 * demand) })
+	long := stage.Size(5*time.Second, time.Minute)
 	c.step("limited", long, func() { c.limit(40) })
-	c.step("operator replaced", 2*time.Second, func() { must(t, c.Roll(t.Context(), stage.System, stage.Operator, rollout)) })
-	c.step("limited by another", long, func() {})
-	c.step("operator gone", 3*time.Second, func() { operators(t, c.Scene, 0) })
-	c.step("operator back", 2*time.Second, func() { operators(t, c.Scene, 1); c.Holds("together") })
+	c.step("two operators", long, func() { operators(t, c.Scene, 2) })
+	c.step("both replaced", 2*time.Second, func() { must(t, c.Roll(t.Context(), stage.System, stage.Operator, rollout)) })
+	c.step("limited by others", long, func() {})
+	c.step("operators gone", 3*time.Second, func() { operators(t, c.Scene, 0) })
+	c.step("one is back", 2*time.Second, func() { operators(t, c.Scene, 1); c.Holds("together") })
 	c.step("limited again", long, func() {})
 	c.step("other numbers", long, func() { c.limit(60) })
-	c.judge(map[string]float64{"unlimited": demand, "larger than what is sent": demand, "limited": 40, "limited by another": 40, "operator gone": demand, "limited again": 40, "other numbers": 60})
+	for i, from := range c.callers[:2] {
+		if c.Scrape(from.Pod).Sum("envoy_weft_rate_limited_total", stage.Labels{"policy": c.Namespace + "/together", "destination_service_name": "polite"}) == 0 {
+			t.Errorf("caller %d has turned nothing away by its metrics", i)
+		}
+	}
+	c.judge(map[string]float64{
+		"unlimited": demand, "larger than what is sent": demand, "limited": 40, "two operators": 40, "limited by others": 40,
+		"operators gone": demand, "limited again": 40, "other numbers": 60,
+	})
 }
 
 func (c *together) setUp() {

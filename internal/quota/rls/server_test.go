@@ -18,6 +18,7 @@ import (
 
 	commonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -142,6 +143,46 @@ func TestServer(t *testing.T) {
 	}
 	if got := d.asked.Load(); got != 1 {
 		t.Errorf("the token is reviewed %d times", got)
+	}
+}
+
+// TestCollectors: what is answered is counted, by answer.
+func TestCollectors(t *testing.T) {
+	client := serve(t, openDoor(), quota.Limit{ID: "a", Requests: 1, Per: time.Hour, Burst: 1})
+	ctx := as(t.Context(), "who I am")
+	elsewhere := question()
+	elsewhere.Domain = "elsewhere"
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(Collectors(quota.New())...)
+	told := func() map[string]float64 {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]float64{}
+		for _, f := range families {
+			for _, m := range f.Metric {
+				for _, l := range m.Label {
+					out[f.GetName()+" "+l.GetValue()] = m.GetCounter().GetValue()
+				}
+			}
+		}
+		return out
+	}
+	before := told()
+	for _, r := range []*rlsv3.RateLimitRequest{question(), question(), question(), elsewhere} {
+		if _, err := client.ShouldRateLimit(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := client.ShouldRateLimit(t.Context(), question()); err == nil {
+		t.Error("a stranger is answered")
+	}
+	after := told()
+	for answer, want := range map[string]float64{"allowed": 1, "limited": 2, "unknown": 1, "refused": 1} {
+		if got := after["weft_quota_decisions_total "+answer] - before["weft_quota_decisions_total "+answer]; got != want {
+			t.Errorf("%s: %v more, want %v", answer, got, want)
+		}
 	}
 }
 
