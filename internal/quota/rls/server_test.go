@@ -209,6 +209,11 @@ func TestImpatience(t *testing.T) {
 		}
 		cancel()
 	}
+	ctx, cancel := context.WithTimeout(as(t.Context(), "another"), 50*time.Millisecond)
+	defer cancel()
+	if r, err := client.ShouldRateLimit(ctx, question()); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("another token meanwhile: %v %v", r, err)
+	}
 	close(d.open)
 	if r, err := client.ShouldRateLimit(as(t.Context(), "who I am"), question()); err != nil || r.OverallCode != rlsv3.RateLimitResponse_OK {
 		t.Errorf("%v %v", r, err)

@@ -64,25 +64,36 @@ func (v *visitor) identify(ctx context.Context) (quota.Who, error) {
 		return quota.Who{}, err
 	}
 	now := time.Now()
-	v.mu.Lock()
-	if v.review != nil && v.review.token == token && now.Before(v.sees) {
-		defer v.mu.Unlock()
-		return v.who, nil
+	r, who, known := v.reviewed(token, now)
+	if known {
+		return who, nil
 	}
-	if v.review == nil || v.review.token != token || v.review.over(now) {
-		v.review, v.sees = v.server.begin(token), time.Time{}
-	}
-	r := v.review
-	v.mu.Unlock()
 	select {
 	case <-r.done:
 	case <-ctx.Done():
 		return quota.Who{}, status.FromContextError(ctx.Err()).Err()
 	}
-	if r.err != nil {
+	switch {
+	case r.token != token:
+		return quota.Who{}, status.Error(codes.Unavailable, "another token was being reviewed; ask again")
+	case r.err != nil:
 		return quota.Who{}, r.err
 	}
 	return v.place(r, now)
+}
+
+// reviewed says who shows a token, if that is known, or returns the review to wait for. There is one at a time: who
+// shows another token with each question has no more reviewed for that.
+func (v *visitor) reviewed(token string, now time.Time) (r *review, who quota.Who, known bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.review != nil && v.review.token == token && now.Before(v.sees) {
+		return v.review, v.who, true
+	}
+	if v.review == nil || v.review.made() && (v.review.token != token || !now.Before(v.review.until)) {
+		v.review, v.sees = v.server.begin(token), time.Time{}
+	}
+	return v.review, quota.Who{}, false
 }
 
 // place says what the visitor of a token sees.
@@ -102,11 +113,10 @@ func (v *visitor) place(r *review, now time.Time) (quota.Who, error) {
 	return who, nil
 }
 
-// over says whether a review has been made and holds no more.
-func (r *review) over(now time.Time) bool {
+func (r *review) made() bool {
 	select {
 	case <-r.done:
-		return !now.Before(r.until)
+		return true
 	default:
 		return false
 	}
