@@ -9,7 +9,7 @@ import (
 )
 
 // Asks says who a proxy is to the quota service; false: it is none of ours. All that a sidecar sends is from its
-// own pod, whose ServiceAccount that is.
+// own pod, whose ServiceAccount that is; it is written as no name in a client's certificate is.
 func (c *Core) Asks(who xds.Identity) (quota.Who, bool) {
 	scope, ok := c.ScopeOf(who)
 	if !ok {
@@ -17,7 +17,7 @@ func (c *Core) Asks(who xds.Identity) (quota.Who, bool) {
 	}
 	out := quota.Who{Scopes: mesh.SeenIn(scope)}
 	if mesh.OfPod(scope) {
-		out.Caller = who.Namespace + "/" + who.ServiceAccount
+		out.Caller = "ServiceAccount " + who.Namespace + "/" + who.ServiceAccount
 	}
 	return out, true
 }

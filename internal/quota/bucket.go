@@ -9,7 +9,7 @@ import (
 const (
 	shards = 16 // of a limit by values, so that its buckets are not all behind one lock
 
-	// maxValues is how many buckets of one limit are kept, and maxBuckets of all together, some 50 B each. One
+	// maxValues is how many buckets of one limit are kept, and maxBuckets of all together, some 40 B each. One
 	// that is full is as good as one that is not there, so the first to go are those.
 	maxValues  = 100_000
 	maxBuckets = 1_000_000
