@@ -63,7 +63,7 @@ func TestGlobalRateLimit(t *testing.T) {
 	c.setUp()
 	c.step("unlimited", 2*time.Second, func() {})
 	c.step("larger than what is sent", 2*time.Second, func() { c.limit(10 * demand) })
-	long := stage.Size(5*time.Second, time.Minute)
+	long := stage.Size(5*time.Second, 30*time.Second)
 	c.step("limited", long, func() { c.limit(40) })
 	c.step("two operators", long, func() { operators(t, c.Scene, 2) })
 	c.step("both replaced", 2*time.Second, func() { must(t, c.Roll(t.Context(), stage.System, stage.Operator, rollout)) })
