@@ -75,8 +75,7 @@ func quotaCluster(m *mesh.Mesh, q *incr.Query, variant string) proto.Message {
 	if variant == mesh.OfGateway {
 		files = envoy.GatewayFiles
 	}
-	owner, _ := m.QuotaOwner(q)
-	return envoy.QuotaCluster(owner, files)
+	return envoy.QuotaCluster(m.QuotaOwner(q), files)
 }
 
 func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {

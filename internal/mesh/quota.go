@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -72,34 +71,30 @@ func asks(r room.Room, d room.Decided) bool {
 	return r.Asking([]room.Decided{d}, room.Port{}) != nil
 }
 
-// QuotaOwner is the replica of the operator that counts for all: of those that are ready the one that has been
-// there longest, so that who counts changes as seldom as can be. Every replica says the same, for it reads
-// the same; nobody is elected.
-func (m *Mesh) QuotaOwner(q *incr.Query) (owner Endpoint, ok bool) {
+// QuotaOwner is the replica of the operator that counts for all: of those that are ready, or serve all the same, the
+// one that has been there longest, so that who counts changes as seldom as can be. Every replica says the same, for
+// it reads the same; nobody is elected.
+func (m *Mesh) QuotaOwner(q *incr.Query) (owner Endpoint) {
+	svc, ok := m.Services.Get(q, key(v1alpha1.SystemNamespace, OperatorService))
+	if !ok {
+		return owner
+	}
 	var oldest *corev1.Pod
-	for _, k := range m.SlicesOf.Get(q, key(v1alpha1.SystemNamespace, OperatorService)) {
-		s, has := m.EndpointSlices.Get(q, k)
-		if !has || portNamed(s, QuotaPort) == 0 {
-			continue
+	for _, e := range m.addressesOf(q, svc, QuotaPort).usable() {
+		var pod *corev1.Pod // unknown of one on its node's network
+		if at := m.PodsAt.Get(q, e.Address); len(at) > 0 {
+			pod, _ = m.Pods.Get(q, at[0])
 		}
-		for _, e := range s.Endpoints {
-			pod, stale := m.podOf(q, s.Namespace, e.TargetRef)
-			if stale || pod == nil || !serves(e, pod) || len(e.Addresses) == 0 {
-				continue
-			}
-			here := Endpoint{Address: e.Addresses[0], Port: portNamed(s, QuotaPort)}
-			if oldest == nil || before(pod, oldest) || pod.UID == oldest.UID && byAddress(here, owner) < 0 {
-				oldest, owner = pod, here
-			}
+		if owner.Address == "" || before(pod, oldest) {
+			oldest, owner = pod, e
 		}
 	}
-	return owner, oldest != nil
-}
-
-func serves(e discoveryv1.Endpoint, pod *corev1.Pod) bool {
-	return (e.Conditions.Ready == nil || *e.Conditions.Ready) && pod.DeletionTimestamp == nil
+	return owner
 }
 
 func before(a, b *corev1.Pod) bool {
+	if a == nil || b == nil {
+		return a != nil
+	}
 	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name)) < 0
 }
