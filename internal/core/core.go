@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/quota"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -33,6 +34,8 @@ type Core struct {
 	// who signs.
 	Identities *cluster.Outbox[mesh.Identity]
 	Signed     *cluster.Outbox[mesh.Identity]
+	// Quota is what all proxies together are let through with.
+	Quota *quota.Table
 	// OnCommit, if set before Run, is told of every commit.
 	OnCommit func(Commit)
 	// OnFacts, if set before Run, is called after proxies came, went or answered.
@@ -96,6 +99,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		Certificates: cluster.NewOutbox[Certificates](),
 		Identities:   cluster.NewOutbox[mesh.Identity](),
 		Signed:       cluster.NewOutbox[mesh.Identity](),
+		Quota:        quota.New(),
 		tables:       t,
 		mesh:         mesh.New(t),
 		inbox:        cluster.NewInbox(),
@@ -114,6 +118,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c.publishStatuses()
 	c.publishIdentities()
 	c.publishPolicies()
+	c.publishQuotas()
 	return c
 }
 

@@ -274,6 +274,9 @@ func consult(t *testing.T, narrow bool, object func(chance) string) {
 				}
 				t.Fatalf("seed %d, step %d", seed, step)
 			}
+			if a, b := w.core.Quota.String(), f.core.Quota.String(); a != b {
+				t.Fatalf("seed %d, step %d: the quota service counts\n%s\nfrom scratch\n%s", seed, step, a, b)
+			}
 		}
 	}
 }

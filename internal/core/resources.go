@@ -48,6 +48,7 @@ func (c *Core) publishResources() {
 		incr.Keep(mesh.Memo(c.mesh, name, func(*incr.Query, string) struct{} { return struct{}{} }), func(k string, _ struct{}, has bool) {
 			w := mesh.ParseWant(k)
 			c.see(w, has)
+			c.quotaSeen(w, has)
 			count(wanted[w.Kind], variantKey(w), has)
 			told(k, w, has)
 		}, sources...)
@@ -118,6 +119,9 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 		at := xds.Resource{Name: xds.Name{Type: url, Name: name}, Variant: xds.Variant(variant)}
 		c.change.Resources[at] = r.resource
 		c.policies.shaped(at, r.policies)
+		if k == mesh.KindExtension {
+			c.quotaMade(name, r.policies)
+		}
 		if k == mesh.KindVirtualHost || k == mesh.KindRoutes {
 			c.quarantine.rendered(at, r, has)
 		}

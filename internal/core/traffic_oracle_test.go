@@ -22,6 +22,7 @@ var traffic = []string{
 	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
 	"match: {nodeSelector: {matchLabels: {rack: r1}}}", "match: {from: [{namespace: a}], nodeSelector: {matchExpressions: [{key: topology.kubernetes.io/zone, operator: NotIn, values: [a]}]}}",
 	"match: {cel: \"request.method == 'GET'\"}, retry: {}", "match: {cel: \"caller.region == 'eu' && caller.namespace != 'a'\"}", "match: {cel: \"request.verb\", from: [{namespace: a}]}",
+	"rateLimit: {global: {limits: [{requests: 5}]}}", "rateLimit: {global: {limits: [{requests: 7}, {requests: 1, by: [{type: Caller}]}]}, local: {limits: [{requests: 2}]}}",
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
 	"admissionControl: {}", "admissionControl: {successRateThreshold: 50}, retry: {}", "admissionControl: {disabled: true}",
 	`fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}}`, `fault: {until: "2090-01-01T00:00:00Z", delay: {duration: 1s}, from: [{namespace: a}]}, retry: {}`,
@@ -116,5 +117,8 @@ func shapedNames(c *Core, policy string) map[string]bool {
 func own(out map[string]bool, filter string) {
 	if routes := strings.SplitN(filter, "/", 7); mesh.IsShared(filter) {
 		out["listener "+strings.Join(routes[2:6], "/")] = true
+	}
+	if routes, is := mesh.IsQuota(filter); is {
+		out["listener "+strings.Join(strings.SplitN(routes, "/", 5)[:4], "/")] = true
 	}
 }

@@ -55,6 +55,12 @@ func parseAt(scope string) (l room.Locality, inner string) {
 	return room.Locality(text), inner
 }
 
+// OfPod says whether a scope is that of a pod's sidecar.
+func OfPod(scope string) bool {
+	_, inner := parseAt(scope)
+	return strings.HasPrefix(inner, scopePrefix)
+}
+
 // SeenIn are the scopes whose names a proxy of a scope sees, that itself and its bases, from the inside out.
 func SeenIn(scope string) (out []string) {
 	l, inner := parseAt(scope)

@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/quota"
 )
 
 // Kind is what a policy can be about.
@@ -127,6 +128,11 @@ type Traffic[S any] struct {
 	// the Routes, each of which has the Mark of the policy that holds for it. Of nothing said it lets all
 	// pass. nil: the section needs none.
 	Shared func(said []Written[S], at Port) proto.Message
+	// Asking configures one more filter beside the Shared one, after it, which asks the operator's quota service;
+	// nil of what says nothing that all proxies count together. Of nothing said it asks nobody. One section at
+	// most has it. Quotas are the limits that it asks about. nil: the section counts nothing.
+	Asking func(said []Written[S], at Port) proto.Message
+	Quotas func(*S) []quota.Limit
 	// Entering configures a Shared filter, by its name, for a Route: it is the Request of a section that tells
 	// rules apart. What is said to Shared is then what holds for each rule, in the order of the policies' keys
 	// and of the rules. nil: what policies say is enough.
@@ -208,6 +214,10 @@ type Room struct {
 	Default func(*corev1.Service) (d Decided, says bool)
 	// Shared is that of the section's Traffic, of what each policy says; nil as there.
 	Shared func(said []Decided, at Port) proto.Message
+	// Asking is that of the section's Traffic, of what each policy says, and Quotas are those of a policy; nil as
+	// there.
+	Asking func(said []Decided, at Port) proto.Message
+	Quotas func(spec *v1alpha1.MeshPolicySpec) []quota.Limit
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
 	Entering func(d Decided, shared string, r *routev3.Route)
 	// Refers are those of the section's Traffic, of a policy.
@@ -297,7 +307,16 @@ func (s Section[S]) Room() Room {
 		}
 	}
 	if s.Traffic.Shared != nil {
-		out.Shared = s.shared
+		out.Shared = func(said []Decided, at Port) proto.Message { return s.Traffic.Shared(s.each(said), at) }
+	}
+	if s.Traffic.Asking != nil {
+		out.Asking = func(said []Decided, at Port) proto.Message { return s.Traffic.Asking(s.each(said), at) }
+		out.Quotas = func(spec *v1alpha1.MeshPolicySpec) []quota.Limit {
+			if says := s.Of(spec); says != nil {
+				return s.Traffic.Quotas(says)
+			}
+			return nil
+		}
 	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
@@ -325,12 +344,11 @@ func (s Section[S]) narrowing(out *Room) {
 	}
 }
 
-func (s Section[S]) shared(said []Decided, at Port) proto.Message {
-	var written []Written[S]
+func (s Section[S]) each(said []Decided) (written []Written[S]) {
 	for _, d := range said {
 		written = append(written, s.of(d))
 	}
-	return s.Traffic.Shared(written, at)
+	return written
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
@@ -345,8 +363,8 @@ type Proxy struct {
 
 // Port is where requests come in.
 type Port struct {
-	Gateway bool // else at a sidecar, from its own pod
-	Proxies int  // of a Gateway: how many of them requests are sent to
+	Gateway bool   // else at a sidecar, from its own pod
+	Routes  string // the name of its RouteConfiguration
 }
 
 // Mark is the metadata of a Route, under a name and in it under two keys, that tells by which policy a
