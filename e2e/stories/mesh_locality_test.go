@@ -24,6 +24,11 @@ spec:
   locality: {prefer: [topology.kubernetes.io/zone]}
 `
 
+// nearbyService says something more of itself.
+func nearbyService(more string) string {
+	return "apiVersion: v1\nkind: Service\nmetadata: {name: app}\nspec: {" + more + "ports: [{name: http, port: 80, targetPort: 8080}]}\n"
+}
+
 // farZone is one that no Node of the cluster is in: an EndpointSlice alone says that pods are there.
 const farZone = "weft-far"
 
@@ -39,13 +44,13 @@ type nearby struct {
 
 // TestMeshLocality: a caller is answered by the pods of its zone. When these are not ready any more the others
 // answer, within ten seconds; as they become ready again their part grows, and at last they answer alone. No
-// request fails meanwhile, nor as the policy comes.
+// request fails meanwhile, nor as the policy comes, goes, and the Service says the same by itself.
 func TestMeshLocality(t *testing.T) {
 	s := stage.NewMeshed(t, "locality")
 	for _, name := range []string{"here", "there"} {
 		s.Apply(manifest(t, "mesh/echo.yaml", "$NAME", name, "$REPLICAS", "2", "$PORTS", declarations["declared"], "$ANNOTATIONS", "{}"))
 	}
-	s.Apply("apiVersion: v1\nkind: Service\nmetadata: {name: app}\nspec: {ports: [{name: http, port: 80, targetPort: 8080}]}\n")
+	s.Apply(nearbyService(""))
 	caller(t, s, "caller", false)
 	s.Rollout("here", "there", "caller")
 	n := nearby{Scene: s, t: t, from: s.Caller("caller")}
@@ -65,6 +70,10 @@ func TestMeshLocality(t *testing.T) {
 		n.answers("half of the zone is back, and has 70 %", 30*time.Second, 50, 90)
 		n.place(2)
 		n.answers("the zone is back", 30*time.Second, 100, 100)
+		s.Remove(nearPolicy)
+		n.answers("without the policy all pods answer again", time.Minute, 20, 80)
+		s.Apply(nearbyService("trafficDistribution: PreferSameZone, "))
+		n.answers("the Service itself says that those of the zone answer", time.Minute, 100, 100)
 	})
 }
 
