@@ -41,6 +41,10 @@ var sections = []struct {
 	{"admissionControl: {successRateThreshold: 50}", "TypedExtensionConfig"},
 	{`fault: {until: "$LATER", headers: [{name: x-try, value: "yes"}], abort: {httpStatus: 418}}`, "RouteConfiguration|TypedExtensionConfig|Listener"},
 	{`fault: {until: "$LATER", headers: [{name: x-try, value: "yes"}], abort: {httpStatus: 503}}`, "RouteConfiguration"},
+	{`healthCheck: {http: {path: /}, interval: 5s}`, "Cluster|RouteConfiguration|Listener"},
+	{`locality: {prefer: [topology.kubernetes.io/zone]}`, "Cluster|ClusterLoadAssignment"},
+	{`extensions: [{name: marked, lua: {source: "function envoy_on_request(h) h:headers():add('x-by', '1') end"}}]`, "Cluster|ClusterLoadAssignment|RouteConfiguration|Listener"},
+	{`extensions: [{name: marked, lua: {source: "function envoy_on_request(h) h:headers():add('x-by', '2') end"}}]`, "RouteConfiguration"},
 }
 
 // TestSectionsTouchOnlyWhatTheyMust: sections of a policy come, change and go while its Service is called 300
