@@ -14,6 +14,7 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -84,14 +85,16 @@ type Section[S any] struct {
 	Shadow bool
 	// Holds is the place of the one that holds among one or more that are written of one thing, in
 	// the order of their levels and, in a level, of their age: Innermost, or Tightest.
+	// It is nil in a section with Guard: there each level holds beside the others.
 	Holds func([]Written[S]) int
 	Traffic[S]
+	Guarding[S]
 }
 
 // Traffic is what a section about traffic does; one about security has the zero value.
 type Traffic[S any] struct {
 	// Refers are what the section names elsewhere, and Referring is the Request of a section that does so: it
-	// is told what was found of them, in their order. nil: it names nothing.
+	// is told what was found of them, in their order. nil: it names nothing, or has a Guard.
 	Refers    func(*S) []Reference
 	Referring func(Written[S], []Referent, *routev3.Route)
 	// Upstream shapes the Cluster of a Service's port, whoever sends to it; nil: the section is not
@@ -220,6 +223,9 @@ type Room struct {
 	Quotas func(spec *v1alpha1.MeshPolicySpec) []quota.Limit
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
 	Entering func(d Decided, shared string, r *routev3.Route)
+	// Guard and Clash are those of the section's Guarding; nil as there.
+	Guard func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
+	Clash func(older, newer *v1alpha1.MeshPolicySpec) string
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -246,6 +252,7 @@ type Decided struct {
 	Policy  string // its key; "" of a Default
 	Says    any    // the section, by pointer
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
+	Level   Level  // of the policy's target, in a section with Guard
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
@@ -318,6 +325,10 @@ func (s Section[S]) Room() Room {
 			return nil
 		}
 	}
+	if s.Guarding.Guard != nil {
+		out.Guard, out.Clash = s.guard, s.clash
+		out.Contest, out.Decide = s.beside, s.alone
+	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
 	}
@@ -352,7 +363,7 @@ func (s Section[S]) each(said []Decided) (written []Written[S]) {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Says: d.Says.(*S), Rule: d.Rule}
+	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule}
 }
 
 // Proxy is one by what tells it from others of the same Routes.
