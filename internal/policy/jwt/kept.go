@@ -86,3 +86,11 @@ func check(text string) string {
 	_, problem := KeySet(text)
 	return problem
 }
+
+// String is how messages call it.
+func (s Source) String() string {
+	if s.URL != "" {
+		return s.URL
+	}
+	return fmt.Sprintf("data[%q] of Secret %s/%s", s.Key, s.Namespace, s.Secret)
+}
