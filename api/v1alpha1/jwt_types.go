@@ -146,7 +146,7 @@ type RemoteJWKS struct {
 	URI string `json:"uri"`
 
 	// refresh is how long a key set is good: then it is fetched again. A new key is known no later than that,
-	// and a key that was withdrawn good for nothing. Between 10s and 24h; 5m when unset.
+	// and a key that was withdrawn good for no longer. Between 10s and 24h; 5m when unset.
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="refresh is between 10s and 24h"

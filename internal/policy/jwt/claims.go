@@ -98,4 +98,3 @@ func between(n v1alpha1.ClaimNumber) *matcherv3.ValueMatcher {
 		MatchPattern: &matcherv3.DoubleMatcher_Range{Range: &typev3.DoubleRange{Start: least, End: most}},
 	}}}
 }
-
