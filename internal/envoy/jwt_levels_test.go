@@ -98,12 +98,13 @@ func TestRequiredClaims(t *testing.T) {
 	tries("/scope", "scope", []string{"write"}, 200)
 }
 
-// TestNoKeys: without keys there is no way in but by another provider.
+// TestNoKeys: without keys there is no way in but by another provider, and nobody fills the headers of the one that has
+// none.
 func TestNoKeys(t *testing.T) {
 	t.Parallel()
 	a := newOP(t, "a")
 	sets := map[string]string{"a": jwttest.Set(a.key)}
-	gone, there := provider("b", "https://b", ""), provider("a", "https://a", "")
+	gone, there := provider("b", "https://b", "claimHeaders: [{path: [sub], header: X-Gone}]"), provider("a", "https://a", "")
 	g := world{endpoints: echoes(t, "a"), hosts: guardedHost(t, map[string][]room.Decided{
 		"/none":  {demanded(t, room.AtRoute, sets, "providers: ["+gone+"]")},
 		"/one":   {demanded(t, room.AtRoute, sets, "providers: ["+gone+", "+there+"]")},
@@ -112,8 +113,9 @@ func TestNoKeys(t *testing.T) {
 		"/free":  nil,
 	})}.start(t)
 	for path, want := range map[string]int{"/none": 503, "/one": 200, "/outer": 503, "/empty": 503, "/free": 200} {
-		if response, _ := g.send(t, "GET", path, bearer(a.token(nil))...); response.StatusCode != want {
-			t.Errorf("%s: %d, want %d", path, response.StatusCode, want)
+		response, got := g.send(t, "GET", path, append(bearer(a.token(nil)), "x-gone", "root")...)
+		if response.StatusCode != want || (got.Header.Get("x-gone") != "") != (path == "/free") {
+			t.Errorf("%s: %d, want %d; the app is told of %q", path, response.StatusCode, want, got.Header.Get("x-gone"))
 		}
 	}
 }
