@@ -120,6 +120,29 @@ func TestNoKeys(t *testing.T) {
 	}
 }
 
+// TestLimitsByClaim: each user has a bucket, at a Gateway that knows who they are.
+func TestLimitsByClaim(t *testing.T) {
+	t.Parallel()
+	a := newOP(t, "a")
+	says := demanded(t, room.AtRoute, map[string]string{"a": jwttest.Set(a.key)}, "providers: ["+provider("a", "https://a", "")+"]")
+	d := limit(t, "shop/fair", "{limits: [{requests: 2, per: 1h, by: [{type: Claim, claim: [user, name]}]}]}")
+	hosts := guardedHost(t, map[string][]room.Decided{"/": {says}})
+	hosts[0].Rules[0].Policies = []room.Decided{d}
+	g := world{endpoints: echoes(t, "a"), hosts: hosts, limits: []room.Decided{d}}.start(t)
+	for _, user := range []any{"ann", "bob", nil, 7} {
+		for i := range 4 {
+			response, _ := g.send(t, "GET", "/", bearer(a.token(jwttest.Claims{"user": map[string]any{"name": user}}))...)
+			want := 200
+			if _, is := user.(string); is && i >= 2 {
+				want = 429
+			}
+			if response.StatusCode != want {
+				t.Errorf("request %d of %v: %d, want %d", i, user, response.StatusCode, want)
+			}
+		}
+	}
+}
+
 // TestTokensAtPods: a sidecar asks for tokens by the port that is called, whoever calls and however; the kubelet's
 // probes need none.
 func TestTokensAtPods(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/jwt"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -96,7 +97,21 @@ func (m *Mesh) guarding(q *incr.Query, found []selected, at room.Kind) (out []ro
 			}
 		}
 	}
+	withClaims(out)
 	return out
+}
+
+// withClaims tells those who guard requests by claims which ones these are.
+func withClaims(said []room.Decided) {
+	var demand []room.Level
+	for _, d := range said {
+		if d.Section == jwt.Section.Name && !slices.Contains(demand, d.Level) {
+			demand = append(demand, d.Level)
+		}
+	}
+	for i := range said {
+		said[i].Claims = room.ClaimsFor(said[i].Level, demand)
+	}
 }
 
 // guardProblem says what keeps a section that guards from meaning anything to a subject.

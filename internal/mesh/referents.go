@@ -144,7 +144,7 @@ func referredWants(scope string, rules []Rule) (out []string) {
 
 // lacks says what is missing of what a policy's sections refer to, whose word holds all the same.
 func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
-	problems := m.aroundGuards(q, p, s)
+	problems := append(m.aroundGuards(q, p, s), m.unclaimed(q, p, s)...)
 	kinds := m.entranceKinds(q, s)
 	for _, r := range policy.All {
 		if r.Idle == nil || !r.Has(&p.Spec) {

@@ -62,9 +62,11 @@ func guard(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.K
 // levelsOf are the levels at which something is said, from outside in. Of an issuer that several policies of one
 // level name, the oldest holds.
 func levelsOf(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.Kind) (out []level) {
+	var demand []room.Level
 	for i, w := range said {
 		if len(out) == 0 || out[len(out)-1].Level != w.Level {
-			out = append(out, level{Level: w.Level, key: room.OuterClaims(w.Level)})
+			demand = append(demand, w.Level)
+			out = append(out, level{Level: w.Level, key: room.ClaimsFor(w.Level, demand)})
 		}
 		l := &out[len(out)-1]
 		for j, p := range w.Says.Providers {
@@ -78,9 +80,6 @@ func levelsOf(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at roo
 			}
 			l.of = append(l.of, one)
 		}
-	}
-	if len(out) > 0 {
-		out[len(out)-1].key = room.Claims
 	}
 	return out
 }

@@ -74,6 +74,7 @@ type Written[S any] struct {
 	Level  Level
 	Says   *S
 	Rule   string // of a route, for which it holds: to a section with Entering
+	Claims string // to a section with Guard: the key of the claims that the policy goes by (see ClaimsFor)
 }
 
 // Section is one section of a MeshPolicy.
@@ -148,6 +149,9 @@ type Traffic[S any] struct {
 	// Callers says whether the section is about what some callers send, who are known where they call a
 	// Service: it does not hold at Gateways. nil: it never is.
 	Callers func(*S) bool
+	// Claims is the first field, as it follows the section's name, that goes by claims of tokens (see Claims, the
+	// key): these are known at Gateways, where a section jwt demands them. "": none does. nil: the same.
+	Claims func(*S) string
 	// Gateways says that the section is about what comes by Gateways only: it does not hold for what pods call.
 	Gateways bool
 	// Bytes says that Upstream has a meaning for what is not HTTP too.
@@ -240,6 +244,8 @@ type Room struct {
 	Until func(spec *v1alpha1.MeshPolicySpec) time.Time
 	// Callers is that of the section's Traffic.
 	Callers func(spec *v1alpha1.MeshPolicySpec) bool
+	// Claims is that of the section's Traffic.
+	Claims func(spec *v1alpha1.MeshPolicySpec) string
 	// Gateways is that of the section's Traffic.
 	Gateways bool
 	// Decide is what holds of one or more policies that have the section.
@@ -253,6 +259,7 @@ type Decided struct {
 	Says    any    // the section, by pointer
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	Level   Level  // of the policy's target, in a section with Guard
+	Claims  string // that it goes by, in such a section
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
@@ -286,6 +293,12 @@ func (s Section[S]) Room() Room {
 		Callers: func(spec *v1alpha1.MeshPolicySpec) bool {
 			return s.Callers != nil && s.Of(spec) != nil && s.Callers(s.Of(spec))
 		},
+	}
+	out.Claims = func(spec *v1alpha1.MeshPolicySpec) string {
+		if says := s.Of(spec); says != nil && s.Traffic.Claims != nil {
+			return s.Traffic.Claims(says)
+		}
+		return ""
 	}
 	if s.Traffic.Upstream != nil {
 		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
@@ -363,7 +376,7 @@ func (s Section[S]) each(said []Decided) (written []Written[S]) {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule}
+	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims}
 }
 
 // Proxy is one by what tells it from others of the same Routes.
