@@ -277,7 +277,7 @@ func (c *tokens) malformed(n int) {
 // damaged is a token with bytes that are lost, put in or others, or with one of its parts made anew.
 func damaged(chance *rand.Rand, token string, i int) string {
 	const letters = "ABCDEFabcdef0123456789-_.=+/{}[]\"%" // and no space, which Envoy passes over in a signature
-	at := chance.Intn(len(token) - 2) // the last bits of Base64 mean nothing
+	at := chance.Intn(len(token) - 2)                     // the last bits of Base64 mean nothing
 	other := string(letters[chance.Intn(len(letters))])
 	parts := strings.Split(token, ".")
 	switch i % 6 {
