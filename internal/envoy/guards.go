@@ -1,7 +1,7 @@
 package envoy
 
 import (
-	"cmp"
+	"bytes"
 	"slices"
 	"strconv"
 
@@ -79,31 +79,37 @@ func guards(said []room.Decided, at room.Kind) (out []*corev3.TypedExtensionConf
 // guardHost has the requests of a virtual host's Routes guarded, each as its rule is. What most of the rules have is
 // written once, so that keys are not repeated for each Route.
 func guardHost(host *routev3.VirtualHost, ruled []candidate) {
-	chains, uses, common := make([]*anypb.Any, len(ruled)), map[string]int{}, ""
+	chains := make([]*anypb.Any, len(ruled))
 	for i, c := range ruled {
-		filters := guards(c.rule.Guards, room.Gateway)
-		if len(filters) == 0 {
-			uses = nil
-			continue
-		}
-		chains[i] = room.Override(room.Always(room.Chain(filters)))
-		if text := string(chains[i].Value); uses != nil {
-			uses[text]++
-			common = cmp.Or(common, text)
-			if uses[text] > uses[common] {
-				common = text
-			}
+		if filters := guards(c.rule.Guards, room.Gateway); len(filters) > 0 {
+			chains[i] = room.Override(room.Always(room.Chain(filters)))
 		}
 	}
+	common := commonest(chains)
 	for i, chain := range chains {
 		switch {
 		case chain == nil:
-		case uses != nil && string(chain.Value) == common:
-			host.TypedPerFilterConfig = map[string]*anypb.Any{guardPlace: chain}
+		case common != nil && bytes.Equal(chain.Value, common.Value):
+			host.TypedPerFilterConfig = map[string]*anypb.Any{guardPlace: common}
 		default:
 			override(host.Routes[i], chain)
 		}
 	}
+}
+
+// commonest is the one that most Routes have; nil if some have none.
+func commonest(chains []*anypb.Any) (common *anypb.Any) {
+	uses := map[string]int{}
+	for _, chain := range chains {
+		if chain == nil {
+			return nil
+		}
+		text := string(chain.Value)
+		if uses[text]++; common == nil || uses[text] > uses[string(common.Value)] {
+			common = chain
+		}
+	}
+	return common
 }
 
 func override(r *routev3.Route, chain *anypb.Any) {
