@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weft-mesh/weft/internal/envoy"
@@ -192,4 +193,6 @@ func TestTokensAtPods(t *testing.T) {
 	if got := get(g.loose, "/", "x"); got != 200 {
 		t.Errorf("of none any more: %d", got)
 	}
+	commitTo(g.store, g.account, map[string]proto.Message{mesh.Guards: (*corev3.TypedExtensionConfig)(nil)})
+	eventually(t, "without the filter nothing gets in", func() bool { return get(g.web, "/", a.token(nil)) == 503 })
 }
