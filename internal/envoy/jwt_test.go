@@ -2,6 +2,8 @@ package envoy_test
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -114,6 +116,43 @@ func TestTokens(t *testing.T) {
 	if response.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(response.Header.Get("WWW-Authenticate"), "Bearer ") {
 		t.Errorf("without a token: %d, %v", response.StatusCode, response.Header)
 	}
+}
+
+// TestTokensOfOddRequests: what has another form needs a token like all else; what has no path, or none with a slash, no
+// rule takes, not even one that takes any.
+func TestTokensOfOddRequests(t *testing.T) {
+	t.Parallel()
+	a := newOP(t, "a")
+	one := demanded(t, room.AtService, map[string]string{"a": jwttest.Set(a.key)}, "providers: ["+provider("a", "https://a", "")+"]")
+	hosts := host(t, "- matches: [{path: {type: RegularExpression, value: '.*'}}]\n"+toA)
+	hosts[0].Rules[0].Guards = []room.Decided{one}
+	g := world{endpoints: echoes(t, "a"), hosts: hosts}.start(t)
+	for line, want := range map[string]string{
+		"OPTIONS * HTTP/1.1": "404", "GET / HTTP/1.1": "401", "GET /%2e%2e HTTP/1.1": "401", "GET http://x/ HTTP/1.1": "401", "CONNECT x:80 HTTP/1.1": "404",
+	} {
+		for token, status := range map[string]string{"x": want, a.token(nil): ""} {
+			answer := said(t, g.url, line+"\r\nHost: x\r\nAuthorization: Bearer "+token+"\r\nConnection: close\r\n\r\n")
+			if status != "" && !strings.HasPrefix(answer, "HTTP/1.1 "+status+" ") || status == "" && strings.HasPrefix(answer, "HTTP/1.1 401 ") {
+				t.Errorf("%s with %.10s: %.60q", line, token, answer)
+			}
+		}
+	}
+}
+
+// said is what comes back for raw bytes.
+func said(t *testing.T, url, text string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, text)
+	answer, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
 }
 
 func cut(token string) string { return token[:strings.LastIndexByte(token, '.')+1] }
