@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/jwttest"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -195,4 +196,24 @@ func TestTokensAtPods(t *testing.T) {
 	}
 	commitTo(g.store, g.account, map[string]proto.Message{mesh.Guards: (*corev3.TypedExtensionConfig)(nil)})
 	eventually(t, "without the filter nothing gets in", func() bool { return get(g.web, "/", a.token(nil)) == 503 })
+}
+
+// TestNarrowedAndGuarded: a rule that takes some requests only, which is found out first, guards those; another one of
+// the same path has its own.
+func TestNarrowedAndGuarded(t *testing.T) {
+	t.Parallel()
+	a := newOP(t, "a")
+	hosts := host(t, "- matches: [{path: {value: /}}]\n"+toA+"- matches: [{path: {value: /}}]\n"+toA)
+	hosts[0].Routes = limitedRoutes
+	hosts[0].Rules[0].Policies = []room.Decided{{Section: "match", Policy: "shop/posts", Says: &v1alpha1.Match{CEL: "request.method == 'POST'"}}}
+	hosts[0].Rules[0].Guards = []room.Decided{demanded(t, room.AtRule, map[string]string{"a": jwttest.Set(a.key)}, "providers: ["+provider("a", "https://a", "")+"]")}
+	g := world{endpoints: echoes(t, "a"), hosts: hosts}.start(t)
+	for _, c := range []struct {
+		method, token string
+		status        int
+	}{{"GET", "x", 200}, {"POST", "x", 401}, {"POST", a.token(nil), 200}, {"GET", "x", 200}} {
+		if response, _ := g.send(t, c.method, "/", bearer(c.token)...); response.StatusCode != c.status {
+			t.Errorf("%s with %.10s: %d, want %d", c.method, c.token, response.StatusCode, c.status)
+		}
+	}
 }
