@@ -16,6 +16,7 @@ import (
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
+	"github.com/weft-mesh/weft/internal/policy/jwt"
 	"github.com/weft-mesh/weft/internal/sidecar"
 	"github.com/weft-mesh/weft/webhooks"
 )
@@ -149,6 +150,9 @@ var configMapKeys = map[string]bool{
 // scriptSuffix ends the keys of scripts, which the section extensions of a MeshPolicy names.
 const scriptSuffix = ".lua"
 
+// isKeySet says whether a key is one of a key set, which the section jwt of a MeshPolicy names.
+func isKeySet(key string) bool { return strings.HasSuffix(strings.TrimSuffix(key, ".json"), "jwks") }
+
 // trimConfigMap empties the values that Weft does not read; the keys stay, so that an unknown one
 // can be told of.
 func trimConfigMap(obj any) (any, error) {
@@ -160,12 +164,16 @@ func trimConfigMap(obj any) (any, error) {
 		return trimMeta(cm)
 	}
 	for key := range cm.Data {
-		switch isScript := strings.HasSuffix(key, scriptSuffix); {
-		case isScript && len(cm.Data[key]) > extensions.MaxScript:
-			cm.Data[key] = cm.Data[key][:extensions.MaxScript+1] // too long all the same
-		case !isScript && !configMapKeys[key]:
-			cm.Data[key] = ""
+		most := 0
+		switch {
+		case configMapKeys[key]:
+			continue
+		case strings.HasSuffix(key, scriptSuffix):
+			most = extensions.MaxScript + 1 // too long all the same
+		case isKeySet(key):
+			most = jwt.MaxKeySet + 1
 		}
+		cm.Data[key] = cm.Data[key][:min(len(cm.Data[key]), most)]
 	}
 	for key := range cm.BinaryData {
 		cm.BinaryData[key] = nil

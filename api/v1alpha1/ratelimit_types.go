@@ -88,9 +88,10 @@ type RequestLimit struct {
 // RequestProperty is something by which requests differ.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.header) == (self.type == 'Header')",message="header is for type Header, which needs it",fieldPath=".header"
-// +kubebuilder:validation:XValidation:rule="!has(self.value) || self.type in ['Header', 'Method', 'Path']",message="a value is of a Header, Method or Path: leave it out",fieldPath=".value"
+// +kubebuilder:validation:XValidation:rule="has(self.claim) == (self.type == 'Claim')",message="claim is for type Claim, which needs it",fieldPath=".claim"
+// +kubebuilder:validation:XValidation:rule="!has(self.value) || self.type in ['Header', 'Method', 'Path', 'Claim']",message="a value is of a Header, Method, Path or Claim: leave it out",fieldPath=".value"
 type RequestProperty struct {
-	// type is Header, SourceIP, Caller, Method or Path.
+	// type is Header, SourceIP, Caller, Method, Path or Claim.
 	//
 	// Header: the value of a header.
 	//
@@ -106,8 +107,11 @@ type RequestProperty struct {
 	//
 	// Path: without its query. Every path that clients think of has a bucket.
 	//
+	// Claim: a claim, a string, of the token that a section jwt demanded. It is known at Gateways: a policy about
+	// a Service counts nothing by it.
+	//
 	// +required
-	// +kubebuilder:validation:Enum=Header;SourceIP;Caller;Method;Path
+	// +kubebuilder:validation:Enum=Header;SourceIP;Caller;Method;Path;Claim
 	Type string `json:"type"`
 
 	// header is the header's name, in any case.
@@ -118,7 +122,17 @@ type RequestProperty struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$`
 	Header string `json:"header,omitempty"`
 
-	// value of a Header, Method or Path has the limit count only requests with exactly this value.
+	// claim is the claim's name or, of a claim within others, their names from outside in.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	Claim []string `json:"claim,omitempty"`
+
+	// value of a Header, Method, Path or Claim has the limit count only requests with exactly this value.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -217,14 +217,22 @@ func (s *Stage) LoadProgram(ctx context.Context, program string, names ...string
 	return nil
 }
 
-// BuildProgram builds a Go program of this module's build list as a static binary in a folder, and
-// returns its path.
+// BuildProgram builds a Go program of this module's build list, or one that is a module of its own, as a static
+// binary in a folder, and returns its path.
 func (s *Stage) BuildProgram(ctx context.Context, program, dir string) (string, error) {
 	binary := filepath.Join(dir, filepath.Base(program))
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, program)
 	build.Dir, build.Env = s.Root, append(os.Environ(), "CGO_ENABLED=0")
+	if own := filepath.Join(s.Root, program); isModule(own) {
+		build.Dir, build.Args[len(build.Args)-1] = own, "."
+	}
 	_, err := output(build)
 	return binary, err
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
 }
 
 // LoadBinary loads a static binary into the local cluster as an image that holds nothing else. After

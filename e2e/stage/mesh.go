@@ -17,10 +17,12 @@ import (
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
-// Images of e2e/apps/echo and e2e/apps/caller.
+// Images of the applications of the mesh, e2e/apps.
 const (
 	EchoImage   = "ghcr.io/weft-mesh/echo:v0.1.0"
 	CallerImage = "ghcr.io/weft-mesh/caller:v0.1.0"
+	// ProviderImage is that of e2e/apps/provider, which its story alone needs.
+	ProviderImage = "ghcr.io/weft-mesh/provider:v0.1.0"
 )
 
 // LoadMeshApps builds the echo application and the caller and loads their images into the local

@@ -80,7 +80,7 @@ func (s *Scene) Remove(text string) {
 
 func (s *Scene) fill(text string) string {
 	return strings.NewReplacer("$NAMESPACE", s.Namespace, "$SHOP_IMAGE", ShopImage,
-		"$ECHO_IMAGE", EchoImage, "$CALLER_IMAGE", CallerImage).Replace(text)
+		"$ECHO_IMAGE", EchoImage, "$CALLER_IMAGE", CallerImage, "$PROVIDER_IMAGE", ProviderImage).Replace(text)
 }
 
 // Key names an object of the scene.

@@ -89,6 +89,9 @@ func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Me
 		return envoy.Shared(shared), shared.Policies
 	case mesh.IsAccess(name):
 		return envoy.Access(m.Access(q, name, variant)), nil
+	case name == mesh.Guards:
+		guards := m.InboundGuards(q, variant)
+		return envoy.InboundGuards(guards), guards.Policies()
 	case strings.HasPrefix(name, mesh.OutboundListener+"/"):
 		return envoy.Split(m.ServiceSplit(q, name, variant)), nil
 	}

@@ -156,6 +156,7 @@ func (h chance) policy() string {
 	return fmt.Sprintf("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: \"2026-01-0%sT00:00:00Z\"%s}\nspec: {%smode: %s%s}\n",
 		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
 		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}",
+			", jwt: {providers: [{name: a, issuer: a, jwks: {configMapRef: {name: x, key: jwks.json}}}]}", ", jwt: {providers: [{name: a, issuer: b, jwks: {inline: '"+tokenKeys+"'}}]}, mtls: {mode: Permissive}",
 			", locality: {}", ", locality: {prefer: [rack, topology.kubernetes.io/zone], minEndpoints: 2}", ", locality: {weights: [{from: eu, to: [{region: us, percent: 100}]}]}",
 			", serverTLS: {hostnames: [v.example], certificateRefs: [{name: x}], unguarded: Accept}", ", serverTLS: {hostnames: [w.example], certificateRefs: [{name: u}, {name: x}]}"))
 }

@@ -241,6 +241,9 @@ func told(tree map[string]any) any {
 		if mesh.IsAccess(fmt.Sprint(tree["name"])) {
 			return accessText(config)
 		}
+		if tree["name"] == mesh.Guards {
+			return config["matcher"]
+		}
 		if mesh.IsShared(fmt.Sprint(tree["name"])) {
 			return append(limitsText(config), windowsText(config)...)
 		}

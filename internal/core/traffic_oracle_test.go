@@ -23,6 +23,7 @@ var traffic = []string{
 	"match: {nodeSelector: {matchLabels: {rack: r1}}}", "match: {from: [{namespace: a}], nodeSelector: {matchExpressions: [{key: topology.kubernetes.io/zone, operator: NotIn, values: [a]}]}}",
 	"match: {cel: \"request.method == 'GET'\"}, retry: {}", "match: {cel: \"caller.region == 'eu' && caller.namespace != 'a'\"}", "match: {cel: \"request.verb\", from: [{namespace: a}]}",
 	"rateLimit: {global: {limits: [{requests: 5}]}}", "rateLimit: {global: {limits: [{requests: 7}, {requests: 1, by: [{type: Caller}]}]}, local: {limits: [{requests: 2}]}}",
+	"jwt: {providers: [{name: a, issuer: a, jwks: {inline: '" + tokenKeys + "'}}]}", "jwt: {providers: [{name: b, issuer: b, jwks: {remote: {uri: 'https://b/'}}}]}, timeout: {request: 1s}",
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
 	"admissionControl: {}", "admissionControl: {successRateThreshold: 50}, retry: {}", "admissionControl: {disabled: true}",
 	`fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}}`, `fault: {until: "2090-01-01T00:00:00Z", delay: {duration: 1s}, from: [{namespace: a}]}, retry: {}`,
@@ -104,6 +105,9 @@ func shapedNames(c *Core, policy string) map[string]bool {
 			if slices.Contains(by, policy) && slices.Contains([]string{typeURL(k)}, r.Type) {
 				out[string(k)+" "+r.Name.Name] = true
 				own(out, r.Name.Name)
+				if r.Name.Name == mesh.Guards { // beside which what is no request is let in nowhere
+					out["listener inbound of "+string(r.Variant)], out["listener inbound-node of "+string(r.Variant)] = true, true
+				}
 				if r.Variant != "" {
 					out[string(k)+" "+r.Name.Name+" of "+string(r.Variant)] = true
 				}

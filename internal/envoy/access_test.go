@@ -27,7 +27,7 @@ import (
 
 // accessTo are the three filters, as the pods of an account have them who let these in.
 func accessTo(guarded bool, allows ...smi.Allow) map[string]proto.Message {
-	out := map[string]proto.Message{}
+	out := map[string]proto.Message{mesh.Guards: envoy.InboundGuards(mesh.InboundGuards{})}
 	for _, name := range []string{mesh.AccessRequests, mesh.AccessBytes, mesh.AccessUndeclared} {
 		out[name] = envoy.Access(mesh.Access{Name: name, Guarded: guarded, TrustDomain: "mesh.test", Allows: allows})
 	}

@@ -82,9 +82,11 @@ func routeFilters(of room.Kind, at shared) []*hcmv3.HttpFilter {
 	first := []*hcmv3.HttpFilter{
 		narrowPlace(),
 		httpFilter(corsFilter, &corsv3.Cors{}),
-		authPlace(),
 	}
-	return append(append(first, sectionFilters(of, at)...),
+	if of == room.Gateway {
+		first = append(first, room.Place(guardPlace))
+	}
+	return append(append(append(first, authPlace()), sectionFilters(of, at)...),
 		httpFilter(sessionFilter, &sessionv3.StatefulSession{}),
 		router(),
 	)

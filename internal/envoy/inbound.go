@@ -66,13 +66,13 @@ func (r *receiver) listener(name string, port uint32) *listenerv3.Listener {
 // other port is.
 func (r *receiver) declared(p mesh.InboundPort) {
 	port, to := uint32(p.Port), serviceCalled(p.Service, uint32(p.Of))
-	open := plaintext{r.takes(p.Port, p.Mode), p.Shadow}
+	open := plaintext{r.takes(p.Port), p.Shadow}
 	if p.ServerTLS != nil {
 		r.public(p, to)
 	}
 	switch {
 	case p.Protocol == mesh.Undeclared:
-		r.anything(port, to, open)
+		r.anything(port, to, open, p.Checked)
 	case p.Protocol.HTTP():
 		cluster := appOf(p.Protocol)
 		r.peers(port, []string{offerHTTP1, offerHTTP2, offerTCP}, cluster, to)
@@ -91,10 +91,12 @@ type plaintext struct {
 }
 
 // takes says whether a port takes plaintext. Where only some callers are let in, who shows no certificate is
-// none of them, and is told so; but on what comes from the node, ports that the kubelet asks take its probes.
-func (r *receiver) takes(port int32, mode mesh.MTLSMode) bool {
+// none of them, and is told so; but on what comes from the node, ports that the kubelet asks take its probes. So do
+// those of which each request is checked: a probe has no token.
+func (r *receiver) takes(port int32) bool {
+	mode, checked := r.modeOf(port)
 	asked := slices.ContainsFunc(r.Probes, func(p sidecar.Probe) bool { return p.Port == port && p.Kind != sidecar.TCP })
-	return mode == mesh.MTLSPermissive && !(r.node && r.Guarded && asked)
+	return mode == mesh.MTLSPermissive && !(r.node && (r.Guarded || checked) && asked)
 }
 
 func appOf(p mesh.Protocol) string {
@@ -106,18 +108,21 @@ func appOf(p mesh.Protocol) string {
 
 // undeclared are the chains of every port that no Service declares.
 func (r *receiver) undeclared() {
-	r.anything(0, called{}, plaintext{r.Mode == mesh.MTLSPermissive, r.Shadow})
+	r.anything(0, called{}, plaintext{r.Mode == mesh.MTLSPermissive, r.Shadow}, r.Checked)
 }
 
-// anything reads a port (0: any) as its callers say.
-func (r *receiver) anything(port uint32, to called, open plaintext) {
+// anything reads a port (0: any) as its callers say. Where each request is checked, what they say is none is not
+// let in: the app might take it for one all the same.
+func (r *receiver) anything(port uint32, to called, open plaintext, checked bool) {
 	r.peers(port, []string{offerHTTP1}, mesh.AppHTTP1, to)
 	r.peers(port, []string{offerHTTP2}, mesh.AppHTTP2, to)
 	if open.taken {
 		r.plain(port, foundHTTP1, r.requests(port, mesh.AppHTTP1, to, open))
 		r.plain(port, foundHTTP2, r.requests(port, mesh.AppHTTP2, to, open))
 	}
-	r.bytes(port, to, open, mesh.AccessUndeclared)
+	if !checked {
+		r.bytes(port, to, open, mesh.AccessUndeclared)
+	}
 }
 
 // bytes passes on what is not HTTP, and TLS that is not the mesh's to the app, as the filter of that name lets it.
@@ -247,7 +252,7 @@ func (r *receiver) given(m *hcmv3.HttpConnectionManager, cluster string, to call
 			Action: toAppAction(cluster),
 		}}}},
 	}}
-	m.HttpFilters = []*hcmv3.HttpFilter{guardedRequests(), router()}
+	m.HttpFilters = []*hcmv3.HttpFilter{guardedRequests(), guarded(), router()}
 	m.LocalReplyConfig = unsentReplies()
 	m.AccessLog = append(httpLogs(destination, r.Telemetry), httpSignals(destination, to))
 	m.CommonHttpProtocolOptions.MaxConnectionDuration = durationpb.New(r.ConnectionAge)
@@ -269,7 +274,7 @@ func (r *receiver) probes() {
 	var ports []uint32
 	for _, p := range r.Probes {
 		port := uint32(p.Port)
-		if p.Kind == sidecar.TCP || r.takes(p.Port, r.modeOf(p.Port)) {
+		if p.Kind == sidecar.TCP || r.takes(p.Port) {
 			continue
 		}
 		if len(plain[port])+len(secure[port]) == 0 {
@@ -303,13 +308,14 @@ func (r *receiver) sniffs() bool {
 	})
 }
 
-func (r *receiver) modeOf(port int32) mesh.MTLSMode {
+// modeOf says what a port accepts, and whether each request to it is checked.
+func (r *receiver) modeOf(port int32) (mode mesh.MTLSMode, checked bool) {
 	for _, p := range r.Ports {
 		if p.Port == port {
-			return p.Mode
+			return p.Mode, p.Checked
 		}
 	}
-	return r.Mode
+	return r.Mode, r.Checked
 }
 
 // question is the request that a probe by HTTP, HTTPS or gRPC makes.

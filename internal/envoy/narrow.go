@@ -54,11 +54,15 @@ func findOut(host *routev3.VirtualHost, v mesh.VirtualHost, rules []mesh.Rule) {
 	if len(states) == 0 {
 		return
 	}
-	host.TypedPerFilterConfig = map[string]*anypb.Any{narrowFilter: wire.Any(&statev3.Config{OnRequestHeaders: states})}
+	if host.TypedPerFilterConfig == nil {
+		host.TypedPerFilterConfig = map[string]*anypb.Any{}
+	}
+	host.TypedPerFilterConfig[narrowFilter] = wire.Any(&statev3.Config{OnRequestHeaders: states})
 	there := wire.Any(&routev3.FilterConfig{Config: &anypb.Any{}})
 	for _, r := range host.Routes {
 		for filter := range r.TypedPerFilterConfig {
-			if filter != corsFilter && filter != sessionFilter { // which are there always
+			_, is := host.TypedPerFilterConfig[filter]
+			if !is && filter != corsFilter && filter != sessionFilter { // which are there always
 				host.TypedPerFilterConfig[filter] = there
 			}
 		}

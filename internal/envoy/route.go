@@ -37,9 +37,11 @@ func RouteConfiguration(name string) *routev3.RouteConfiguration {
 // the resource's full name, for by it Envoy removes a virtual host again.
 func VirtualHost(v mesh.VirtualHost) *routev3.VirtualHost {
 	host, rules := &routev3.VirtualHost{Name: v.Name(), Domains: []string{v.Domain}}, takenBy(v)
-	for _, c := range candidates(rules) {
+	ruled := candidates(rules)
+	for _, c := range ruled {
 		host.Routes = append(host.Routes, route(v, c))
 	}
+	guardHost(host, ruled)
 	findOut(host, v, rules)
 	return host
 }

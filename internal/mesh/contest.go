@@ -28,7 +28,11 @@ func (m *Mesh) contest(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (lost, 
 	for _, rivals := range sets {
 		for _, r := range policy.All {
 			if r.Has(&p.Spec) && !m.ended(q, r, p) {
-				l, c := contestIn(r, m.running(q, r, rivals), p, s)
+				decided := contestIn
+				if r.Guarded() {
+					decided = clashIn
+				}
+				l, c := decided(r, m.running(q, r, rivals), p, s)
 				losses, conflicts = append(losses, l), append(conflicts, c)
 			}
 		}
@@ -90,6 +94,29 @@ func (m *Mesh) subjectPort(q *incr.Query, s subject) int32 {
 		}
 	}
 	return 0
+}
+
+// clashIn is contest in a section that guards, where all of one level hold beside each other as far as they can.
+func clashIn(r room.Room, rivals []selected, p *v1alpha1.MeshPolicy, s subject) (lost, contested Verdict) {
+	own := slices.IndexFunc(rivals, func(o selected) bool { return o.key() == key(p.Namespace, p.Name) && o.Level == s.level() })
+	for i, o := range rivals {
+		older, newer, holds := &o.Spec, &p.Spec, o.key()
+		if i > own {
+			older, newer, holds = newer, older, key(p.Namespace, p.Name)
+		}
+		if o.key() == key(p.Namespace, p.Name) || o.Level != s.level() || !r.Has(&o.Spec) {
+			continue
+		}
+		field := r.Clash(older, newer)
+		if field == "" {
+			continue
+		}
+		contested = wrong(gwv1.PolicyReasonConflicted, "spec.%s%s: MeshPolicy %s says something else of it about %s, and what %s says holds: make them agree, or put both into one", r.Name, field, o.key(), s, holds)
+		if i < own {
+			return contested, contested
+		}
+	}
+	return Verdict{}, contested
 }
 
 // contestIn is contest in one section. rivals have the policy itself among them.

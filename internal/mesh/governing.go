@@ -40,19 +40,23 @@ func (m *Mesh) upstreamPolicies(q *incr.Query, at clusterAt, port corev1.Service
 }
 
 // requestPolicies are what sections say of the requests that come in by an entrance and that a rule takes.
-func (m *Mesh) requestPolicies(q *incr.Query, e entrance, of Origin) []room.Decided {
+func (m *Mesh) requestPolicies(q *incr.Query, found []selected, e entrance) []room.Decided {
+	return m.decideTraffic(q, found, e, func(r room.Room, _ room.Decided) bool { return r.OfRequests() })
+}
+
+// aboutRule are the policies that are about the requests that come in by an entrance and that a rule takes.
+func (m *Mesh) aboutRule(q *incr.Query, e entrance, of Origin) []selected {
 	groups := outsideIn(e)
 	route := group(room.Kind(of.Kind), of.Namespace, of.Name)
 	if of.Kind == HTTPRoute || of.Kind == GRPCRoute {
 		groups = append(groups, route)
 	}
-	found := m.about(q, groups, func(s subject) bool {
+	return m.about(q, groups, func(s subject) bool {
 		if s.group() == route && s.Kind != room.Service {
 			return !s.part() || s.Part == of.RuleName
 		}
 		return e.takes(s)
 	})
-	return m.decideTraffic(q, found, e, func(r room.Room, _ room.Decided) bool { return r.OfRequests() })
 }
 
 // outsideIn are the groups of the subjects that may be about an entrance.
@@ -123,7 +127,11 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 		if ofBytes(r.Kind + "/") { // rules of connections take no requests
 			continue
 		}
-		r.Policies = m.requestPolicies(q, e, r.Origin)
+		about := m.aboutRule(q, e, r.Origin)
+		r.Policies = m.requestPolicies(q, about, e)
+		if e.kind == room.Gateway {
+			r.Guards = m.guarding(q, about, e.kind)
+		}
 		if r.Fail != 0 { // all that can be said of such a rule is whom it fails
 			r.Policies = slices.DeleteFunc(r.Policies, func(d room.Decided) bool { return !policy.Narrows(d) })
 		}
@@ -204,7 +212,10 @@ func (m *Mesh) sectionProblem(q *incr.Query, r room.Room, p *v1alpha1.MeshPolicy
 	if problem := r.Problem(&p.Spec, s.Kind, s.part()); problem != "" {
 		return wrong(gwv1.PolicyReasonInvalid, "spec.%s%s", r.Name, problem)
 	}
-	if !r.Traffic() {
+	switch {
+	case r.Guarded():
+		return m.guardProblem(q, r, s)
+	case !r.Traffic():
 		return Verdict{}
 	}
 	if r.Gateways && !m.mayComeByGateway(q, s) {

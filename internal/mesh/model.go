@@ -134,6 +134,9 @@ type Rule struct {
 	Fail uint32
 	// Policies are what sections of MeshPolicies say of its requests, in the order of all sections.
 	Policies []room.Decided
+	// Guards are what its requests must pass at a Gateway: what sections that guard say, in the order of all
+	// sections and, in one, from the outer levels to the inner ones.
+	Guards []room.Decided
 
 	idle []Backend // of weight 0, while the rule is being made
 }
@@ -156,7 +159,7 @@ func MirrorOf(cluster string) string { return cluster + mirrorEnd }
 // PoliciesOf are the keys of the policies that say something of some rules, each once.
 func PoliciesOf(rules []Rule) (out []string) {
 	for _, r := range rules {
-		out = append(out, policyKeys(r.Policies)...)
+		out = append(append(out, policyKeys(r.Policies)...), policyKeys(r.Guards)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

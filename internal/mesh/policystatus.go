@@ -22,6 +22,7 @@ const (
 	reasonProgramming       = "Programming"       // proxies are being told
 	reasonConfigMapNotFound = "ConfigMapNotFound" // that a section refers to, or the key in it
 	reasonExpired           = "Expired"           // a section of it ended by itself
+	reasonKeysUnavailable   = "KeysUnavailable"   // by which a section verifies tokens
 )
 
 // PolicyStatus is the status of a MeshPolicy; nil when it is gone.
@@ -44,7 +45,7 @@ func (m *Mesh) PolicyStatus(q *incr.Query, k string) *v1alpha1.MeshPolicyStatus 
 		st.Ancestors = addAncestor(st.Ancestors, s.ancestor(), p.Generation, first(problem, lacks, lost), told)
 		problems, contests = append(problems, problem, lacks, lost), append(contests, contested)
 	}
-	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, m.unlabelled(q, p)+reached(held), m.ends(q, p))
+	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, m.stale(q, p)+m.unlabelled(q, p)+reached(held), m.ends(q, p))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionConflicted, p.Generation, join(contests))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionOverridden, p.Generation, m.overriddenBy(q, p))
 	slices.SortFunc(st.Conditions, byType)
@@ -89,7 +90,7 @@ func worstFirst(vs []Verdict) []Verdict {
 // waits says whether time alone may mend it: GitOps tools apply objects in any order, so that a
 // target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
-	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, string(gwv1.RouteReasonBackendNotFound), reasonProgramming}, v.Reason) ||
+	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, string(gwv1.RouteReasonBackendNotFound), reasonProgramming, reasonKeysUnavailable}, v.Reason) ||
 		slices.Contains(splitWaits, v.Reason)
 }
 

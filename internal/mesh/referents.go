@@ -45,7 +45,7 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 		if ref.Server != nil {
 			found, bad = m.referredServer(q, p, room.Kind(parts[1]), *ref.Server, field)
 		} else {
-			found.Text, bad = m.referredText(q, p, ref, field)
+			found.Text, found.Stale, bad = m.referredText(q, p, ref, field)
 		}
 		if !bad.OK() {
 			found = room.Referent{Reason: bad.Reason, Problem: bad.Message + " (" + ref.Instead + ")"}
@@ -55,24 +55,55 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 	return out
 }
 
-// referredText is a text that is checked.
-func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Reference, field string) (string, Verdict) {
+// referredText is a text that is checked; stale says why it is that of before.
+func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Reference, field string) (text, stale string, bad Verdict) {
+	if ref.Kept != nil {
+		return m.keptText(q, key(v1alpha1.SystemNamespace, ref.Kept(p.Namespace)), field)
+	}
 	text, where := ref.Text, field
 	if ref.ConfigMap != "" {
 		k := key(p.Namespace, ref.ConfigMap)
 		cm, ok := m.ConfigMaps.Get(q, k)
 		if !ok {
-			return "", wrong(reasonConfigMapNotFound, "%s: ConfigMap %s does not exist: create it, or name another", field, k)
+			return "", "", wrong(reasonConfigMapNotFound, "%s: ConfigMap %s does not exist: create it, or name another", field, k)
 		}
 		if text, ok = cm.Data[ref.Key]; !ok {
-			return "", wrong(reasonConfigMapNotFound, "%s.key: ConfigMap %s has no data[%q]: add it, or name another", field, k, ref.Key)
+			return "", "", wrong(reasonConfigMapNotFound, "%s.key: ConfigMap %s has no data[%q]: add it, or name another", field, k, ref.Key)
 		}
 		where = fmt.Sprintf("%s: data[%q] of ConfigMap %s", field, ref.Key, k)
 	}
 	if problem := ref.Check(text); problem != "" {
-		return "", wrong(gwv1.PolicyReasonInvalid, "%s %s", where, problem)
+		return "", "", wrong(gwv1.PolicyReasonInvalid, "%s %s", where, problem)
 	}
-	return text, Verdict{}
+	return text, "", Verdict{}
+}
+
+// keptText is one that the operator fetches, and that it has checked.
+func (m *Mesh) keptText(q *incr.Query, k, field string) (text, stale string, bad Verdict) {
+	cm, ok := m.ConfigMaps.Get(q, k)
+	if !ok {
+		return "", "", wrong(reasonKeysUnavailable, "%s: it has not been fetched yet", field)
+	}
+	text, stale = cm.Data[room.KeptText], cm.Data[room.KeptProblem]
+	switch {
+	case text == "":
+		return "", "", wrong(reasonKeysUnavailable, "%s: %s", field, cmp.Or(stale, "it has not been fetched yet"))
+	case stale != "":
+		stale = fmt.Sprintf("%s: %s; what was fetched before stays in force", field, stale)
+	}
+	return text, stale, Verdict{}
+}
+
+// stale says which of what a policy refers to is as it was before, for it cannot be had now.
+func (m *Mesh) stale(q *incr.Query, p *v1alpha1.MeshPolicy) (out string) {
+	for _, r := range policy.All {
+		for _, found := range m.referentsOf(q, r, key(p.Namespace, p.Name), room.Service) {
+			if found.Stale != "" {
+				out += found.Stale + ". "
+			}
+		}
+	}
+	return out
 }
 
 // referredServer is a server as the proxies at a kind of entrance reach it.
@@ -113,7 +144,7 @@ func referredWants(scope string, rules []Rule) (out []string) {
 
 // lacks says what is missing of what a policy's sections refer to, whose word holds all the same.
 func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
-	var problems []Verdict
+	problems := append(m.aroundGuards(q, p, s), m.unclaimed(q, p, s)...)
 	kinds := m.entranceKinds(q, s)
 	for _, r := range policy.All {
 		if r.Idle == nil || !r.Has(&p.Spec) {

@@ -170,6 +170,7 @@ func (m *Mesh) sidecarWants(q *incr.Query, scope string) []string {
 		}
 	}
 	out = append(out, m.accessWants(q, scope, key(in.Namespace, in.ServiceAccount))...)
+	out = append(out, m.guardWants(scope, in)...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -180,7 +181,7 @@ func meshWants() []string {
 	for _, c := range []string{AppHTTP1, AppHTTP2, AppTCP, AppHTTPS, Passthrough, Blackhole} {
 		out = append(out, want(MeshScope, KindCluster, c))
 	}
-	for _, name := range accessFilters {
+	for _, name := range append([]string{Guards}, accessFilters...) {
 		out = append(out, want(MeshScope, KindExtension, name))
 	}
 	return out

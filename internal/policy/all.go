@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/fault"
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
 	"github.com/weft-mesh/weft/internal/policy/hedging"
+	"github.com/weft-mesh/weft/internal/policy/jwt"
 	"github.com/weft-mesh/weft/internal/policy/loadbalancing"
 	"github.com/weft-mesh/weft/internal/policy/locality"
 	"github.com/weft-mesh/weft/internal/policy/match"
@@ -30,6 +31,7 @@ var All = []room.Room{
 	mtls.Section.Room(),
 	egress.Section.Room(),
 	servertls.Section.Room(),
+	jwt.Section.Room(), // before all that may go by claims
 	match.Section.Room(),
 	circuitbreaker.Section.Room(),
 	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body

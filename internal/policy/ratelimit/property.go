@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"fmt"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -35,6 +36,8 @@ func property(p v1alpha1.RequestProperty, gateway bool) *routev3.RateLimit_Actio
 		return ofHeader(":method", key)
 	case "Path":
 		return expression("request.url_path", key)
+	case "Claim":
+		return ofClaim(p.Claim, key)
 	case "Caller":
 		if !gateway {
 			return fixed(key, ownPod)
@@ -57,19 +60,29 @@ func keyOf(p v1alpha1.RequestProperty) string {
 		return "header " + strings.ToLower(p.Header)
 	case "SourceIP":
 		return "masked_remote_address" // which Envoy calls it
+	case "Claim":
+		return fmt.Sprintf("claim %q", p.Claim)
 	}
 	return strings.ToLower(p.Type)
 }
 
 // marked finds the mark of a policy.
 func marked(policy string) *routev3.RateLimit_Action {
+	return metadata(routev3.RateLimit_Action_MetaData_ROUTE_ENTRY, room.MarkedBy, room.Mark(name), policy)
+}
+
+// ofClaim finds a claim of a verified token.
+func ofClaim(path []string, key string) *routev3.RateLimit_Action {
+	return metadata(routev3.RateLimit_Action_MetaData_DYNAMIC, key, room.ClaimsNamespace, append([]string{room.Claims}, path...)...)
+}
+
+func metadata(from routev3.RateLimit_Action_MetaData_Source, key, namespace string, path ...string) *routev3.RateLimit_Action {
+	at := &metadatav3.MetadataKey{Key: namespace}
+	for _, part := range path {
+		at.Path = append(at.Path, &metadatav3.MetadataKey_PathSegment{Segment: &metadatav3.MetadataKey_PathSegment_Key{Key: part}})
+	}
 	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_Metadata{Metadata: &routev3.RateLimit_Action_MetaData{
-		DescriptorKey: room.MarkedBy,
-		Source:        routev3.RateLimit_Action_MetaData_ROUTE_ENTRY,
-		MetadataKey: &metadatav3.MetadataKey{
-			Key:  room.Mark(name),
-			Path: []*metadatav3.MetadataKey_PathSegment{{Segment: &metadatav3.MetadataKey_PathSegment_Key{Key: policy}}},
-		},
+		DescriptorKey: key, Source: from, MetadataKey: at,
 	}}}
 }
 

@@ -3,6 +3,8 @@ package ratelimit
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,11 +30,28 @@ var Section = room.Section[v1alpha1.RateLimit]{
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.RateLimit { return spec.RateLimit },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Holds:   room.Innermost[v1alpha1.RateLimit],
-	Traffic: room.Traffic[v1alpha1.RateLimit]{Shared: buckets, Asking: asking, Quotas: quotas},
+	Traffic: room.Traffic[v1alpha1.RateLimit]{Shared: buckets, Asking: asking, Quotas: quotas, Claims: claims},
 }
 
 // maxValues is how many buckets of one limit are kept.
 const maxValues = 10_000
+
+// claims is the first limit that tells requests apart by a claim.
+func claims(s *v1alpha1.RateLimit) string {
+	return cmp.Or(claimsOf("local", s.Local), claimsOf("global", s.Global))
+}
+
+func claimsOf(kind string, limits *v1alpha1.RequestLimits) string {
+	if limits == nil {
+		return ""
+	}
+	for i, l := range limits.Limits {
+		if j := slices.IndexFunc(l.By, func(p v1alpha1.RequestProperty) bool { return p.Type == "Claim" }); j >= 0 {
+			return fmt.Sprintf(".%s.limits[%d].by[%d]", kind, i, j)
+		}
+	}
+	return ""
+}
 
 // buckets has a descriptor for each limit of each policy. A request makes those of the policy that its Route
 // is marked with: no other action finds its mark. A limit of all proxies together is one of each, too: what one

@@ -21,7 +21,7 @@ func Fill(r *routev3.Route, place string, by *xdsmatcherv3.Matcher) {
 	if r.TypedPerFilterConfig == nil {
 		r.TypedPerFilterConfig = map[string]*anypb.Any{}
 	}
-	r.TypedPerFilterConfig[place] = wire.Any(&compositev3.CompositePerRoute{Matcher: by})
+	r.TypedPerFilterConfig[place] = Override(by)
 }
 
 // Run has requests that a matcher is about meet the filters of an action.

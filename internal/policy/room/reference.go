@@ -14,11 +14,20 @@ type Reference struct {
 	Text, ConfigMap, Key string
 	// Check says what is wrong with the text; "": nothing.
 	Check func(text string) string
+	// Kept is, in place of all of these, the name of a ConfigMap of weft-system, for a policy of a namespace: the
+	// operator keeps there, under KeptText, what it fetched last, and under KeptProblem why it could not of late.
+	Kept func(namespace string) string
 	// Server is spoken to by gRPC; nil: it is a text.
 	Server *gwv1.BackendObjectReference
 	// Instead is what becomes of requests without it.
 	Instead string
 }
+
+// The keys of a ConfigMap in which something is Kept.
+const (
+	KeptText    = "text"
+	KeptProblem = "problem"
+)
 
 // Referent is what was found of a Reference.
 type Referent struct {
@@ -28,6 +37,8 @@ type Referent struct {
 	Authority string // the name and port of its Service
 	// Reason and Problem say why there is nothing; "": there is.
 	Reason, Problem string
+	// Stale says why the Text, which is there, is that of before; "": it is not.
+	Stale string
 }
 
 func (s Section[S]) refers(spec *v1alpha1.MeshPolicySpec) []Reference {

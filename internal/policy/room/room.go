@@ -14,6 +14,7 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -73,6 +74,7 @@ type Written[S any] struct {
 	Level  Level
 	Says   *S
 	Rule   string // of a route, for which it holds: to a section with Entering
+	Claims string // to a section with Guard: the key of the claims that the policy goes by (see ClaimsFor)
 }
 
 // Section is one section of a MeshPolicy.
@@ -84,14 +86,16 @@ type Section[S any] struct {
 	Shadow bool
 	// Holds is the place of the one that holds among one or more that are written of one thing, in
 	// the order of their levels and, in a level, of their age: Innermost, or Tightest.
+	// It is nil in a section with Guard: there each level holds beside the others.
 	Holds func([]Written[S]) int
 	Traffic[S]
+	Guarding[S]
 }
 
 // Traffic is what a section about traffic does; one about security has the zero value.
 type Traffic[S any] struct {
 	// Refers are what the section names elsewhere, and Referring is the Request of a section that does so: it
-	// is told what was found of them, in their order. nil: it names nothing.
+	// is told what was found of them, in their order. nil: it names nothing, or has a Guard.
 	Refers    func(*S) []Reference
 	Referring func(Written[S], []Referent, *routev3.Route)
 	// Upstream shapes the Cluster of a Service's port, whoever sends to it; nil: the section is not
@@ -145,6 +149,9 @@ type Traffic[S any] struct {
 	// Callers says whether the section is about what some callers send, who are known where they call a
 	// Service: it does not hold at Gateways. nil: it never is.
 	Callers func(*S) bool
+	// Claims is the first field, as it follows the section's name, that goes by claims of tokens (see Claims, the
+	// key): these are known at Gateways, where a section jwt demands them. "": none does. nil: the same.
+	Claims func(*S) string
 	// Gateways says that the section is about what comes by Gateways only: it does not hold for what pods call.
 	Gateways bool
 	// Bytes says that Upstream has a meaning for what is not HTTP too.
@@ -220,6 +227,9 @@ type Room struct {
 	Quotas func(spec *v1alpha1.MeshPolicySpec) []quota.Limit
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
 	Entering func(d Decided, shared string, r *routev3.Route)
+	// Guard and Clash are those of the section's Guarding; nil as there.
+	Guard func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
+	Clash func(older, newer *v1alpha1.MeshPolicySpec) string
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -234,6 +244,8 @@ type Room struct {
 	Until func(spec *v1alpha1.MeshPolicySpec) time.Time
 	// Callers is that of the section's Traffic.
 	Callers func(spec *v1alpha1.MeshPolicySpec) bool
+	// Claims is that of the section's Traffic.
+	Claims func(spec *v1alpha1.MeshPolicySpec) string
 	// Gateways is that of the section's Traffic.
 	Gateways bool
 	// Decide is what holds of one or more policies that have the section.
@@ -246,6 +258,8 @@ type Decided struct {
 	Policy  string // its key; "" of a Default
 	Says    any    // the section, by pointer
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
+	Level   Level  // of the policy's target, in a section with Guard
+	Claims  string // that it goes by, in such a section
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
@@ -279,6 +293,12 @@ func (s Section[S]) Room() Room {
 		Callers: func(spec *v1alpha1.MeshPolicySpec) bool {
 			return s.Callers != nil && s.Of(spec) != nil && s.Callers(s.Of(spec))
 		},
+	}
+	out.Claims = func(spec *v1alpha1.MeshPolicySpec) string {
+		if says := s.Of(spec); says != nil && s.Traffic.Claims != nil {
+			return s.Traffic.Claims(says)
+		}
+		return ""
 	}
 	if s.Traffic.Upstream != nil {
 		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
@@ -318,6 +338,10 @@ func (s Section[S]) Room() Room {
 			return nil
 		}
 	}
+	if s.Guarding.Guard != nil {
+		out.Guard, out.Clash = s.guard, s.clash
+		out.Contest, out.Decide = s.beside, s.alone
+	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
 	}
@@ -352,7 +376,7 @@ func (s Section[S]) each(said []Decided) (written []Written[S]) {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Says: d.Says.(*S), Rule: d.Rule}
+	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims}
 }
 
 // Proxy is one by what tells it from others of the same Routes.

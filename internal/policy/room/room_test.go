@@ -67,3 +67,26 @@ func TestContest(t *testing.T) {
 		t.Errorf("%d holds, others %v", holds, others)
 	}
 }
+
+// TestClaimsFor: no level within a policy's own has a say in what it goes by.
+func TestClaimsFor(t *testing.T) {
+	for _, c := range []struct {
+		own    Level
+		demand []Level
+		want   string
+	}{
+		{AtMesh, nil, ""},
+		{AtMesh, []Level{AtMesh}, "claims"},
+		{AtRule, []Level{AtMesh}, "claims"},
+		{AtMesh, []Level{AtNamespace}, ""},
+		{AtMesh, []Level{AtMesh, AtService}, "claims"},
+		{AtNamespace, []Level{AtMesh, AtService}, "claims"},
+		{AtService, []Level{AtMesh, AtService}, "claims/service"},
+		{AtRule, []Level{AtMesh, AtService, AtRoute}, "claims/route"},
+		{AtPort, []Level{AtService}, "claims"},
+	} {
+		if got := ClaimsFor(c.own, c.demand); got != c.want {
+			t.Errorf("%d of %v: %q, want %q", c.own, c.demand, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package mesh
+
+import (
+	"reflect"
+	"slices"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/jwt"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// Sections that guard decide which requests may pass, by what all policies say that are about them (see
+// room.Guarding). At a Gateway that is part of each Route; at the pods that are called it is one filter of all
+// ports, a resource of its own, so that a change of it is in force for the next request and ends no connection.
+
+// Guards is the name of that filter. Every sidecar has it, and sees a variant of its scope's own where some port
+// is guarded.
+const Guards = "guards"
+
+// InboundGuards are what requests to the pods of a scope must pass.
+type InboundGuards struct {
+	Ports  []GuardedPort  // that Services declare, ordered; those that are guarded like the others are left out
+	Others []room.Decided // of all other ports
+}
+
+// GuardedPort is one port of the pods.
+type GuardedPort struct {
+	Port int32
+	By   []room.Decided // section by section, from the outer levels to the inner ones
+}
+
+// Policies are the keys of those by which something is guarded, each once.
+func (g InboundGuards) Policies() (out []string) {
+	out = policyKeys(g.Others)
+	for _, p := range g.Ports {
+		out = append(out, policyKeys(p.By)...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// InboundGuards are those of a scope; of "" those of all whose ports nothing guards.
+func (m *Mesh) InboundGuards(q *incr.Query, scope string) (out InboundGuards) {
+	if scope == "" {
+		return out
+	}
+	in := m.inbounds.Get(q, scope)
+	out.Others = m.guardsOfPort(q, in.workload, otherPorts)
+	for _, p := range in.Ports {
+		if by := m.guardsOfPort(q, in.workload, p.Port); !reflect.DeepEqual(by, out.Others) {
+			out.Ports = append(out.Ports, GuardedPort{p.Port, by})
+		}
+	}
+	return out
+}
+
+func (m *Mesh) guardsOfPort(q *incr.Query, w workload, port int32) []room.Decided {
+	return m.guarding(q, m.selecting(q, w, port, anyKind), room.Service)
+}
+
+// checked says whether each request to a port of a workload is checked, so that what is none cannot be let in.
+func (m *Mesh) checked(q *incr.Query, w workload, port int32) bool {
+	return slices.ContainsFunc(m.selecting(q, w, port, anyKind), func(p selected) bool { return m.guardsAny(q, p) })
+}
+
+func (m *Mesh) guardsAny(q *incr.Query, p selected) bool {
+	return slices.ContainsFunc(policy.All, func(r room.Room) bool { return r.Guarded() && m.heldIn(q, p, r) })
+}
+
+// guardWants are what the sidecars of a scope see in place of what all see.
+func (m *Mesh) guardWants(scope string, in Inbound) []string {
+	if in.Checked || slices.ContainsFunc(in.Ports, func(p InboundPort) bool { return p.Checked }) {
+		return []string{Want{scope, KindExtension, Guards, scope}.Key()}
+	}
+	return nil
+}
+
+// guarding is what policies say in sections that guard, section by section in the order of all, of policies in
+// their precedence.
+func (m *Mesh) guarding(q *incr.Query, found []selected, at room.Kind) (out []room.Decided) {
+	for _, r := range policy.All {
+		if !r.Guarded() {
+			continue
+		}
+		for _, p := range found {
+			if !m.heldIn(q, p, r) {
+				continue
+			}
+			d := r.Decide([]room.Entry{{Policy: p.key(), Level: p.Level, Spec: &p.Spec}})
+			d.Referents = m.referentsOf(q, r, d.Policy, at)
+			if !slices.ContainsFunc(out, func(o room.Decided) bool {
+				return o.Section == d.Section && o.Policy == d.Policy && o.Level == d.Level
+			}) {
+				out = append(out, d)
+			}
+		}
+	}
+	withClaims(out)
+	return out
+}
+
+// withClaims tells those who guard requests by claims which ones these are.
+func withClaims(said []room.Decided) {
+	var demand []room.Level
+	for _, d := range said {
+		if d.Section == jwt.Section.Name && !slices.Contains(demand, d.Level) {
+			demand = append(demand, d.Level)
+		}
+	}
+	for i := range said {
+		said[i].Claims = room.ClaimsFor(said[i].Level, demand)
+	}
+}
+
+// guardProblem says what keeps a section that guards from meaning anything to a subject.
+func (m *Mesh) guardProblem(q *incr.Query, r room.Room, s subject) Verdict {
+	switch {
+	case !m.mayComeByGateway(q, s):
+		return wrong(reasonUnsupportedProtocol, "%s: spec.%s holds where requests come in, at Gateways and at the pods that are called, and %s is attached to Services alone, which callers could go around: name the Service", s.Field, r.Name, s)
+	case !m.carriesRequests(q, s):
+		return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s)
+	}
+	return Verdict{}
+}
+
+// aroundGuards says that requests come to a route by a Service too, where a section that guards does not hold for
+// the route.
+func (m *Mesh) aroundGuards(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (out []Verdict) {
+	if !ofRoutes(s) {
+		return nil
+	}
+	for _, a := range m.attached.Get(q, routeKey(string(s.Kind), key(s.Namespace, s.Name))) {
+		for _, r := range policy.All {
+			if a.Service != "" && len(a.Ports) > 0 && r.Guarded() && r.Has(&p.Spec) {
+				out = append(out, wrong(reasonUnsupportedProtocol, "%s: spec.%s holds for what comes to %s by Gateways, and not for what pods send to Service %s, to which it is attached too: name that in a policy", s.Field, r.Name, s, a.Service))
+			}
+		}
+	}
+	return out
+}
