@@ -33,6 +33,8 @@ type Core struct {
 	// who signs.
 	Identities *cluster.Outbox[mesh.Identity]
 	Signed     *cluster.Outbox[mesh.Identity]
+	// Fetches are what policies want fetched.
+	Fetches *cluster.Outbox[Fetch]
 	// OnCommit, if set before Run, is told of every commit.
 	OnCommit func(Commit)
 	// OnFacts, if set before Run, is called after proxies came, went or answered.
@@ -96,6 +98,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		Certificates: cluster.NewOutbox[Certificates](),
 		Identities:   cluster.NewOutbox[mesh.Identity](),
 		Signed:       cluster.NewOutbox[mesh.Identity](),
+		Fetches:      cluster.NewOutbox[Fetch](),
 		tables:       t,
 		mesh:         mesh.New(t),
 		inbox:        cluster.NewInbox(),
@@ -110,6 +113,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c.moments = newMoments()
 	c.clear()
 	c.publishMoments()
+	c.publishFetches()
 	c.publishResources()
 	c.publishStatuses()
 	c.publishIdentities()

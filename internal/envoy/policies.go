@@ -3,6 +3,7 @@ package envoy
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -10,6 +11,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -77,8 +79,8 @@ func Shared(s mesh.Shared) *corev3.TypedExtensionConfig {
 }
 
 // sectionFilters are those of the sections of policies, in their order: all that Routes configure, and of
-// those that they share the ones of some sections.
-func sectionFilters(of room.Kind, routes string, shared []string) (out []*hcmv3.HttpFilter) {
+// those that they share the ones of some sections, and those of single policies.
+func sectionFilters(of room.Kind, routes string, shared []string, apart []mesh.Apart) (out []*hcmv3.HttpFilter) {
 	for _, r := range policy.All {
 		if r.Filter != nil && (of == room.Gateway || !r.Gateways) {
 			out = append(out, r.Filter)
@@ -89,8 +91,33 @@ func sectionFilters(of room.Kind, routes string, shared []string) (out []*hcmv3.
 				ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovered(r.Shared(nil, room.Port{}))},
 			})
 		}
+		for _, a := range apart {
+			if a.Decided.Section == r.Name {
+				out = append(out, apartFilter(r, a))
+			}
+		}
 	}
 	return out
+}
+
+// apartPatience is how long a proxy waits for a filter of a policy, while its port is not served yet or as before.
+const apartPatience = 5 * time.Second
+
+// apartFilter is disabled but where a Route enters it. One that does not come in time harms only those Routes.
+func apartFilter(r room.Room, a mesh.Apart) *hcmv3.HttpFilter {
+	a.Decided.Referents = nil
+	source := discovered(r.Apart(a.Decided))
+	source.ConfigSource.InitialFetchTimeout = durationpb.New(apartPatience)
+	return &hcmv3.HttpFilter{Name: a.Name, Disabled: true, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: source}}
+}
+
+// Apart is a filter of one policy; nil while something that it is made of is awaited.
+func Apart(a mesh.Apart) *corev3.TypedExtensionConfig {
+	r, ok := policy.ByName(a.Decided.Section)
+	if !ok || r.Apart == nil || a.Awaited {
+		return nil
+	}
+	return &corev3.TypedExtensionConfig{Name: a.Name, TypedConfig: wire.Any(r.Apart(a.Decided))}
 }
 
 // turnedAway counts, by the policy, what the shared filter of a section turns away.

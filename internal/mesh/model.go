@@ -38,8 +38,10 @@ type Chain struct {
 	Clients  *ClientTLS
 	Split    string // in place of Routes: the name of its Split
 	Raw      bool   // of a port of protocol TCP, which looks at nothing
-	// Shared are the sections of policies that have a filter here which the Routes share.
+	// Shared are the sections of policies that have a filter here which the Routes share, Apart the filters of
+	// single policies.
 	Shared []string
+	Apart  []Apart
 }
 
 // ClientTLS is how the clients of a Chain that ends TLS prove who they are; nil: they are not asked.

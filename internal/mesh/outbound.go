@@ -24,6 +24,7 @@ type ServiceListener struct {
 	Split     string // the name of its Split, if a TCPRoute says where
 	// Shared are the sections of policies that have a filter here which the Routes share.
 	Shared    []string
+	Apart     []Apart // of policies
 	Telemetry v1alpha1.Telemetry
 }
 
@@ -55,7 +56,7 @@ func (m *Mesh) ServiceListener(q *incr.Query, name, consumer string) ServiceList
 		out.Split = name
 	}
 	if routable(port) {
-		out.Shared = m.sharedSections(q, name)
+		out.Shared, out.Apart = m.sharedSections(q, name), m.apartAt(q, name)
 	}
 	return out
 }

@@ -211,9 +211,9 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 		case l.bytes():
 			out.Chains = append(out.Chains, m.passed(q, gk, l)...)
 		case l.https():
-			out.Chains = append(out.Chains, Chain{Name: l.ID, Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets, Clients: l.Clients, Shared: m.sharedSections(q, l.routes(gk))})
+			out.Chains = append(out.Chains, Chain{Name: l.ID, Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets, Clients: l.Clients, Shared: m.sharedSections(q, l.routes(gk)), Apart: m.apartAt(q, l.routes(gk))})
 		default:
-			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk), Shared: m.sharedSections(q, l.routes(gk))}}
+			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk), Shared: m.sharedSections(q, l.routes(gk)), Apart: m.apartAt(q, l.routes(gk))}}
 		}
 	}
 	slices.SortFunc(out.Chains, func(a, b Chain) int { return strings.Compare(a.Hostname, b.Hostname) })

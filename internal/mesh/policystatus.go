@@ -21,6 +21,7 @@ const (
 	reasonRefused           = "Refused"           // by a proxy
 	reasonProgramming       = "Programming"       // proxies are being told
 	reasonConfigMapNotFound = "ConfigMapNotFound" // that a section refers to, or the key in it
+	reasonModuleNotFetched  = "ModuleNotFetched"  // that a section refers to: not yet, or its server is away
 	reasonExpired           = "Expired"           // a section of it ended by itself
 )
 
@@ -89,7 +90,7 @@ func worstFirst(vs []Verdict) []Verdict {
 // waits says whether time alone may mend it: GitOps tools apply objects in any order, so that a
 // target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
-	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, string(gwv1.RouteReasonBackendNotFound), reasonProgramming}, v.Reason) ||
+	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, reasonModuleNotFetched, string(gwv1.RouteReasonBackendNotFound), reasonProgramming}, v.Reason) ||
 		slices.Contains(splitWaits, v.Reason)
 }
 

@@ -48,31 +48,70 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 			found.Text, bad = m.referredText(q, p, ref, field)
 		}
 		if !bad.OK() {
-			found = room.Referent{Reason: bad.Reason, Problem: bad.Message + " (" + ref.Instead + ")"}
+			found = missing(bad, ref.Instead)
 		}
 		out = append(out, found)
 	}
 	return out
 }
 
+func missing(bad Verdict, instead string) room.Referent {
+	out := room.Referent{Reason: bad.Reason, Awaited: bad.Reason == reasonModuleNotFetched}
+	if out.Awaited {
+		instead = "until it is there, proxies keep the extensions that they have by this policy; without any, " + instead
+	}
+	out.Problem = bad.Message + " (" + instead + ")"
+	return out
+}
+
 // referredText is a text that is checked.
 func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Reference, field string) (string, Verdict) {
-	text, where := ref.Text, field
-	if ref.ConfigMap != "" {
-		k := key(p.Namespace, ref.ConfigMap)
-		cm, ok := m.ConfigMaps.Get(q, k)
-		if !ok {
-			return "", wrong(reasonConfigMapNotFound, "%s: ConfigMap %s does not exist: create it, or name another", field, k)
-		}
-		if text, ok = cm.Data[ref.Key]; !ok {
-			return "", wrong(reasonConfigMapNotFound, "%s.key: ConfigMap %s has no data[%q]: add it, or name another", field, k, ref.Key)
-		}
-		where = fmt.Sprintf("%s: data[%q] of ConfigMap %s", field, ref.Key, k)
+	text, where, bad := ref.Text, field, Verdict{}
+	switch {
+	case ref.ConfigMap != "":
+		text, where, bad = m.keptText(q, p.Namespace, ref, field)
+	case ref.Remote.URL != "":
+		text, where, bad = m.fetchedText(q, ref.Remote, field)
+	}
+	if !bad.OK() {
+		return "", bad
 	}
 	if problem := ref.Check(text); problem != "" {
 		return "", wrong(gwv1.PolicyReasonInvalid, "%s %s", where, problem)
 	}
 	return text, Verdict{}
+}
+
+// keptText is one that a ConfigMap has.
+func (m *Mesh) keptText(q *incr.Query, namespace string, ref room.Reference, field string) (text, where string, bad Verdict) {
+	k, in := key(namespace, ref.ConfigMap), "data"
+	cm, ok := m.ConfigMaps.Get(q, k)
+	if !ok {
+		return "", "", wrong(reasonConfigMapNotFound, "%s: ConfigMap %s does not exist: create it, or name another", field, k)
+	}
+	if text, ok = cm.Data[ref.Key]; ref.Binary {
+		var raw []byte
+		raw, ok = cm.BinaryData[ref.Key]
+		text, in = string(raw), "binaryData"
+	}
+	if !ok {
+		return "", "", wrong(reasonConfigMapNotFound, "%s.key: ConfigMap %s has no %s[%q]: add it, or name another", field, k, in, ref.Key)
+	}
+	return text, fmt.Sprintf("%s: %s[%q] of ConfigMap %s", field, in, ref.Key, k), Verdict{}
+}
+
+// fetchedText is one that was fetched.
+func (m *Mesh) fetchedText(q *incr.Query, from room.Remote, field string) (text, where string, bad Verdict) {
+	found, ok := m.Fetched.Get(q, from.Key())
+	switch {
+	case !ok:
+		return "", "", wrong(reasonModuleNotFetched, "%s.url: %s is being fetched", field, from.URL)
+	case found.Problem != "" && found.Awaited:
+		return "", "", wrong(reasonModuleNotFetched, "%s.url: %s %s", field, from.URL, found.Problem)
+	case found.Problem != "":
+		return "", "", wrong(gwv1.PolicyReasonInvalid, "%s: %s %s", field, from.URL, found.Problem)
+	}
+	return found.Text, fmt.Sprintf("%s: %s", field, from.URL), Verdict{}
 }
 
 // referredServer is a server as the proxies at a kind of entrance reach it.

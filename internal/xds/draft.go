@@ -128,6 +128,7 @@ func (s *pass) say(d *draft, c change, asked bool) {
 	}
 	it := s.scope.item(d.kind, c.name)
 	switch {
+	case it == nil && d.kind == extensions && s.scope.sight(d.kind, c.name).cell != nil: // it is being made: the proxy keeps what it has
 	case it == nil && asked && c.was == "" && s.awaited(d.kind, c.name):
 	case it == nil && asked:
 		s.accept(id{d.kind, c.name})

@@ -70,6 +70,7 @@ type Written[S any] struct {
 	Level  Level
 	Says   *S
 	Rule   string // of a route, for which it holds: to a section with Entering
+	Apart  string // the name of the filter that it has Apart; "": none
 }
 
 // Section is one section of a MeshPolicy.
@@ -114,6 +115,11 @@ type Traffic[S any] struct {
 	// the Routes, each of which has the Mark of the policy that holds for it. Of nothing said it lets all
 	// pass. nil: the section needs none.
 	Shared func(said []Written[S], at Port) proto.Message
+	// Apart configures a filter of one policy, by what was found of its references, that is a resource of its own:
+	// for what is too much to be in each Route. Referring has Routes enter it, by its name. Of nothing found it is
+	// what holds until it has come. IsApart says whether a policy needs it. nil: none does.
+	Apart   func(Written[S], []Referent) proto.Message
+	IsApart func(*S) bool
 	// Entering configures a Shared filter, by its name, for a Route: it is the Request of a section that tells
 	// rules apart. What is said to Shared is then what holds for each rule, in the order of the policies' keys
 	// and of the rules. nil: what policies say is enough.
@@ -191,6 +197,9 @@ type Room struct {
 	Shared func(said []Decided, at Port) proto.Message
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
 	Entering func(d Decided, shared string, r *routev3.Route)
+	// Apart and IsApart are those of the section's Traffic, of what a policy says.
+	Apart   func(Decided) proto.Message
+	IsApart func(Decided) bool
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -219,6 +228,8 @@ type Decided struct {
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
+	// Apart is the name of the policy's filter that is a resource of its own; "": there is none.
+	Apart string
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
 	Ended bool
 }
@@ -239,6 +250,7 @@ func (s Section[S]) Room() Room {
 		Contest: s.contest, Decide: s.decide,
 		Filter: s.Filter, Fits: s.fits,
 		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
+		IsApart:    func(d Decided) bool { return s.IsApart != nil && s.IsApart(d.Says.(*S)) },
 		Problem:    s.problem,
 		OnlyRequests: func(d Decided) string {
 			if s.Traffic.OnlyRequests == nil {
@@ -274,6 +286,9 @@ func (s Section[S]) Room() Room {
 	if s.Traffic.Shared != nil {
 		out.Shared = s.shared
 	}
+	if s.Traffic.Apart != nil {
+		out.Apart = func(d Decided) proto.Message { return s.Traffic.Apart(s.of(d), d.Referents) }
+	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
 	}
@@ -289,7 +304,7 @@ func (s Section[S]) shared(said []Decided, at Port) proto.Message {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Says: d.Says.(*S), Rule: d.Rule}
+	return Written[S]{Policy: d.Policy, Says: d.Says.(*S), Rule: d.Rule, Apart: d.Apart}
 }
 
 // Port is where requests come in.
