@@ -146,8 +146,11 @@ var configMapKeys = map[string]bool{
 	"ca.crt": true, "deployment": true, "podDisruptionBudget": true, "runtime": true, "service": true, "serviceAccount": true,
 }
 
-// scriptSuffix ends the keys of scripts, which the section extensions of a MeshPolicy names.
-const scriptSuffix = ".lua"
+// These end the keys of scripts and of modules, which the section extensions of a MeshPolicy names.
+const (
+	scriptSuffix = ".lua"
+	moduleSuffix = ".wasm"
+)
 
 // trimConfigMap empties the values that Weft does not read; the keys stay, so that an unknown one
 // can be told of.
@@ -168,7 +171,9 @@ func trimConfigMap(obj any) (any, error) {
 		}
 	}
 	for key := range cm.BinaryData {
-		cm.BinaryData[key] = nil
+		if !strings.HasSuffix(key, moduleSuffix) {
+			cm.BinaryData[key] = nil
+		}
 	}
 	return trimMeta(cm)
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -43,4 +44,21 @@ func shapedText(tree, out map[string]any) {
 			out["bounds"] = bounds
 		}
 	}
+}
+
+// modulesText are the filters of a policy's own, those of modules by what they are called and configured with.
+func modulesText(config map[string]any) (out []string) {
+	chains, _ := config["namedFilterChains"].(map[string]any)
+	all, _ := chains["all"].(map[string]any)
+	filters, _ := all["typedConfig"].([]any)
+	for _, f := range filters {
+		filter := f.(map[string]any)
+		text := fmt.Sprint(filter["name"])
+		if plugin, is := filter["typedConfig"].(map[string]any)["config"].(map[string]any); is {
+			with, _ := plugin["configuration"].(map[string]any)
+			text += fmt.Sprintf(" %v, %v: %v", plugin["name"], plugin["failurePolicy"], with["value"])
+		}
+		out = append(out, text)
+	}
+	return out
 }

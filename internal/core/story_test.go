@@ -243,6 +243,9 @@ func told(tree map[string]any) any {
 		if mesh.IsShared(fmt.Sprint(tree["name"])) {
 			return append(limitsText(config), windowsText(config)...)
 		}
+		if mesh.IsApart(fmt.Sprint(tree["name"])) {
+			return modulesText(config)
+		}
 		if split := config["weightedClusters"]; split != nil {
 			return split
 		}
