@@ -2,6 +2,8 @@ package core
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -44,6 +46,20 @@ func shapedText(tree, out map[string]any) {
 			out["bounds"] = bounds
 		}
 	}
+}
+
+var moduleFilter = regexp.MustCompile(`name:(policy/extensions/[^ \]]+)`)
+
+// withModules adds to the text of a listener the filters of policies' own.
+func withModules(tree, out map[string]any) map[string]any {
+	var names []string
+	for _, found := range moduleFilter.FindAllStringSubmatch(fmt.Sprint(tree), -1) {
+		names = append(names, found[1])
+	}
+	if slices.Sort(names); len(names) > 0 {
+		out["modules"] = slices.Compact(names)
+	}
+	return out
 }
 
 // modulesText are the filters of a policy's own, those of modules by what they are called and configured with.

@@ -234,7 +234,7 @@ func told(tree map[string]any) any {
 	_, captures := tree["defaultFilterChain"]
 	switch {
 	case captures || tree["filterChains"] != nil:
-		return map[string]any{"address": tree["address"], "chains": chains(tree)}
+		return withModules(tree, map[string]any{"address": tree["address"], "chains": chains(tree)})
 	case tree["typedConfig"] != nil: // a filter of bytes
 		config := tree["typedConfig"].(map[string]any)
 		if mesh.IsAccess(fmt.Sprint(tree["name"])) {
