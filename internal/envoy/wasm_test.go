@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -179,6 +180,14 @@ func TestModuleChanges(t *testing.T) {
 		m.changes(t, ended, []map[string]proto.Message{listener, host, {apart("/"): (*corev3.TypedExtensionConfig)(nil)}})
 	}
 	t.Logf("%d requests under 30 changes", ended())
+}
+
+// smallModules are extensions with a module that does nothing.
+func smallModules(t *testing.T) mesh.Apart {
+	t.Helper()
+	d := extended(t, "["+opened(aModule("a", "{x: [1]}"))+", "+strings.Replace(onRequest("h:headers()"), "name: a", "name: b", 1)+"]")[0]
+	d.Referents[0] = room.Referent{Text: roomtest.Module}
+	return mesh.Apart{Name: "policy/extensions/Gateway/shop/more", Decided: d}
 }
 
 func module(t *testing.T) string { return string(envoytest.Module(t)) }
