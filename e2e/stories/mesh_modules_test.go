@@ -92,7 +92,7 @@ func TestWasm(t *testing.T) {
 	hears(`ran{"edition":1}`)
 	s.Holds("more")
 	becomes(s, from, call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/refused"}, 403)
-	becomes(s, from, call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/moves"}, 500)
+	becomes(s, from, call.Request{Protocol: call.HTTP, Address: "shop:80", Path: "/host"}, 500)
 	from.Hold(rate)
 
 	from.Step("another configuration")

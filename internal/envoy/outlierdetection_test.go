@@ -24,7 +24,7 @@ func outliers(s v1alpha1.OutlierDetection) []room.Decided {
 
 func period(text string) *gwv1.Duration { return new(gwv1.Duration(text)) }
 
-// moody is a backend that answers a status, after a while.
+// moody is a backend that answers a status, after a while; of /well that it is.
 type moody struct {
 	status atomic.Int32 // 0: 200
 	delay  atomic.Int64
@@ -32,12 +32,14 @@ type moody struct {
 }
 
 func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	m.asked.Add(1)
+	if r.UserAgent() != "Envoy/HC" { // a health check
+		m.asked.Add(1)
+	}
 	select {
 	case <-time.After(time.Duration(m.delay.Load())):
 	case <-r.Context().Done():
 	}
-	if s := m.status.Load(); s != 0 {
+	if s := m.status.Load(); s != 0 && r.URL.Path != "/well" {
 		w.WriteHeader(int(s))
 	}
 }
