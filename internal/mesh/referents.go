@@ -153,6 +153,11 @@ func referredWants(scope string, rules []Rule) (out []string) {
 // lacks says what is missing of what a policy's sections refer to, whose word holds all the same.
 func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
 	var problems []Verdict
+	if ofRoutes(s) {
+		if bad := m.quarantined(q, routeKey(string(s.Kind), key(s.Namespace, s.Name))); !bad.OK() {
+			problems = append(problems, wrong(reasonRefused, "%s is not served, which may be by what this policy says of it: %s", s, bad.Message))
+		}
+	}
 	kinds := m.entranceKinds(q, s)
 	if p.Spec.Match != nil && !slices.Contains(kinds, room.Service) {
 		problems = append(problems, wrong(reasonUnsupportedProtocol, "spec.match.from names callers, who are known where they call a Service, and %s is attached to none: it takes no request; attach the route to the Service that they call", s))
