@@ -125,11 +125,16 @@ func TestCheckModule(t *testing.T) {
 	}
 }
 
+// FuzzCheckModule: what is well is so too as proxies get it.
 func FuzzCheckModule(f *testing.F) {
 	f.Add(roomtest.Module)
 	f.Fuzz(func(t *testing.T, text string) {
-		if checkModule(text) == "" && len(runs("a/b", v1alpha1.Extension{Wasm: &v1alpha1.Wasm{}}, text).Config.GetVmConfig().Code.GetLocal().GetInlineBytes()) < len(text) {
-			t.Error("something is lost of it")
+		if checkModule(text) != "" {
+			return
+		}
+		given := runs("a/b", v1alpha1.Extension{Wasm: &v1alpha1.Wasm{}}, text).Config.GetVmConfig().Code.GetLocal().GetInlineBytes()
+		if problem := checkModule(string(given)); problem != "" && len(text) < MaxModule-10 {
+			t.Error(problem)
 		}
 	})
 }
