@@ -69,19 +69,21 @@ func printVersion(context.Context, []string) error {
 
 // settings are the flags of the operator.
 type settings struct {
-	xds, health, metrics string
-	trafficMetrics       string
-	image, revision      string
-	webhookPort          int
-	elect                bool
-	qps                  float64
-	burst                int
-	log                  zap.Options
+	xds, quota      string
+	health, metrics string
+	trafficMetrics  string
+	image, revision string
+	webhookPort     int
+	elect           bool
+	qps             float64
+	burst           int
+	log             zap.Options
 }
 
 func (s *settings) parse(args []string) error {
 	flags := flag.NewFlagSet("weft operator", flag.ContinueOnError)
 	flags.StringVar(&s.xds, "xds-address", ":15010", "where proxies connect")
+	flags.StringVar(&s.quota, "quota-address", ":15011", "where proxies ask about global rate limits; 0 for nowhere: each then counts for itself")
 	flags.StringVar(&s.health, "health-address", ":8081", "where /healthz and /readyz are served")
 	flags.StringVar(&s.metrics, "metrics-address", ":8080", "where /metrics is served, by HTTPS, to clients that may get it; 0 for nowhere")
 	flags.StringVar(&s.trafficMetrics, "traffic-metrics-address", ":9444", "where SMI's TrafficMetrics are served, by HTTPS, to the API server; 0 for nowhere")
@@ -121,7 +123,7 @@ func operator(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Webhook: s.webhookPort, TrafficMetrics: s.trafficMetrics}, s.image, s.revision); err != nil {
+	if err := controllers.Setup(mgr, controllers.Ports{XDS: s.xds, Quota: s.quota, Webhook: s.webhookPort, TrafficMetrics: s.trafficMetrics}, s.image, s.revision); err != nil {
 		return err
 	}
 	ctrl.Log.Info("Starting", "version", version)

@@ -1,7 +1,8 @@
 // Command bench measures Weft and prints each figure beside what it is compared with.
 //
 //	cores: what one commit costs   hosts: how hostnames are told to Envoy
-//	streams: the ADS server        gateway: a Gateway on a real cluster
+//	streams: the ADS server        quota: decisions about global rate limits
+//	gateway: a Gateway on a real cluster
 //	attached, added, changed, scaled: the four measures of howardjohn/gateway-api-bench, on that cluster
 //	sidecar: a request's way through sidecars, there too
 //
@@ -49,6 +50,7 @@ var (
 var parts = []part{
 	{"core", core},
 	{"hosts", hosts},
+	{"quota", quota},
 	{"streams", streams.Part{Sizes: []int{100, 500, 2000}, Services: 1000, Scopes: 1000, Changes: 5, Change: "endpoint", Progress: os.Stdout}.Measure},
 	{"gateway", func(ctx context.Context, root string) ([]figure.Figure, error) {
 		of := gateway.Part{Routes: *routes, Changes: *changes, Few: 15, Progress: os.Stdout}

@@ -22,12 +22,13 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
 // What Weft's own certificates are called, in weft-system.
 const (
-	xdsName          = "weft-xds" // also that of the Service
+	xdsName          = mesh.OperatorService
 	webhookSecret    = "weft-webhook-tls"
 	selfSignedIssuer = "weft-selfsigned"
 	caIssuer         = "weft-ca"

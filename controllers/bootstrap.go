@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"path"
 
 	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -20,12 +19,8 @@ import (
 const (
 	xdsPort = 15010
 
-	tokenPath    = "/var/run/secrets/weft/token"
-	rootsPath    = "/etc/weft/roots/ca.crt"
-	tokenSDSPath = "/etc/weft/token-sds/token.json"
-	rootsSDSPath = "/etc/weft/roots-sds/roots.json"
-
-	sdsPath = "/run/weft/sds" // of a sidecar, where weft redirect writes
+	tokenPath = "/var/run/secrets/weft/token"
+	rootsPath = "/etc/weft/roots/ca.crt"
 
 	drainHeader = "x-weft-drain"
 )
@@ -41,8 +36,8 @@ func envoyFor(g *gwv1.Gateway, runtime map[string]any, limits gateway.Limits) (e
 	bootstrap, err := envoy.Bootstrap(envoy.Proxy{
 		XDSAddress:   fmt.Sprintf("%s:%d", xdsHost(""), xdsPort),
 		XDSName:      xdsHost(""),
-		TokenSDSPath: tokenSDSPath,
-		RootsSDSPath: rootsSDSPath,
+		TokenSDSPath: envoy.GatewayFiles.Token,
+		RootsSDSPath: envoy.GatewayFiles.Roots,
 		Runtime:      runtime,
 		Memory:       limits.Memory,
 		DrainHeader:  drainHeader,
@@ -65,7 +60,7 @@ func envoyFor(g *gwv1.Gateway, runtime map[string]any, limits gateway.Limits) (e
 	}
 	return gateway.Envoy{
 		Bootstrap:   string(bootstrap),
-		Files:       []gateway.File{{Path: tokenSDSPath, Content: string(token)}, {Path: rootsSDSPath, Content: string(roots)}},
+		Files:       []gateway.File{{Path: envoy.GatewayFiles.Token, Content: string(token)}, {Path: envoy.GatewayFiles.Roots, Content: string(roots)}},
 		TokenPath:   tokenPath,
 		RootsPath:   rootsPath,
 		ReadyPath:   envoy.ReadyPath,
@@ -80,8 +75,8 @@ func sidecarEnvoy(o sidecar.Options, host, key string) (e sidecar.Envoy, err err
 	bootstrap, err := envoy.Bootstrap(envoy.Proxy{
 		XDSAddress:   fmt.Sprintf("%s:%d", host, xdsPort),
 		XDSName:      host,
-		TokenSDSPath: path.Join(sdsPath, "token", "token.json"),
-		RootsSDSPath: path.Join(sdsPath, "roots", "roots.json"),
+		TokenSDSPath: envoy.SidecarFiles.Token,
+		RootsSDSPath: envoy.SidecarFiles.Roots,
 		Memory:       o.Memory,
 		DrainHeader:  drainHeader,
 		DrainKey:     key,
@@ -98,7 +93,7 @@ func sidecarEnvoy(o sidecar.Options, host, key string) (e sidecar.Envoy, err err
 		Bootstrap:   string(bootstrap),
 		TokenPath:   tokenPath,
 		RootsPath:   rootsPath,
-		SDSPath:     sdsPath,
+		SDSPath:     envoy.SidecarFolder,
 		ReadyPath:   envoy.ReadyPath,
 		DrainPath:   envoy.DrainPath,
 		DrainHeader: corev1.HTTPHeader{Name: drainHeader, Value: key},

@@ -45,6 +45,7 @@ type Server struct {
 
 	core         *core.Core
 	xds          *xds.Server
+	quotas       quotas
 	facts        *xds.Facts
 	feeds        *feeds
 	availability Availability
@@ -70,7 +71,7 @@ const (
 // mostTouched is how many resources a log line of a commit names.
 const mostTouched = 50
 
-func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
+func newServer(mgr ctrl.Manager, at Ports, revision string) (*Server, error) {
 	reviews, err := authentication.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return nil, fmt.Errorf("make a client of token reviews: %w", err)
@@ -81,7 +82,7 @@ func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 	}
 	store := xds.NewStore(mesh.BasesOf)
 	s := &Server{
-		mgr: mgr, address: address, revision: revision, log: mgr.GetLogger().WithName("serve"),
+		mgr: mgr, address: at.XDS, revision: revision, log: mgr.GetLogger().WithName("serve"),
 		facts:    xds.NewFacts(),
 		appeared: map[string]bool{}, changed: make(chan event.GenericEvent, 1), moved: make(chan event.GenericEvent, 1),
 	}
@@ -108,6 +109,12 @@ func newServer(mgr ctrl.Manager, address, revision string) (*Server, error) {
 		Linger:        mesh.Linger,
 	})
 	s.core.OnRescope = s.xds.Rescope
+	if revision != "" {
+		at.Quota = "" // one operator counts, for the proxies of all
+	}
+	if s.quotas, err = newQuotas(mgr, at.Quota, s.core, reviews); err != nil {
+		return nil, err
+	}
 	s.ports = &SetPorts{Of: s.core.SetPorts}
 	s.core.OnPorts = s.ports.Changed
 	s.feeds, err = newFeeds(mgr.GetCache(), mgr.GetScheme(), kinds(s.core))
@@ -161,10 +168,15 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("serve xDS: %w", err)
 	}
+	count, err := s.quotas.listen()
+	if err != nil {
+		return err
+	}
 	s.open.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan error, 3)
+	ended := make(chan error, 4)
+	go func() { ended <- count(ctx) }()
 	go func() { ended <- s.core.Run(ctx) }()
 	go func() { ended <- s.xds.Serve(listener) }()
 	go func() { ended <- s.follow(ctx, crds, settled) }()
@@ -173,7 +185,7 @@ func (s *Server) Start(ctx context.Context) error {
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopStreamsFor)
 	defer done()
 	s.xds.Stop(stop)
-	return errors.Join(first, <-ended, <-ended)
+	return errors.Join(first, <-ended, <-ended, <-ended)
 }
 
 // ready is the readiness check.

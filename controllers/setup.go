@@ -84,6 +84,7 @@ func Scheme() (*runtime.Scheme, error) {
 // Ports are where the operator listens, beside what the manager serves.
 type Ports struct {
 	XDS            string // address that proxies connect to
+	Quota          string // address that proxies ask at about global rate limits; empty or 0 for none
 	Webhook        int    // port that the API server connects to
 	TrafficMetrics string // address that the API server connects to; empty or 0 for none
 }
@@ -104,7 +105,7 @@ const maxRevision = 40
 // one, no pod gets into the mesh. An operator with a revision puts the pods of this revision into the mesh
 // and serves them; it writes nothing else, and needs one without beside it.
 func Setup(mgr ctrl.Manager, at Ports, image, revision string) error {
-	server, err := newServer(mgr, at.XDS, revision)
+	server, err := newServer(mgr, at, revision)
 	if err != nil {
 		return err
 	}

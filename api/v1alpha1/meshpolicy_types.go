@@ -200,8 +200,8 @@ type MeshPolicySpec struct {
 	// +optional
 	Compression *Compression `json:"compression,omitempty"`
 
-	// match narrows rules of routes, so that they take the requests of some callers only. It targets rules by
-	// name.
+	// match narrows rules of routes, so that they take some requests only: of some callers, from some Nodes, or by an
+	// expression. It targets rules by name.
 	//
 	// +optional
 	Match *Match `json:"match,omitempty"`

@@ -16,11 +16,10 @@ type RateLimit struct {
 	// +optional
 	Local *RequestLimits `json:"local,omitempty"`
 
-	// global limits are of all proxies of a Gateway together. Each lets through its share: the limit
-	// divided by how many are ready. So together they let through no more, and less if one has fewer
-	// requests than its share. While the operator is away, the shares stay as they are.
-	//
-	// Only for a target of kind Gateway.
+	// global limits are of all proxies together: Gateways' and sidecars. What the policy holds for is
+	// counted in one place, by the operator, whom proxies ask of each request that they would let
+	// through themselves. A request waits up to 50ms for the answer, and goes on without one: while the
+	// operator is away, each proxy holds to the whole limit by itself.
 	//
 	// +optional
 	Global *RequestLimits `json:"global,omitempty"`
@@ -65,8 +64,8 @@ type RequestLimit struct {
 	Per gwv1.Duration `json:"per,omitempty"`
 
 	// burst is how many are let through at once after a time without any: the size of the bucket, which
-	// is full at the start. When unset, as many as requests if the limit is local, and if it is global as
-	// many as come back in a second: its buckets are full again whenever a proxy comes or goes.
+	// is full at the start. When unset, as many as requests. The buckets of a global limit are full again
+	// when another replica of the operator begins to count.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -77,8 +76,8 @@ type RequestLimit struct {
 	// share one. A request that lacks something that is asked for, such as the header, is not counted by
 	// this limit: beside one, set another without by, for whatever clients may leave out.
 	//
-	// A proxy keeps the 10,000 buckets of a limit that were used last. A value that comes back after it
-	// was forgotten begins with a full one.
+	// A proxy keeps the 10,000 buckets of a local limit that were used last, the operator 100,000 of a
+	// global one. A value that comes back after it was forgotten begins with a full one.
 	//
 	// +optional
 	// +listType=atomic
@@ -101,7 +100,7 @@ type RequestProperty struct {
 	//
 	// Caller: who calls, by certificate: at a Gateway that asks clients for one, its first URI name, or
 	// without one its subject; all who show none share a bucket. At a sidecar all requests are of its own
-	// pod.
+	// pod; a global limit counts together the pods of a ServiceAccount, by the token that the sidecar has.
 	//
 	// Method: GET, POST and so on.
 	//

@@ -154,36 +154,12 @@ func scaleTo(ctx context.Context, s *stage.Stage, namespace, name string, replic
 }
 
 // operators has that many replicas of the operator run.
-func (c *churn) operators(replicas int) {
-	c.t.Helper()
-	if replicas == 0 {
-		c.t.Cleanup(func() { // a step may fail before it is back
-			if err := scaleTo(context.Background(), c.Stage, stage.System, stage.Operator, 1); err != nil {
-				c.t.Error(err)
-			}
-		})
-	}
-	c.must(scaleTo(c.t.Context(), c.Stage, stage.System, stage.Operator, replicas))
-	c.must(c.WaitDeployment(c.t.Context(), stage.System, stage.Operator, rollout))
-	c.Until(rollout, fmt.Sprintf("%d operators run", replicas), func(ctx context.Context) error {
-		pods, err := c.operatorPods(ctx)
-		if err == nil && len(pods) != replicas {
-			err = fmt.Errorf("there are %d pods", len(pods))
-		}
-		return err
-	})
-}
-
-func (c *churn) operatorPods(ctx context.Context) ([]corev1.Pod, error) {
-	var all corev1.PodList
-	err := c.List(ctx, &all, client.InNamespace(stage.System), client.MatchingLabels{"app.kubernetes.io/component": "operator"})
-	return all.Items, err
-}
+func (c *churn) operators(replicas int) { operators(c.t, c.Scene, replicas) }
 
 // operatorRanOn fails if the operator ended, which has had no reason to since it is back.
 func (c *churn) operatorRanOn() {
 	c.t.Helper()
-	pods, err := c.operatorPods(c.t.Context())
+	pods, err := operatorPods(c.t.Context(), c.Stage)
 	c.must(err)
 	for _, p := range pods {
 		if n := p.Status.ContainerStatuses[0].RestartCount; n > 0 {

@@ -2,7 +2,6 @@ package stories
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/weft-mesh/weft/e2e/call"
@@ -23,14 +22,21 @@ spec:
     backendRefs: [{name: canary, port: 80}]
 `
 
-const canaryPolicy = `
+// narrowed has the canary take what a section match says.
+func narrowed(match string) string {
+	return `
 apiVersion: mesh.weft.dev/v1alpha1
 kind: MeshPolicy
-metadata: {name: testers}
+metadata: {name: some}
 spec:
   targetRefs: [{kind: HTTPRoute, name: app, sectionName: canary}]
-  match: {from: [{namespace: $NAMESPACE, serviceAccount: $ACCOUNT}]}
-`
+  match: ` + match + "\n"
+}
+
+// ofAccount narrows to the pods of a ServiceAccount.
+func ofAccount(name string) string {
+	return narrowed("{from: [{namespace: $NAMESPACE, serviceAccount: " + name + "}]}")
+}
 
 // TestRulesForSomeCallers: a rule that a policy narrows takes the requests of one caller, then of another one, then of
 // neither, while the first one calls and calls, and no call fails. A header that an app sets makes it nobody else.
@@ -59,16 +65,16 @@ func TestRulesForSomeCallers(t *testing.T) {
 	s.Apply(canaryRoute)
 	reaches(from, app)
 	throughout(t, from, request, func() {
-		for _, narrowed := range []struct{ account, from, tester string }{
+		for _, c := range []struct{ account, from, tester string }{
 			{"tester", app, canary}, {"caller", canary, app}, {"nobody", app, app},
 		} {
-			s.Step("the canary is for %s", narrowed.account)
-			s.Apply(strings.ReplaceAll(canaryPolicy, "$ACCOUNT", narrowed.account))
-			s.Holds("testers")
-			reaches(from, narrowed.from)
-			reaches(tester, narrowed.tester)
+			s.Step("the canary is for %s", c.account)
+			s.Apply(ofAccount(c.account))
+			s.Holds("some")
+			reaches(from, c.from)
+			reaches(tester, c.tester)
 		}
-		s.Remove(strings.ReplaceAll(canaryPolicy, "$ACCOUNT", "nobody"))
+		s.Remove(ofAccount("nobody"))
 		s.Remove(canaryRoute)
 		reaches(tester, app)
 	})

@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/load"
@@ -26,8 +23,8 @@ spec:
   rateLimit: {local: {limits: [{requests: $RATE}]}}
 `
 
-// gatewayLimit is of a Gateway with one proxy: each counts for itself.
-const gatewayLimit = `
+// oneProxy is a Gateway with one proxy.
+const oneProxy = `
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: one}
@@ -42,7 +39,10 @@ spec:
   gatewayClassName: weft
   infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: one}}
   listeners: [{name: http, port: 80, protocol: HTTP}]
----
+`
+
+// gatewayLimit is of a Gateway with one proxy: each counts for itself.
+const gatewayLimit = oneProxy + `---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: polite}
@@ -177,104 +177,4 @@ func users(t *testing.T, s *stage.Scene, edition func(int) string) {
 	if a := ask("a"); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
 		t.Errorf("after the route changed, a user without tokens is answered %d %v", a.Status, a.Header)
 	}
-}
-
-const sharedLimit = `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: ten}
-data:
-  deployment: |
-    spec: {replicas: 10}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: wide}
-spec:
-  gatewayClassName: weft
-  infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: ten}}
-  listeners: [{name: http, port: 80, protocol: HTTP}]
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: wide}
-spec:
-  parentRefs: [{name: wide}]
-  hostnames: [shop.test]
-  rules: [{backendRefs: [{name: polite, port: 80}]}]
----
-apiVersion: mesh.weft.dev/v1alpha1
-kind: MeshPolicy
-metadata: {name: shared}
-spec:
-  targetRefs: [{kind: Gateway, name: wide}]
-  rateLimit: {global: {limits: [{requests: 100}]}}
-`
-
-// TestGlobalRateLimit: ten proxies of a Gateway let through together what a limit says, within 5 %, while each
-// gets twice its share.
-func TestGlobalRateLimit(t *testing.T) {
-	s := stage.NewMeshed(t, "shares")
-	s.OnThisMachine()
-	s.Apply(manifest(t, "ledger.yaml"))
-	s.Rollout("ledger")
-	meshShop(t, s, "polite", "drain", "ledger", "IPv4")
-	s.Apply(sharedLimit)
-	s.Rollout("polite")
-	gateway := s.Gateway("wide")
-	const proxies, limit = 10, 100
-	s.Until(3*time.Minute, "ten proxies are ready", func(ctx context.Context) error {
-		ready := 0
-		for _, p := range gateway.Proxies() {
-			for _, c := range p.Status.Conditions {
-				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-					ready++
-				}
-			}
-		}
-		if ready != proxies {
-			return fmt.Errorf("%d are", ready)
-		}
-		return nil
-	})
-	s.Holds("shared")
-	gateway.Answers(time.Minute, "shop.test", "/api/goods", 200)
-	var loads []*load.Load
-	for _, p := range gateway.Proxies() {
-		loads = append(loads, load.Start(load.Target{Address: at(p.Status.PodIP, 80), Host: "shop.test"}, 2*limit/proxies))
-	}
-	s.Until(time.Minute, "requests were sent for 20 s", func(context.Context) error {
-		if n := loads[0].Sent(); n < 20*2*limit/proxies {
-			return fmt.Errorf("%d are", n)
-		}
-		return nil
-	})
-	var results []load.Result
-	for _, l := range loads {
-		results = append(results, l.Stop()...)
-	}
-	heldTo(t, results, limit)
-}
-
-// heldTo wants what passed in the time from 5 to 15 s after the first request to be the limit, within 5 %.
-func heldTo(t *testing.T, results []load.Result, limit float64) {
-	t.Helper()
-	first := slices.MinFunc(results, func(a, b load.Result) int { return a.Due.Compare(b.Due) }).Due
-	passed, turned := 0, 0
-	for _, r := range results {
-		after := r.Due.Sub(first)
-		switch {
-		case r.Failed != "" && r.Status != http.StatusTooManyRequests:
-			t.Errorf("%s %s: %s", r.Method, r.ID, r.Failed)
-		case after < 5*time.Second || after >= 15*time.Second:
-		case r.Failed == "":
-			passed++
-		default:
-			turned++
-		}
-	}
-	if want := 10 * limit; float64(passed) < 0.95*want || float64(passed) > 1.05*want || turned == 0 {
-		t.Errorf("in 10 s %d requests passed, and %d were turned away; want %.0f to pass, within 5 %%", passed, turned, want)
-	}
-	t.Logf("in 10 s %d requests passed, and %d were turned away", passed, turned)
 }

@@ -12,6 +12,20 @@ type arrangement struct {
 	revision uint64
 }
 
+// has says whether it is endpoints as they are arranged now that a proxy refused.
+func (a *arrangement) has(r xds.Refusal, sight func(mesh.Want) (xds.Sight, bool)) bool {
+	if a == nil || r.Name.Type != typeURL(mesh.KindEndpoints) {
+		return false
+	}
+	for w := range a.wants {
+		if w.Name == r.Name.Name {
+			s, seen := sight(w)
+			return seen && s.Version == r.Version
+		}
+	}
+	return false
+}
+
 // arrangedWant are endpoints that a policy arranges.
 type arrangedWant struct {
 	policy string

@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/quota"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -35,6 +36,8 @@ type Core struct {
 	Signed     *cluster.Outbox[mesh.Identity]
 	// Fetches are what policies want fetched.
 	Fetches *cluster.Outbox[Fetch]
+	// Quota is what all proxies together are let through with.
+	Quota *quota.Table
 	// OnCommit, if set before Run, is told of every commit.
 	OnCommit func(Commit)
 	// OnFacts, if set before Run, is called after proxies came, went or answered.
@@ -99,6 +102,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		Identities:   cluster.NewOutbox[mesh.Identity](),
 		Signed:       cluster.NewOutbox[mesh.Identity](),
 		Fetches:      cluster.NewOutbox[Fetch](),
+		Quota:        quota.New(),
 		tables:       t,
 		mesh:         mesh.New(t),
 		inbox:        cluster.NewInbox(),
@@ -118,6 +122,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c.publishStatuses()
 	c.publishIdentities()
 	c.publishPolicies()
+	c.publishQuotas()
 	return c
 }
 

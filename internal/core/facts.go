@@ -38,13 +38,13 @@ func least(of map[string]uint64, scope string, rev uint64) {
 	}
 }
 
-// refused takes in what one proxy refused. Of the routes of a Service's port there are variants, of which
-// it sees that of its namespace or the ordinary one: the version tells which.
+// refused takes in what one proxy refused. Of routes there are variants, of which it sees that of its
+// namespace or the ordinary one, as they are at its locality or at any: the version tells which.
 func (c *Core) refused(p xds.Fact, r xds.Refusal, listeners map[string]cluster.Quarantine) {
 	proxy := p.Namespace + "/" + p.Pod
 	switch r.Name.Type {
 	case typeURL(mesh.KindVirtualHost), typeURL(mesh.KindRoutes):
-		for _, variant := range []string{"", p.Namespace} {
+		for _, variant := range []string{"", p.Namespace, mesh.There(p.Scope, ""), mesh.There(p.Scope, p.Namespace)} {
 			c.quarantine.refused(xds.Resource{Name: r.Name, Variant: xds.Variant(variant)}, r.Version, refusal{proxy, r.Detail})
 		}
 	case typeURL(mesh.KindListener):

@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -42,8 +43,8 @@ var kinds = map[mesh.Kind]struct {
 	mesh.KindListener:  {&listenerv3.Listener{}, unshaped(buildListener)},
 	mesh.KindExtension: {&corev3.TypedExtensionConfig{}, buildExtension},
 	mesh.KindRoutes:    {&routev3.RouteConfiguration{}, buildRoutes},
-	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, _ string) (proto.Message, []string) {
-		host := m.VirtualHost(q, name)
+	mesh.KindVirtualHost: {&routev3.VirtualHost{}, func(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {
+		host := m.VirtualHost(q, name, variant)
 		return envoy.VirtualHost(host), mesh.PoliciesOf(host.Rules)
 	}},
 }
@@ -55,6 +56,8 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Mess
 		return envoy.DirectCluster(m.Direct(q, name)), nil
 	case strings.HasPrefix(name, mesh.AskingPrefix):
 		return envoy.AskingCluster(name), nil
+	case name == ratelimit.Cluster:
+		return quotaCluster(m, q, variant), nil
 	case mesh.IsSession(name):
 		of = m.SessionCluster(q, name)
 	case strings.HasPrefix(name, "service/"):
@@ -67,7 +70,19 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Mess
 	return envoy.Cluster(of), of.PolicyKeys()
 }
 
+func quotaCluster(m *mesh.Mesh, q *incr.Query, variant string) proto.Message {
+	files := envoy.SidecarFiles
+	if variant == mesh.OfGateway {
+		files = envoy.GatewayFiles
+	}
+	return envoy.QuotaCluster(m.QuotaOwner(q), files)
+}
+
 func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {
+	if routes, is := mesh.IsQuota(name); is {
+		quota := m.Quota(q, routes)
+		return envoy.Quota(quota), quota.Policies
+	}
 	switch {
 	case mesh.IsShared(name):
 		shared := m.Shared(q, name)

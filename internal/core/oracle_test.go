@@ -81,8 +81,8 @@ func (h chance) object(kind int) string {
 	case 15:
 		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + h.of(keyPair(), strings.Replace(keyPair(), "{", "{ca.crt: "+certificate()+", ", 1))
 	case 3, 20, 21:
-		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}, {name: %s, port: 80, protocol: UDP}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}}",
-			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("http", "udp"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"))
+		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}, {name: %s, port: 80, protocol: UDP}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}, trafficDistribution: %s}",
+			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("http", "udp"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"), h.of("PreferSameNode", "PreferClose", "\"\""))
 	case 4:
 		return head("discovery.k8s.io/v1", "EndpointSlice") + fmt.Sprintf("addressType: %s\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.0.0.%d], conditions: {ready: %s}, targetRef: {kind: Pod, name: x, uid: ax}}, {addresses: [10.0.0.%d], nodeName: %s, zone: a, conditions: {ready: %s, serving: false}}]", h.of("IPv4", "IPv6"), h.Intn(4), h.of("true", "false"), h.Intn(4), h.of("one", "two"), h.of("true", "false"))
 	case 5:
@@ -278,6 +278,9 @@ func consult(t *testing.T, narrow bool, object func(chance) string) {
 					}
 				}
 				t.Fatalf("seed %d, step %d", seed, step)
+			}
+			if a, b := w.core.Quota.String(), f.core.Quota.String(); a != b {
+				t.Fatalf("seed %d, step %d: the quota service counts\n%s\nfrom scratch\n%s", seed, step, a, b)
 			}
 		}
 	}

@@ -177,6 +177,7 @@ type standard struct {
 	revision uint64 // all of it, but for what it refused
 	versions map[xds.Name]string
 	kinds    map[xds.Name]mesh.Kind
+	arranged *arrangement
 }
 
 func (r *reach) standards(sight func(mesh.Want) (xds.Sight, bool)) map[string]standard {
@@ -203,7 +204,7 @@ func (r *reach) standards(sight func(mesh.Want) (xds.Sight, bool)) map[string]st
 	}
 	for scope, a := range r.arranged {
 		s := out[scope]
-		s.revision = max(s.revision, a.revision)
+		s.revision, s.arranged = max(s.revision, a.revision), a
 		out[scope] = s
 	}
 	return out
@@ -220,7 +221,7 @@ func holding(r *reach, proxies map[string][]seer, sight func(mesh.Want) (xds.Sig
 				continue // it is counted there
 			}
 			h.Total++
-			refused, behind := standing(p, standards)
+			refused, behind := standing(p, standards, sight)
 			if h.Refused = append(h.Refused, refused...); len(refused) == 0 && !behind {
 				h.Acknowledged++
 			}
@@ -245,14 +246,18 @@ func innermost(seen []string, standards map[string]standard) string {
 
 // standing is what a proxy refuses of what the scopes that it sees ask of it, and whether it has yet to apply
 // some of it.
-func standing(p seer, standards map[string]standard) (refused []cluster.PolicyRefusal, behind bool) {
+func standing(p seer, standards map[string]standard, sight func(mesh.Want) (xds.Sight, bool)) (refused []cluster.PolicyRefusal, behind bool) {
 	for _, scope := range p.seen {
 		s := standards[scope]
 		behind = behind || p.Acknowledged < s.revision
 		for _, r := range p.Refused {
-			if version, asked := s.versions[r.Name]; asked && version == r.Version {
-				refused = append(refused, cluster.PolicyRefusal{Proxy: p.Namespace + "/" + p.Pod, Resource: string(s.kinds[r.Name]) + " " + r.Name.Name, Detail: r.Detail})
+			kind := s.kinds[r.Name]
+			if s.arranged.has(r, sight) {
+				kind = mesh.KindEndpoints
+			} else if version, asked := s.versions[r.Name]; !asked || version != r.Version {
+				continue
 			}
+			refused = append(refused, cluster.PolicyRefusal{Proxy: p.Namespace + "/" + p.Pod, Resource: string(kind) + " " + r.Name.Name, Detail: r.Detail})
 		}
 	}
 	return refused, behind

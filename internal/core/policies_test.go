@@ -134,6 +134,32 @@ func TestShapedReach(t *testing.T) {
 	}
 }
 
+// TestRefusedArrangement: a proxy that refuses endpoints as a policy arranges them now is named, with its word; not
+// one that refused what they were.
+func TestRefusedArrangement(t *testing.T) {
+	p, here := newPolicies(), mesh.At("topology.kubernetes.io/zone=a", mesh.MeshScope)
+	w := mesh.Want{Scope: here, Kind: mesh.KindEndpoints, Name: "service/shop/cart/80", Variant: "topology.kubernetes.io/zone=a"}
+	at := xds.Resource{Name: named(w), Variant: xds.Variant(w.Variant)}
+	p.exists("shop/near", 1, true)
+	p.seen(at, w, true)
+	p.shaped(at, []string{"shop/near"})
+	sight := func(mesh.Want) (xds.Sight, bool) { return xds.Sight{Revision: 5, Version: "two"}, true }
+	p.published(sight)
+	for version, want := range map[string]int{"one": 0, "two": 1} {
+		fact := xds.Fact{
+			Proxy:        xds.Proxy{Identity: xds.Identity{Namespace: "shop", Pod: "web"}, Scope: mesh.At("topology.kubernetes.io/zone=a", "@pod/shop/web/1")},
+			Acknowledged: 6, Refused: []xds.Refusal{{Name: named(w), Version: version, Detail: "no"}},
+		}
+		h := holding(p.of("shop/near"), bySight([]xds.Fact{fact}), sight)
+		if len(h.Refused) != want || int(h.Acknowledged) != 1-want {
+			t.Errorf("refused %s: %+v", version, h)
+		}
+		if want > 0 && h.Refused[0].Resource != "endpoints service/shop/cart/80" {
+			t.Errorf("it names %+v", h.Refused)
+		}
+	}
+}
+
 // TestArrangedReach: what is to be acknowledged of a policy that arranges endpoints is the commit in which it did so
 // anew, by another generation or of other endpoints, not what became of them since.
 func TestArrangedReach(t *testing.T) {

@@ -108,15 +108,23 @@ func resource(version string) *discovery.Resource { return &discovery.Resource{V
 
 // A sidecar refuses the routes of a Service's port for one of four that share it, all of them new:
 // only the bad one ends outside, whether they are the producer's, which all namespaces see, or a
-// consumer's own, which go altogether while all are suspected.
+// consumer's own, which go altogether while all are suspected; and as those at a place have them, where a rule of one
+// is for some Nodes.
 func TestQuarantineOfServiceRoutes(t *testing.T) {
-	for namespace, variant := range map[string]xds.Variant{"shop": "", "web": "web"} {
-		t.Run(namespace, func(t *testing.T) {
+	for variant, namespace := range map[xds.Variant]string{"": "shop", "web": "web", "@at/topology.kubernetes.io/zone=a|": "shop", "@at/topology.kubernetes.io/zone=a|web": "web"} {
+		t.Run(string(variant), func(t *testing.T) {
 			c := New(xds.NewStore(mesh.BasesOf), xds.NewFacts())
 			put(t, c, []byte("apiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: cart}\nspec: {clusterIPs: [10.1.0.1], ports: [{name: http, port: 80}]}"))
 			for i := range 4 {
 				put(t, c, fmt.Appendf(nil, "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {namespace: %s, name: r%d, generation: 1}\n"+
-					"spec: {parentRefs: [{group: '', kind: Service, namespace: shop, name: cart}], rules: [{matches: [{path: {value: /%d}}]}]}", namespace, i, i))
+					"spec: {parentRefs: [{group: '', kind: Service, namespace: shop, name: cart}], rules: [{name: one, matches: [{path: {value: /%d}}]}]}", namespace, i, i))
+			}
+			if strings.HasPrefix(string(variant), "@at/") {
+				put(t, c, fmt.Appendf(nil, nodeInZone, "a"))
+				put(t, c, fmt.Appendf(nil, podOnNode, "app", "", "app", "one", "weft-proxy"))
+				put(t, c, []byte(strings.Replace(fmt.Sprintf(podOnNode, "app", "", "app", "one", "weft-proxy"), "namespace: shop", "namespace: web", 1)))
+				put(t, c, fmt.Appendf(nil, "apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {namespace: %s, name: near}\n"+
+					"spec: {targetRefs: [{kind: HTTPRoute, name: r0, sectionName: one}], match: {nodeSelector: {matchLabels: {topology.kubernetes.io/zone: a}}}}", namespace))
 			}
 			c.Commit()
 			bad := mesh.HTTPRoute + "/" + namespace + "/r2"
@@ -174,17 +182,24 @@ spec:
 var cartRoutes = xds.Name{Type: xds.RouteType, Name: "outbound/shop/cart/80"}
 
 // sidecarAnswers has a sidecar of a namespace answer for what it was not asked before, and says
-// whether there was anything. It refuses what a bad route is in.
+// whether there was anything. It refuses what a bad route is in. Where there are routes for a place it is there.
 func sidecarAnswers(c *Core, bad, namespace string) (any bool) {
 	c.tables.Graph.Commit(func() {
+		there := false
+		for at := range c.quarantine.hosts {
+			there = there || placed(at)
+		}
 		for at, s := range c.quarantine.hosts {
+			if placed(at) != there {
+				continue
+			}
 			newest := s.versions[len(s.versions)-1]
 			_, refuses := newest.from[bad]
 			switch {
 			case newest.accepted || newest.refused:
 				continue
 			case refuses:
-				proxy := xds.Fact{Proxy: xds.Proxy{Identity: xds.Identity{Namespace: namespace, Pod: "app"}}}
+				proxy := xds.Fact{Proxy: xds.Proxy{Identity: xds.Identity{Namespace: namespace, Pod: "app"}, Scope: s.scope}}
 				c.refused(proxy, xds.Refusal{Name: at.Name, Version: newest.id, Detail: "too complex"}, nil)
 			default:
 				c.quarantine.accepted(s.scope, func(n xds.Name) (string, bool) { return newest.id, n == at.Name })
@@ -195,3 +210,5 @@ func sidecarAnswers(c *Core, bad, namespace string) (any bool) {
 	c.Commit()
 	return any
 }
+
+func placed(at xds.Resource) bool { return strings.HasPrefix(string(at.Variant), "@at/") }

@@ -43,21 +43,22 @@ func (c *Core) publishResources() {
 	for k := range kinds {
 		wanted[k] = incr.NewSet[string](c.tables.Graph)
 	}
-	endpoints := incr.NewSet[string](c.tables.Graph) // the Wants of them, of which there may be others by locality
+	local := incr.NewSet[string](c.tables.Graph) // the Wants of which there may be others by locality
 	keep := func(name string, told func(k string, w mesh.Want, has bool), sources ...incr.Live[string]) {
 		incr.Keep(mesh.Memo(c.mesh, name, func(*incr.Query, string) struct{} { return struct{}{} }), func(k string, _ struct{}, has bool) {
 			w := mesh.ParseWant(k)
 			c.see(w, has)
+			c.quotaSeen(w, has)
 			count(wanted[w.Kind], variantKey(w), has)
 			told(k, w, has)
 		}, sources...)
 	}
 	keep("seen", func(k string, w mesh.Want, has bool) {
-		if w.Kind == mesh.KindEndpoints {
-			count(endpoints, k, has)
+		if w.Kind == mesh.KindEndpoints || w.Kind == mesh.KindRoutes || w.Kind == mesh.KindVirtualHost {
+			count(local, k, has)
 		}
 	}, c.mesh.RouteWants, c.mesh.ServiceRouteWants, c.mesh.GatewayWants, c.mesh.SetWants, c.mesh.ServiceWants, c.mesh.SidecarWants, c.mesh.DemandWants, c.mesh.MeshWants)
-	keep("seenThere", func(string, mesh.Want, bool) {}, incr.NewView(endpoints, "localWants", c.mesh.LocalWants))
+	keep("seenThere", func(string, mesh.Want, bool) {}, incr.NewView(local, "localWants", c.mesh.LocalWants))
 	for k, set := range wanted {
 		c.publishKind(k, set)
 	}
@@ -104,7 +105,7 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 		out := rendered{resource: xds.Marshal(name, message), policies: policies}
 		switch k {
 		case mesh.KindVirtualHost:
-			out.from, out.scope = c.mesh.Contributors(q, name), c.mesh.ScopeOf(q, name)
+			out.from, out.scope = c.mesh.Contributors(q, name), c.mesh.ScopeOf(q, name, variant)
 		case mesh.KindRoutes:
 			out.from, out.scope = c.mesh.ServiceContributors(q, name, variant), mesh.RoutesScope(variant)
 		}
@@ -118,6 +119,9 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 		at := xds.Resource{Name: xds.Name{Type: url, Name: name}, Variant: xds.Variant(variant)}
 		c.change.Resources[at] = r.resource
 		c.policies.shaped(at, r.policies)
+		if k == mesh.KindExtension {
+			c.quotaMade(name, r.policies)
+		}
 		if k == mesh.KindVirtualHost || k == mesh.KindRoutes {
 			c.quarantine.rendered(at, r, has)
 		}

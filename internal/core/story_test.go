@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -246,6 +247,9 @@ func told(tree map[string]any) any {
 		if mesh.IsApart(fmt.Sprint(tree["name"])) {
 			return modulesText(config)
 		}
+		if _, is := mesh.IsQuota(fmt.Sprint(tree["name"])); is {
+			return questionsText(config)
+		}
 		if split := config["weightedClusters"]; split != nil {
 			return split
 		}
@@ -314,8 +318,11 @@ func clusterText(tree map[string]any) any {
 		out["type"], out["to"] = tree["type"], strings.Join(addressText.FindAllString(text, -1), " ")
 	}
 	socket, _ := tree["transportSocket"].(map[string]any)
-	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil {
+	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil && tree["name"] != ratelimit.Cluster {
 		out["tls"] = backendText(config)
+	}
+	if tree["name"] == ratelimit.Cluster {
+		out["token"] = tokenText.FindString(text)
 	}
 	if strings.Contains(text, "overrideHostStatus") {
 		out["sessions"] = "over several Services"
@@ -353,10 +360,11 @@ func backendText(config map[string]any) any {
 
 var (
 	clusterNamed = regexp.MustCompile(`cluster:([^\]]+)`)
+	tokenText    = regexp.MustCompile(`/[a-z/-]+/token\.json`)
 	addressText  = regexp.MustCompile(`address:[0-9a-f.:]+ portValue:[0-9]+`)
 	budgetText   = regexp.MustCompile(`retryBudget:map\[[^]]*\] minRetryConcurrency:[0-9]+`)
 	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
-	sharedText   = regexp.MustCompile(`shared/[^ \]]+`)
+	sharedText   = regexp.MustCompile(`(shared|quota)/[^ \]]+`)
 	policyText   = regexp.MustCompile(`%CEL\([^%]*'none'\)%`)
 	shadowText   = regexp.MustCompile(`name:section valueFormat:(\S+)\] map\[name:policy valueFormat:(\S+)\]`)
 )

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,8 +20,13 @@ var traffic = []string{
 	"locality: {}", "locality: {prefer: [rack], minEndpoints: 2}", "locality: {weights: [{from: eu, to: [{region: us, percent: 100}]}]}, timeout: {request: 1s}",
 	"circuitBreaker: {maxRequests: 5}", "circuitBreaker: {maxRetries: 1}, timeout: {stream: 1h}",
 	"rateLimit: {local: {limits: [{requests: 5}]}}", "rateLimit: {local: {limits: [{requests: 1, by: [{type: Caller}]}]}}, timeout: {request: 1s}",
+	"match: {nodeSelector: {matchLabels: {rack: r1}}}", "match: {from: [{namespace: a}], nodeSelector: {matchExpressions: [{key: topology.kubernetes.io/zone, operator: NotIn, values: [a]}]}}",
+	"match: {cel: \"request.method == 'GET'\"}, retry: {}", "match: {cel: \"caller.region == 'eu' && caller.namespace != 'a'\"}", "match: {cel: \"request.verb\", from: [{namespace: a}]}",
+	"rateLimit: {global: {limits: [{requests: 5}]}}", "rateLimit: {global: {limits: [{requests: 7}, {requests: 1, by: [{type: Caller}]}]}, local: {limits: [{requests: 2}]}}",
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
 	"admissionControl: {}", "admissionControl: {successRateThreshold: 50}, retry: {}", "admissionControl: {disabled: true}",
+	`fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}}`, `fault: {until: "2090-01-01T00:00:00Z", delay: {duration: 1s}, from: [{namespace: a}]}, retry: {}`,
+	"outlierDetection: {}", "outlierDetection: {consecutive5xx: 2}, circuitBreaker: {maxRequests: 5}", "healthCheck: {http: {path: /}}", "compression: {}, timeout: {request: 1s}",
 	`extensions: [{name: a, lua: {source: "function envoy_on_request(h) end"}}, {name: b, extProc: {backendRef: {name: x, port: 80}}}]`,
 	`extensions: [{name: a, failOpen: true, lua: {configMapRef: {name: u, key: a.lua}}}, {name: b, failOpen: true, extProc: {backendRef: {name: u, namespace: b, port: 80}}}]`,
 	"extensions: [{name: a, wasm: {configMapRef: {name: u, key: a.wasm}}}]",
@@ -56,7 +62,7 @@ func TestOracleOfTraffic(t *testing.T) {
 }
 
 // TestPolicyTouchesItsOwn: a policy about traffic that comes, changes or goes alters no resource but those that
-// it shapes or shaped, what a Route or Cluster of these needs, and what is said of policies.
+// it shapes or shaped itself, what a Route or Cluster of these needs, and what is said of policies.
 func TestPolicyTouchesItsOwn(t *testing.T) {
 	for seed := range int64(30) {
 		h := chance{rand.New(rand.NewSource(seed)), true}
@@ -67,10 +73,12 @@ func TestPolicyTouchesItsOwn(t *testing.T) {
 		}
 		w.commit()
 		for range 20 {
-			before, own := maps.Clone(w.seen), shapedNames(w.core)
-			put(t, w.core, []byte(h.trafficPolicy()))
+			text := h.trafficPolicy()
+			policy := keyIn.FindStringSubmatch(text)
+			before, own := maps.Clone(w.seen), shapedNames(w.core, policy[2]+"/"+policy[1])
+			put(t, w.core, []byte(text))
 			w.commit()
-			maps.Copy(own, shapedNames(w.core))
+			maps.Copy(own, shapedNames(w.core, policy[2]+"/"+policy[1]))
 			for what, text := range w.seen {
 				if text != before[what] && !own[what] && !strings.HasPrefix(what, "status MeshPolicy ") && !brought(what, before[what]) && !hasModule(what, text+before[what]) {
 					t.Fatalf("seed %d: %s is altered by a policy that is not about it:\n%s\n%s", seed, what, before[what], text)
@@ -80,10 +88,14 @@ func TestPolicyTouchesItsOwn(t *testing.T) {
 	}
 }
 
+// keyIn finds the name and the namespace of an object.
+var keyIn = regexp.MustCompile(`metadata: \{name: ([^,]+), namespace: ([^,]+),`)
+
 // brought says whether something is there because a Route sends by it, or asks, now: a cluster, as it has its own
-// retries or has them no more, with its endpoints, and that some scope sees it.
+// retries or has them no more, with its endpoints, and that some scope sees it. What sessions reach over several
+// Services has what these say alike, by policies or by themselves: one that is about one of them ends that.
 func brought(what, before string) bool {
-	return strings.HasPrefix(what, "scope ") || (strings.HasPrefix(what, "cluster ") || strings.HasPrefix(what, "endpoints ")) && before == ""
+	return strings.HasPrefix(what, "cluster session/") || strings.HasPrefix(what, "endpoints session/") || strings.HasPrefix(what, "scope ") || (strings.HasPrefix(what, "cluster ") || strings.HasPrefix(what, "endpoints ")) && before == ""
 }
 
 // hasModule says whether a listener has, or had, a filter of a policy's own.
@@ -91,12 +103,12 @@ func hasModule(what, text string) bool {
 	return strings.HasPrefix(what, "listener ") && strings.Contains(text, "policy/extensions/")
 }
 
-// shapedNames are the resources that policies shape, as stories name them.
-func shapedNames(c *Core) map[string]bool {
+// shapedNames are the resources that a policy shapes, as stories name them.
+func shapedNames(c *Core, policy string) map[string]bool {
 	out := map[string]bool{}
 	for r, by := range c.policies.by {
 		for _, k := range []mesh.Kind{mesh.KindCluster, mesh.KindVirtualHost, mesh.KindRoutes, mesh.KindExtension, mesh.KindEndpoints} {
-			if len(by) > 0 && slices.Contains([]string{typeURL(k)}, r.Type) {
+			if slices.Contains(by, policy) && slices.Contains([]string{typeURL(k)}, r.Type) {
 				out[string(k)+" "+r.Name.Name] = true
 				own(out, r.Name.Name)
 				if r.Variant != "" {
@@ -112,5 +124,8 @@ func shapedNames(c *Core) map[string]bool {
 func own(out map[string]bool, filter string) {
 	if routes := strings.SplitN(filter, "/", 7); mesh.IsShared(filter) {
 		out["listener "+strings.Join(routes[2:6], "/")] = true
+	}
+	if routes, is := mesh.IsQuota(filter); is {
+		out["listener "+strings.Join(strings.SplitN(routes, "/", 5)[:4], "/")] = true
 	}
 }

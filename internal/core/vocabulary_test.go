@@ -46,6 +46,7 @@ var written = map[string]string{
 	"AnnotationsKey": "mesh.weft.dev/issuer cert-manager.io/issuer mesh.weft.dev/exclude-inbound-ports mesh.weft.dev/exclude-outbound-ports mesh.weft.dev/inject",
 	"Annotations":    "ClusterIssuer/public 8080 x enabled -", "Labels": "cart stock shop enabled", "MatchLabels": "cart stock shop",
 	"LabelsKey": "app team kubernetes.io/service-name topology.kubernetes.io/zone topology.kubernetes.io/region", "Prefer": "topology.kubernetes.io/zone topology.kubernetes.io/region team app",
+	"TrafficDistribution": "PreferClose PreferSameZone PreferSameNode", "CEL": "true request.method=='GET' caller.zone=='z1' request.verb 1",
 	"TrustDomain": "cluster.local other.example", "CertificateConditionType": "Ready Issuing", "Data": "nothing spec:{} {}",
 }
 

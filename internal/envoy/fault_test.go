@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -27,31 +26,27 @@ maxActive: 7
 // faulty gives each path of a Service a fault of its own; the path is the rule's only match.
 func faulty(t *testing.T, faults map[string]string) []mesh.VirtualHost {
 	t.Helper()
-	return decidedHost(t, faults, "  timeouts: {request: 200ms}\n  retry: {attempts: 3, codes: [503]}\n"+toA, func(t *testing.T, fault string) []room.Decided {
-		s := roomtest.Written[v1alpha1.Fault](t, fault)
-		return []room.Decided{{Section: "fault", Policy: "shop/fault", Says: s}}
-	})
+	return decidedHost(t, faults, "  timeouts: {request: 200ms}\n  retry: {attempts: 3, codes: [503]}\n"+toA, faultBy)
+}
+
+func faultBy(t *testing.T, fault string) []room.Decided {
+	return []room.Decided{{Section: "fault", Policy: "shop/fault", Says: roomtest.Written[v1alpha1.Fault](t, fault)}}
 }
 
 // TestFaults sends requests through a real Envoy that makes faults of them: some are answered with an error
 // without any backend, some are late, and those that a fault is not about are untouched.
 func TestFaults(t *testing.T) {
-	t.Setenv("POD_NAMESPACE", "shop")
-	t.Setenv("SERVICE_ACCOUNT", "web")
 	var served atomic.Int32
 	endpoints := map[string][]mesh.Endpoint{"a": serve(t, func(http.ResponseWriter, *http.Request) { served.Add(1) })}
 	hosts := faulty(t, map[string]string{
-		"/aborted":   `{abort: {httpStatus: 418}}`,
-		"/failed":    `{abort: {httpStatus: 503}}`,
-		"/grpc":      `{abort: {grpcStatus: 14}}`,
-		"/half":      `{abort: {httpStatus: 503, percent: 50}}`,
-		"/late":      `{delay: {duration: 500ms}}`,
-		"/both":      `{delay: {duration: 300ms}, abort: {httpStatus: 500}}`,
-		"/some":      `{abort: {httpStatus: 503}, headers: [{name: x-try, value: "yes"}, {name: x-user, type: RegularExpression, value: "a.*"}]}`,
-		"/ours":      `{abort: {httpStatus: 503}, from: [{namespace: back}, {namespace: shop, serviceAccount: web}]}`,
-		"/namespace": `{abort: {httpStatus: 503}, from: [{namespace: shop}]}`,
-		"/theirs":    `{abort: {httpStatus: 503}, from: [{namespace: shop, serviceAccount: cart}, {namespace: back, serviceAccount: web}]}`,
-		"/ended":     `{abort: {httpStatus: 503}}`,
+		"/aborted": `{abort: {httpStatus: 418}}`,
+		"/failed":  `{abort: {httpStatus: 503}}`,
+		"/grpc":    `{abort: {grpcStatus: 14}}`,
+		"/half":    `{abort: {httpStatus: 503, percent: 50}}`,
+		"/late":    `{delay: {duration: 500ms}}`,
+		"/both":    `{delay: {duration: 300ms}, abort: {httpStatus: 500}}`,
+		"/some":    `{abort: {httpStatus: 503}, headers: [{name: x-try, value: "yes"}, {name: x-user, type: RegularExpression, value: "a.*"}]}`,
+		"/ended":   `{abort: {httpStatus: 503}}`,
 	})
 	for i := range hosts[0].Rules {
 		if *hosts[0].Rules[i].Matches[0].Path.Value == "/ended" {
@@ -74,9 +69,6 @@ func TestFaults(t *testing.T) {
 		{"/some", nil, 200, 0, 1},
 		{"/some", []string{"x-try", "yes", "x-user", "bob"}, 200, 0, 1},
 		{"/some", []string{"x-try", "yes", "x-user", "ada"}, 503, 0, 0},
-		{"/ours", nil, 503, 0, 0},
-		{"/namespace", nil, 503, 0, 0},
-		{"/theirs", nil, 200, 0, 1},
 		{"/ended", nil, 200, 0, 1},
 	} {
 		const early = 20 * time.Millisecond // Envoy counts from when its loop last looked at the clock
@@ -146,5 +138,26 @@ func TestFaultsAtOnce(t *testing.T) {
 	}
 	if n := prompt.Load(); n < 3 || n > 4 { // Envoy's bound is not an exact one
 		t.Errorf("of 6 requests at once %d were not held back, want 4", n)
+	}
+}
+
+// TestFaultsOfCallers: a sidecar makes the faults that are for its own pod, and no others; by calls of gRPC too.
+func TestFaultsOfCallers(t *testing.T) {
+	const others = `from: [{namespace: shop, serviceAccount: cart}, {namespace: back, serviceAccount: web}]}`
+	host := decidedHost(t, map[string]string{
+		"/ours":        `{abort: {httpStatus: 503}, from: [{namespace: back}, {namespace: shop, serviceAccount: web}]}`,
+		"/namespace":   `{abort: {grpcStatus: 14}, from: [{namespace: shop}]}`,
+		"/theirs":      `{abort: {httpStatus: 503}, ` + others,
+		"/theirs/grpc": `{abort: {grpcStatus: 14}, ` + others,
+	}, toA, faultBy)[0]
+	host.Routes = "outbound/shop/cart/80"
+	proxy := &gateway{url: startCaller(t, map[string][]mesh.Endpoint{"a": serveText(t, "a")}, host)}
+	for path, want := range map[string]int{"/ours": 503, "/namespace": 503, "/theirs": 200, "/theirs/grpc": 200} {
+		if response, _ := proxy.send(t, "GET", path, "X-Weft-Caller", "shop/cart"); response.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, response.StatusCode, want)
+		}
+	}
+	if r, _ := proxy.send(t, "POST", "/namespace", "Content-Type", "application/grpc"); r.Header.Get("Grpc-Status") != "14" {
+		t.Errorf("by gRPC: %d, %v", r.StatusCode, r.Header)
 	}
 }

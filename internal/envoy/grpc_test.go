@@ -49,7 +49,7 @@ func grpcHost(t *testing.T, text string) mesh.VirtualHost {
 			tables.Services.Set("shop/"+name, svc)
 		}
 	})
-	return m.VirtualHost(nil, "gateway/shop/web/80/*")
+	return m.VirtualHost(nil, "gateway/shop/web/80/*", "")
 }
 
 // named are the Services that rules name, but for "missing".

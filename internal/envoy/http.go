@@ -37,7 +37,7 @@ func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManag
 		ConfigSource:    adsUntilAnswered(),
 		RouteConfigName: c.Routes,
 	}}
-	m.HttpFilters = routeFilters(room.Gateway, c.Routes, c.Shared, c.Apart)
+	m.HttpFilters = routeFilters(room.Gateway, shared{c.Routes, c.Shared, c.Counted, c.Apart})
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	m.AccessLog = routeLogs(l.Telemetry, called{}, c.Shared)
 	return m
@@ -78,12 +78,13 @@ func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
 
 // routeFilters are those of a port, of a Gateway or of a Service, that has routes: what each does is the routes'
 // to say.
-func routeFilters(of room.Kind, routes string, shared []string, apart []mesh.Apart) []*hcmv3.HttpFilter {
+func routeFilters(of room.Kind, at shared) []*hcmv3.HttpFilter {
 	first := []*hcmv3.HttpFilter{
+		narrowPlace(),
 		httpFilter(corsFilter, &corsv3.Cors{}),
 		authPlace(),
 	}
-	return append(append(first, sectionFilters(of, routes, shared, apart)...),
+	return append(append(first, sectionFilters(of, at)...),
 		httpFilter(sessionFilter, &sessionv3.StatefulSession{}),
 		router(),
 	)

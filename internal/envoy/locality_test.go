@@ -23,7 +23,13 @@ func near() room.Decided {
 // heed has the balancer's Cluster be as sections say, in the order of all of them, once the proxy has it.
 func (b *balancer) heed(sections ...room.Decided) {
 	b.t.Helper()
-	c := envoy.Cluster(mesh.Cluster{Name: balancedCluster, Protocol: b.protocol, Policies: sections})
+	b.become(mesh.Cluster{Name: balancedCluster, Protocol: b.protocol, Policies: sections})
+}
+
+// become has the balancer's Cluster be another one, once the proxy has it.
+func (b *balancer) become(as mesh.Cluster) {
+	b.t.Helper()
+	c := envoy.Cluster(as)
 	commit(b.store, map[string]proto.Message{balancedCluster: c})
 	eventually(b.t, "the proxy has the cluster", func() bool {
 		return strings.Contains(b.ask("/config_dump?resource=dynamic_active_clusters"), `"version_info": "`+xds.Marshal(balancedCluster, c).Version+`"`)
@@ -93,6 +99,29 @@ func TestLocality(t *testing.T) {
 	stop()
 	if n := failed.Load(); n > 0 {
 		t.Errorf("%d requests failed", n)
+	}
+}
+
+// TestLocalityOfSessions: where sessions reach over several Services, each of them has its weight in its own nearest
+// zone. What is further away, and what is for sessions alone, gets nothing, and is missed by nobody.
+func TestLocalityOfSessions(t *testing.T) {
+	t.Parallel()
+	all := numbered(t, 6, nil)
+	b := startBalancer(t, mesh.HTTP1, "{}", all...)
+	b.become(mesh.Cluster{Name: balancedCluster, Protocol: mesh.HTTP1, Sessions: true, Policies: []room.Decided{near()}})
+	for i, weight := range []uint32{90, 10, 90, 1, 1, 1} {
+		all[i].Weight, all[i].Idle = weight, weight == 1
+	}
+	b.arrange(
+		mesh.Locality{Zone: "a", Weight: 90, Addresses: all[:1]}, mesh.Locality{Zone: "b", Weight: 10, Addresses: all[1:2]},
+		mesh.Locality{Zone: "b", Priority: 1, Weight: 90, Addresses: all[2:3]}, mesh.Locality{Zone: "a", Priority: 2, Weight: 3, Addresses: all[3:]},
+	)
+	if got := b.shares(400); got["0"]+got["1"] != 400 || got["1"] < 20 || got["1"] > 60 {
+		t.Errorf("a Service with pods in zone a has 90 of 100, one without 10: %v", got)
+	}
+	b.arrange(mesh.Locality{Zone: "b", Weight: 90, Addresses: all[2:3]}, mesh.Locality{Zone: "a", Priority: 1, Weight: 3, Addresses: all[3:]})
+	if got := b.shares(100); got["2"] != 100 {
+		t.Errorf("one is there that begins sessions: %v", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package envoy_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -38,30 +39,13 @@ const ofWeb = "[{namespace: shop, serviceAccount: web}]"
 // TestNarrowedRules: a real sidecar sends by a rule that a policy narrows if its pod is one of the callers that the
 // rule is for, though another rule takes the same and is written first; else by the next one. At a Gateway nobody is.
 func TestNarrowedRules(t *testing.T) {
-	t.Setenv("POD_NAMESPACE", "shop")
-	t.Setenv("SERVICE_ACCOUNT", "web")
 	const others = "[{namespace: shop, serviceAccount: cart}, {namespace: back, serviceAccount: web}, {namespace: sho}]"
 	callers := map[string]string{
 		"/ours": ofWeb, "/namespace": "[{namespace: back}, {namespace: shop}]", "/theirs": others, "/failing": others,
 	}
-	named := func(name string) []mesh.Endpoint {
-		return serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })
-	}
-	endpoints := map[string][]mesh.Endpoint{"a": named("a"), "b": named("b")}
+	endpoints := map[string][]mesh.Endpoint{"a": serveText(t, "a"), "b": serveText(t, "b")}
 	gateway := world{endpoints: endpoints, hosts: []mesh.VirtualHost{narrowedTo(t, "routes", callers)}}.start(t)
-
-	const listener = "outbound/shop/cart/80"
-	port := freePorts(t, 1)[0]
-	l := envoy.ServiceListener(mesh.ServiceListener{Name: listener, Addresses: []string{"127.0.0.1"}, Port: port, Protocol: mesh.HTTP1, Service: "shop/cart"})
-	l.BindToPort = nil
-	operatorKey, store := keyPair(t, operatorName), xds.NewStore(nil)
-	commitTo(store, "web", rootsSecret(), identitySecret(t, callerID), unguarded(), map[string]proto.Message{
-		"a": world{}.static("a", "", endpoints["a"]), "b": world{}.static("b", "", endpoints["b"]), listener: l,
-	}, map[string]proto.Message{listener: envoy.ServiceRoutes(narrowedTo(t, listener, callers))})
-	sidecar := startSidecar(t, store, operator(t, store, operatorKey, known{}), operatorKey, "web")
-	at := fmt.Sprintf("http://127.0.0.1:%d", port)
-	eventually(t, "the sidecar sends", func() bool { return sidecar.isReady() && body(at+"/theirs") == "200 a" })
-
+	at := startCaller(t, endpoints, narrowedTo(t, "outbound/shop/cart/80", callers))
 	for path, want := range map[string]string{"/ours": "200 b", "/namespace": "200 b", "/theirs": "200 a", "/failing": "200 a"} {
 		if got := body(at + path); got != want {
 			t.Errorf("a pod of web asks for %s: %s, want %s", path, got, want)
@@ -70,4 +54,31 @@ func TestNarrowedRules(t *testing.T) {
 			t.Errorf("by a Gateway, %s: %s", path, got)
 		}
 	}
+}
+
+// serveText is an app that answers with a text.
+func serveText(t *testing.T, text string) []mesh.Endpoint {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+}
+
+// startCaller starts the sidecar of a pod of web in shop that calls cart, where requests meet a virtual host, and
+// returns the URL by which the app calls.
+func startCaller(t *testing.T, endpoints map[string][]mesh.Endpoint, host mesh.VirtualHost) string {
+	t.Helper()
+	t.Setenv("POD_NAMESPACE", "shop")
+	t.Setenv("SERVICE_ACCOUNT", "web")
+	port := freePorts(t, 1)[0]
+	l := envoy.ServiceListener(mesh.ServiceListener{Name: host.Routes, Addresses: []string{"127.0.0.1"}, Port: port, Protocol: mesh.HTTP1, Service: "shop/cart"})
+	l.BindToPort = nil
+	resources := map[string]proto.Message{host.Routes: l}
+	for name, of := range endpoints {
+		resources[name] = world{}.static(name, "", of)
+	}
+	operatorKey, store := keyPair(t, operatorName), xds.NewStore(nil)
+	commitTo(store, "web", rootsSecret(), identitySecret(t, callerID), unguarded(), resources, map[string]proto.Message{host.Routes: envoy.ServiceRoutes(host)})
+	sidecar := startSidecar(t, store, operator(t, store, operatorKey, known{}), operatorKey, "web")
+	at := fmt.Sprintf("http://127.0.0.1:%d", port)
+	eventually(t, "the sidecar sends", func() bool { return sidecar.isReady() && strings.HasPrefix(body(at+"/"), "404") })
+	return at
 }

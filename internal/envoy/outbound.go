@@ -80,7 +80,7 @@ func spoken(protocols []string) *listenerv3.FilterChainMatch {
 func toServices(s mesh.ServiceListener, routes string) []*listenerv3.Filter {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
-	m.HttpFilters = routeFilters(room.Service, s.Name, s.Shared, s.Apart)
+	m.HttpFilters = routeFilters(room.Service, shared{s.Name, s.Shared, s.Counted, s.Apart})
 	m.AccessLog = routeLogs(s.Telemetry, calledBy(s), s.Shared)
 	return []*listenerv3.Filter{callerKnown, networkFilter(m)}
 }
@@ -89,15 +89,7 @@ func toServices(s mesh.ServiceListener, routes string) []*listenerv3.Filter {
 var callerKnown = &listenerv3.Filter{
 	Name: "envoy.filters.network.set_filter_state",
 	ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: wire.Any(&setfilterstatev3.Config{
-		OnNewConnection: []*filterstatev3.FilterStateValue{{
-			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: room.CallerState},
-			FactoryKey: "envoy.string",
-			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
-				Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
-					Specifier: &corev3.DataSource_InlineString{InlineString: room.Caller},
-				}},
-			}},
-		}},
+		OnNewConnection: []*filterstatev3.FilterStateValue{room.State(room.CallerState, room.Caller)},
 	})},
 }
 

@@ -11,6 +11,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -78,20 +79,29 @@ func Shared(s mesh.Shared) *corev3.TypedExtensionConfig {
 	return out
 }
 
+// Quota is the filter that asks the quota service for the Routes of one port.
+func Quota(s mesh.Shared) *corev3.TypedExtensionConfig {
+	out := &corev3.TypedExtensionConfig{Name: s.Name}
+	if r, ok := policy.ByName(s.Section); ok {
+		out.TypedConfig = wire.Any(r.Asking(s.Says, s.Port))
+	}
+	return out
+}
+
 // sectionFilters are those of the sections of policies, in their order: all that Routes configure, and of
 // those that they share the ones of some sections, and those of single policies.
-func sectionFilters(of room.Kind, routes string, shared []string, apart []mesh.Apart) (out []*hcmv3.HttpFilter) {
+func sectionFilters(of room.Kind, at shared) (out []*hcmv3.HttpFilter) {
 	for _, r := range policy.All {
 		if r.Filter != nil && (of == room.Gateway || !r.Gateways) {
 			out = append(out, r.Filter)
 		}
-		if slices.Contains(shared, r.Name) {
-			out = append(out, &hcmv3.HttpFilter{
-				Name:       mesh.SharedName(r.Name, routes),
-				ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovered(r.Shared(nil, room.Port{}))},
-			})
+		if slices.Contains(at.sections, r.Name) {
+			out = append(out, discoveredFilter(mesh.SharedName(r.Name, at.routes), r.Shared(nil, room.Port{})))
 		}
-		for _, a := range apart {
+		if at.counted && r.Asking != nil {
+			out = append(out, discoveredFilter(mesh.QuotaName(at.routes), r.Asking(nil, room.Port{})))
+		}
+		for _, a := range at.apart {
 			if a.Decided.Section == r.Name {
 				out = append(out, apartFilter(r, a))
 			}
@@ -118,6 +128,20 @@ func Apart(a mesh.Apart) *corev3.TypedExtensionConfig {
 		return nil
 	}
 	return &corev3.TypedExtensionConfig{Name: a.Name, TypedConfig: wire.Any(r.Apart(a.Decided))}
+}
+
+// shared is what the Routes of one RouteConfiguration share: the filters of sections, whether there is one
+// that asks the quota service, and the filters of single policies.
+type shared struct {
+	routes   string
+	sections []string
+	counted  bool
+	apart    []mesh.Apart
+}
+
+// discoveredFilter is a filter that is a resource of its own.
+func discoveredFilter(name string, until proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovered(until)}}
 }
 
 // turnedAway counts, by the policy, what the shared filter of a section turns away.

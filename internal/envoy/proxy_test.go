@@ -64,7 +64,7 @@ type world struct {
 	secret    *mesh.Secret   // ends TLS with it
 	clients   *mesh.ClientTLS
 	limits    []room.Decided // what policies say of rates
-	proxies   int            // that share them
+	counts    *counts        // who is asked about those of all proxies; nil: nobody
 	drain     time.Duration
 	overload  func(*overloadv3.OverloadManager) // changes when the proxy is; nil: nothing
 }
@@ -87,6 +87,9 @@ func (w world) start(t *testing.T) *gateway {
 	for name, endpoints := range w.endpoints {
 		config.StaticResources.Clusters = append(config.StaticResources.Clusters,
 			w.static(name, "", endpoints), w.static(name, ownRetries, endpoints), w.static(name, ofMirror, endpoints), envoy.AskingCluster(mesh.Asking(name)))
+	}
+	if w.counts != nil {
+		config.StaticResources.Clusters = append(config.StaticResources.Clusters, envoy.QuotaCluster(w.counts.owner, w.counts.files))
 	}
 	g := run(t, config, w.drain)
 	scheme := "http"
@@ -141,7 +144,7 @@ func (w world) listener(t *testing.T, port uint32) *listenerv3.Listener {
 		chain.Secrets, chain.Clients = []string{w.secret.Name}, w.clients
 	}
 	if len(w.limits) > 0 {
-		chain.Shared = []string{ratelimit.Section.Name}
+		chain.Shared, chain.Counted = []string{ratelimit.Section.Name}, w.counts != nil
 	}
 	l := envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: port, Chains: []mesh.Chain{chain}})
 	config := envoy.RouteConfiguration("routes")
@@ -154,8 +157,7 @@ func (w world) listener(t *testing.T, port uint32) *listenerv3.Listener {
 		manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: config}
 		for _, f := range manager.HttpFilters {
 			if f.GetConfigDiscovery() != nil {
-				shared := envoy.Shared(mesh.Shared{Section: ratelimit.Section.Name, Port: room.Port{Gateway: true, Proxies: w.proxies}, Says: w.limits})
-				f.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: shared.TypedConfig}
+				f.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: w.shared(f.Name)}
 			}
 		}
 	})
@@ -167,6 +169,15 @@ func (w world) listener(t *testing.T, port uint32) *listenerv3.Listener {
 		})
 	}
 	return l
+}
+
+// shared is a filter that the Routes share.
+func (w world) shared(name string) *anypb.Any {
+	says := mesh.Shared{Section: ratelimit.Section.Name, Port: room.Port{Gateway: true, Routes: "routes"}, Says: w.limits}
+	if _, counts := mesh.IsQuota(name); counts {
+		return envoy.Quota(says).TypedConfig
+	}
+	return envoy.Shared(says).TypedConfig
 }
 
 // inside changes a packed message.

@@ -36,10 +36,11 @@ func RouteConfiguration(name string) *routev3.RouteConfiguration {
 // VirtualHost is one domain's routes in order of precedence; without any it answers 404. It carries
 // the resource's full name, for by it Envoy removes a virtual host again.
 func VirtualHost(v mesh.VirtualHost) *routev3.VirtualHost {
-	host := &routev3.VirtualHost{Name: v.Name(), Domains: []string{v.Domain}}
-	for _, c := range candidates(v.Rules) {
+	host, rules := &routev3.VirtualHost{Name: v.Name(), Domains: []string{v.Domain}}, takenBy(v)
+	for _, c := range candidates(rules) {
 		host.Routes = append(host.Routes, route(v, c))
 	}
+	findOut(host, v, rules)
 	return host
 }
 

@@ -23,6 +23,7 @@ var ofProxy = []string{
 	`listener_manager\.(total_listeners_(active|warming|draining)|listener_create_failure)`,
 	`overload\..+\.(active|pressure)`,
 	ofPolicies,
+	`cluster\..+\.ratelimit\.(error|failure_mode_allowed)`,
 	`http\..*\.(lua\..+\.errors|ext_proc\..+\.(streams_started|streams_failed|message_timeouts|failure_mode_allowed|rejected_header_mutations|immediate_responses_sent))`,
 	`http\..+fault\.(active_faults|faults_overflow)`, // by the first Envoy bounds them
 }

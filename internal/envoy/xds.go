@@ -40,19 +40,25 @@ func xdsCluster(p Proxy) (*clusterv3.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	out := operatorCluster(xdsClusterName, p)
+	out.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+	out.DnsLookupFamily = clusterv3.Cluster_ALL
+	out.LoadAssignment = oneEndpoint(xdsClusterName, tcp(host, port))
+	return out, nil
+}
+
+// operatorCluster is one to the operator, wherever it is.
+func operatorCluster(name string, p Proxy) *clusterv3.Cluster {
 	return &clusterv3.Cluster{
-		Name:                 xdsClusterName,
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS},
-		DnsLookupFamily:      clusterv3.Cluster_ALL,
-		ConnectTimeout:       durationpb.New(connectTimeout),
-		LoadAssignment:       oneEndpoint(xdsClusterName, tcp(host, port)),
+		Name:           name,
+		ConnectTimeout: durationpb.New(connectTimeout),
 		TransportSocket: &corev3.TransportSocket{
 			Name:       tlsSocketName,
 			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: wire.Any(xdsTLS(p))},
 		},
 		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpOptions: wire.Any(xdsProtocol(p))},
-	}, nil
+	}
 }
 
 func oneEndpoint(cluster string, address *corev3.Address) *endpointv3.ClusterLoadAssignment {

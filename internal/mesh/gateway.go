@@ -209,8 +209,9 @@ func (m *Mesh) Scope(q *incr.Query, k string) string {
 }
 
 // ScopeOf is the scope that sees a virtual host.
-func (m *Mesh) ScopeOf(q *incr.Query, host string) string {
+func (m *Mesh) ScopeOf(q *incr.Query, host, variant string) string {
+	at, _ := parseAt(variant)
 	routes, _ := parseVirtualHost(host)
 	gk, _ := parseListener(routes)
-	return m.Scope(q, gk)
+	return At(at, m.Scope(q, gk))
 }

@@ -69,11 +69,8 @@ func namespaceIn(k string) string {
 // decideTraffic is what holds at an entrance, section by section in the order of all, of policies in their
 // precedence. What has a problem is told of in its policy's status, and does not hold; nor does what does not suit.
 func (m *Mesh) decideTraffic(q *incr.Query, found []selected, at entrance, suits func(room.Room, room.Decided) bool) (out []room.Decided) {
-	if len(found) == 0 {
-		return nil
-	}
 	for _, r := range policy.All {
-		if !r.Traffic() || r.Gateways && at.kind != room.Gateway {
+		if len(found) == 0 && r.Default == nil || !r.Traffic() || r.Gateways && at.kind != room.Gateway {
 			continue
 		}
 		var entries []room.Entry
@@ -97,9 +94,23 @@ func (m *Mesh) decideTraffic(q *incr.Query, found []selected, at entrance, suits
 				d.Apart = apartName(r.Name, at.kind, d.Policy)
 			}
 			out = append(out, d)
+		} else if d, says := m.ownWord(q, r, at); says && suits(r, d) {
+			out = append(out, d)
 		}
 	}
 	return out
+}
+
+// ownWord is what the Service of an entrance says itself of what no policy about it does.
+func (m *Mesh) ownWord(q *incr.Query, r room.Room, at entrance) (d room.Decided, says bool) {
+	if r.Default == nil || at.kind != room.Service {
+		return d, false
+	}
+	svc, ok := m.Services.Get(q, at.key)
+	if !ok {
+		return d, false
+	}
+	return r.Default(svc)
 }
 
 // heldIn says whether what a policy says in a section is to hold where it is about something.

@@ -26,21 +26,25 @@ var topology = []string{corev1.LabelTopologyRegion, corev1.LabelTopologyZone}
 // localities are who is where.
 type localities struct {
 	// localityOf is that of a Node, by its name; labelsNamed are, as one group, the labels that it goes by
-	// because some policy names them.
-	localityOf  *incr.Memo[string, room.Locality]
-	labelsNamed *incr.View[string, string]
-	nodesWith   *incr.Index[string, string] // by the names of the labels that they have
+	// because some policy names them, labelsOwn those by some Service.
+	localityOf             *incr.Memo[string, room.Locality]
+	labelsNamed, labelsOwn *incr.View[string, string]
+	nodesWith              *incr.Index[string, string] // by the names of the labels that they have
 	// proxiesAt are the pods of proxies by the scopes At their locality whose names they see, localitiesIn
 	// those scopes by what they are without the locality.
 	proxiesAt    *incr.View[string, string]
 	localitiesIn *incr.View[string, string]
 	// arrangements are, by the name of endpoints, what arranges these: one section or none.
 	arrangements *incr.Memo[string, []room.Decided]
+	// local says of virtual hosts, and of Service ports' routes, whether some rule there goes by localities.
+	local *incr.Memo[string, bool]
 }
 
 func (m *Mesh) layLocalities(t *cluster.Tables) (out localities) {
 	named := incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return labelsIn(p) })
+	own := incr.NewIndex(t.Services, func(_ string, s *corev1.Service) []string { return labelsOf(s) })
 	out.labelsNamed = incr.NewView(named, "labelsNamed", all)
+	out.labelsOwn = incr.NewView(own, "labelsOwn", all)
 	out.nodesWith = incr.NewIndex(t.Nodes, func(_ string, n *corev1.Node) []string { return slices.Collect(maps.Keys(n.Labels)) })
 	out.localityOf = incr.NewMemo(t.Graph, "locality", same[room.Locality], m.readLocality)
 	out.proxiesAt = incr.NewView(t.Pods, "proxiesAt", m.scopesAt)
@@ -49,14 +53,28 @@ func (m *Mesh) layLocalities(t *cluster.Tables) (out localities) {
 		return []string{scope}
 	})
 	out.arrangements = incr.NewMemo(t.Graph, "arrangement", same[[]room.Decided], m.decideArrangement)
+	out.local = incr.NewMemo(t.Graph, "local", same[bool], m.isLocal)
 	return out
 }
 
 // labelsIn are the labels of Nodes that a policy goes by.
 func labelsIn(p *v1alpha1.MeshPolicy) (out []string) {
 	for _, r := range policy.All {
-		if r.Arrange != nil && r.Has(&p.Spec) {
+		if r.ByLabels != nil && r.Has(&p.Spec) {
 			out = append(out, r.ByLabels(r.Decide([]room.Entry{{Spec: &p.Spec}}))...)
+		}
+	}
+	return out
+}
+
+// labelsOf are the labels of Nodes that a Service goes by itself.
+func labelsOf(s *corev1.Service) (out []string) {
+	for _, r := range policy.All {
+		if r.Default == nil {
+			continue
+		}
+		if d, says := r.Default(s); says {
+			out = append(out, r.ByLabels(d)...)
 		}
 	}
 	return out
@@ -73,7 +91,7 @@ func (m *Mesh) unlabelled(q *incr.Query, p *v1alpha1.MeshPolicy) string {
 	if len(missing) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("By %s nothing is near to anything, as no Node has such a label. ", strings.Join(missing, " and "))
+	return fmt.Sprintf("No Node has the label %s, by which it goes. ", strings.Join(missing, " or "))
 }
 
 func (m *Mesh) readLocality(q *incr.Query, node string) room.Locality {
@@ -81,7 +99,7 @@ func (m *Mesh) readLocality(q *incr.Query, node string) room.Locality {
 	if !ok {
 		return ""
 	}
-	return room.LocalityOf(n.Labels, slices.Concat(topology, m.labelsNamed.Get(q, "")))
+	return room.LocalityOf(n.Labels, slices.Concat(topology, m.labelsNamed.Get(q, ""), m.labelsOwn.Get(q, "")))
 }
 
 // Proxy says which pod it is that a proxy's token names, what the proxy sees wherever it is, and where it is.
@@ -122,9 +140,12 @@ func (m *Mesh) scopesAt(q *incr.Query, k string) (out []string) {
 }
 
 // LocalWants are those for proxies of a Want's scope whose locality is known, of endpoints that are arranged
-// by that.
+// by that and of routes that have rules by that.
 func (m *Mesh) LocalWants(q *incr.Query, k string) (out []string) {
 	w := ParseWant(k)
+	if w.Kind != KindEndpoints {
+		return m.localRoutes(q, w)
+	}
 	for _, by := range m.arrangements.Get(q, w.Name) {
 		r, _ := policy.ByName(by.Section)
 		labels := r.ByLabels(by)
@@ -138,9 +159,50 @@ func (m *Mesh) LocalWants(q *incr.Query, k string) (out []string) {
 	return out
 }
 
-// decideArrangement is what arranges the endpoints of that name. Those of sessions have the weights of the Services
-// over which these reach, and those of UDP what their Gateway sends to.
+// localRoutes are those of routes. Proxies at a locality see no variant of some consumers' there unless they are it:
+// so all have them, or none.
+func (m *Mesh) localRoutes(q *incr.Query, w Want) (out []string) {
+	if !m.local.Get(q, w.Name) {
+		return nil
+	}
+	for _, scope := range m.localitiesIn.Get(q, w.Scope) {
+		at, _ := parseAt(scope)
+		out = append(out, Want{scope, w.Kind, w.Name, At(at, w.Variant)}.Key())
+	}
+	return out
+}
+
+// isLocal says whether a policy has some rule, of a virtual host or of a Service port's routes by that name, go by
+// where proxies are.
+func (m *Mesh) isLocal(q *incr.Query, name string) bool {
+	for _, k := range m.routesIn(q, name) {
+		kind, rest, _ := strings.Cut(k, "/")
+		namespace, route, _ := strings.Cut(rest, "/")
+		for _, p := range m.about(q, []string{group(room.Kind(kind), namespace, route)}, func(subject) bool { return true }) {
+			for _, r := range policy.All {
+				if r.Takes != nil && r.Has(&p.Spec) && len(r.ByLabels(r.Decide([]room.Entry{{Spec: &p.Spec}}))) > 0 {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// routesIn are the routes, by routeKey, that some variant of a virtual host, or of a Service port's routes, has.
+func (m *Mesh) routesIn(q *incr.Query, name string) []string {
+	if !strings.HasPrefix(name, OutboundListener+"/") {
+		return m.placedOn.Get(q, name)
+	}
+	at := parseServiceListener(name)
+	return m.frontedBy.Get(q, portKey(at.service, at.port))
+}
+
+// decideArrangement is what arranges the endpoints of that name. Those of UDP are what their Gateway sends to.
 func (m *Mesh) decideArrangement(q *incr.Query, name string) []room.Decided {
+	if IsSession(name) {
+		return m.sessionArrangement(q, name)
+	}
 	if !isService(name) {
 		return nil
 	}
@@ -167,10 +229,12 @@ func (m *Mesh) arranged(q *incr.Query, by room.Decided, from room.Locality, all 
 			out = addLocality(out, at, s.Weight, usable[i])
 		}
 	}
-	slices.SortFunc(out, func(a, b Locality) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Within, b.Within))
-	})
+	slices.SortFunc(out, byPlace)
 	return out
+}
+
+func byPlace(a, b Locality) int {
+	return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Within, b.Within))
 }
 
 // grouped are endpoints by what some labels say of their Nodes, in order, with those of each that may be sent to.

@@ -38,10 +38,11 @@ type Chain struct {
 	Clients  *ClientTLS
 	Split    string // in place of Routes: the name of its Split
 	Raw      bool   // of a port of protocol TCP, which looks at nothing
-	// Shared are the sections of policies that have a filter here which the Routes share, Apart the filters of
-	// single policies.
-	Shared []string
-	Apart  []Apart
+	// Shared are the sections of policies that have a filter here which the Routes share; Counted says that there
+	// is besides one that asks the quota service. Apart are the filters of single policies.
+	Shared  []string
+	Counted bool
+	Apart   []Apart
 }
 
 // ClientTLS is how the clients of a Chain that ends TLS prove who they are; nil: they are not asked.
@@ -74,6 +75,8 @@ type VirtualHost struct {
 	Port   uint32 // the listener's port, which redirects keep
 	TLS    bool   // whether the listener ends TLS: the scheme that redirects keep
 	Rules  []Rule // in no particular order
+	// At is the locality of the proxies that have it; unknown where all do that have none of their own.
+	At room.Locality
 }
 
 // Name is the wire name: Envoy takes what precedes the last slash as the RouteConfiguration.
@@ -162,7 +165,9 @@ func PoliciesOf(rules []Rule) (out []string) {
 
 func policyKeys(decided []room.Decided) (out []string) {
 	for _, d := range decided {
-		out = append(out, d.Policy)
+		if d.Policy != "" {
+			out = append(out, d.Policy)
+		}
 	}
 	return out
 }

@@ -24,6 +24,7 @@ type ServiceListener struct {
 	Split     string // the name of its Split, if a TCPRoute says where
 	// Shared are the sections of policies that have a filter here which the Routes share.
 	Shared    []string
+	Counted   bool    // and there is one that asks the quota service
 	Apart     []Apart // of policies
 	Telemetry v1alpha1.Telemetry
 }
@@ -56,7 +57,8 @@ func (m *Mesh) ServiceListener(q *incr.Query, name, consumer string) ServiceList
 		out.Split = name
 	}
 	if routable(port) {
-		out.Shared, out.Apart = m.sharedSections(q, name), m.apartAt(q, name)
+		out.Shared, out.Counted = m.sharedSections(q, name), m.counts(q, name)
+		out.Apart = m.apartAt(q, name)
 	}
 	return out
 }
@@ -123,10 +125,12 @@ func (m *Mesh) serviceWants(q *incr.Query, k string) (out []string) {
 }
 
 // ServiceHost is what the requests of a consumer namespace's pods to a Service port meet, by the name of
-// the RouteConfiguration; "" are those of every namespace without routes of its own.
-func (m *Mesh) ServiceHost(q *incr.Query, name, consumer string) VirtualHost {
+// the RouteConfiguration; "" are those of every namespace without routes of its own. The variant is that namespace,
+// At a locality or at any.
+func (m *Mesh) ServiceHost(q *incr.Query, name, variant string) VirtualHost {
 	at := parseServiceListener(name)
-	host := VirtualHost{Routes: name, Domain: "*", Port: uint32(at.port)}
+	from, consumer := parseAt(variant)
+	host := VirtualHost{Routes: name, Domain: "*", Port: uint32(at.port), At: from}
 	overHTTP2 := at.protocol == HTTP2
 	at.protocol = ""
 	_, port, ok := m.portOf(q, at.service, at.port)

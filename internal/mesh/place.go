@@ -211,20 +211,22 @@ func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 		case l.bytes():
 			out.Chains = append(out.Chains, m.passed(q, gk, l)...)
 		case l.https():
-			out.Chains = append(out.Chains, Chain{Name: l.ID, Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets, Clients: l.Clients, Shared: m.sharedSections(q, l.routes(gk)), Apart: m.apartAt(q, l.routes(gk))})
+			out.Chains = append(out.Chains, m.shares(q, Chain{Name: l.ID, Hostname: l.host(), Routes: l.routes(gk), Secrets: l.Secrets, Clients: l.Clients}))
 		default:
-			out.Chains = []Chain{{Name: "http", Routes: l.routes(gk), Shared: m.sharedSections(q, l.routes(gk)), Apart: m.apartAt(q, l.routes(gk))}}
+			out.Chains = []Chain{m.shares(q, Chain{Name: "http", Routes: l.routes(gk)})}
 		}
 	}
 	slices.SortFunc(out.Chains, func(a, b Chain) int { return strings.Compare(a.Hostname, b.Hostname) })
 	return out
 }
 
-// VirtualHost is a virtual host by its name, with the rules of every route placed on it.
-func (m *Mesh) VirtualHost(q *incr.Query, name string) VirtualHost {
+// VirtualHost is a variant of a virtual host by its name, with the rules of every route placed on it: that At a
+// locality, or at any.
+func (m *Mesh) VirtualHost(q *incr.Query, name, variant string) VirtualHost {
 	routes, domain := parseVirtualHost(name)
 	gk, port := parseListener(routes)
 	out := VirtualHost{Routes: routes, Domain: domain, Port: uint32(port)}
+	out.At, _ = parseAt(variant)
 	if l, ok := m.listenerOf(q, gk, listenerID(routes)); ok && l.https() {
 		if out.TLS = true; m.misdirects(q, gk, l, domain) {
 			out.Rules = []Rule{{Origin: Origin{Kind: HTTPRoute, Name: "misdirected"}, Matches: matches(nil), Fail: 421}}
@@ -266,7 +268,7 @@ func (m *Mesh) Endpoints(q *incr.Query, name string, from room.Locality) Endpoin
 		return m.datagrams(q, name)
 	}
 	if IsSession(name) {
-		return m.sessionEndpoints(q, name)
+		return m.sessionEndpoints(q, name, from)
 	}
 	at := parseCluster(name)
 	out := Endpoints{Cluster: name}
@@ -274,7 +276,7 @@ func (m *Mesh) Endpoints(q *incr.Query, name string, from room.Locality) Endpoin
 		all := m.addressesOf(q, svc, port.Name)
 		out.Addresses = all.usable()
 		for _, by := range m.arrangements.Get(q, name) {
-			out.Localities, out.Policies = m.arranged(q, by, from, all), []string{by.Policy}
+			out.Localities, out.Policies = m.arranged(q, by, from, all), policyKeys([]room.Decided{by})
 		}
 	}
 	return out

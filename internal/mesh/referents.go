@@ -159,8 +159,13 @@ func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
 		}
 	}
 	kinds := m.entranceKinds(q, s)
-	if p.Spec.Match != nil && !slices.Contains(kinds, room.Service) {
-		problems = append(problems, wrong(reasonUnsupportedProtocol, "spec.match.from names callers, who are known where they call a Service, and %s is attached to none: it takes no request; attach the route to the Service that they call", s))
+	for _, r := range policy.All {
+		if r.Idle == nil || !r.Has(&p.Spec) {
+			continue
+		}
+		if idle := r.Idle(&p.Spec, kinds); idle != "" {
+			problems = append(problems, wrong(reasonUnsupportedProtocol, "spec.%s%s (%s)", r.Name, idle, s))
+		}
 	}
 	for _, kind := range kinds {
 		for _, r := range policy.All {

@@ -40,6 +40,12 @@ func At(l room.Locality, scope string) string {
 	return atPrefix + string(l) + "|" + scope
 }
 
+// There is what a variant of routes is for proxies of a scope where these are.
+func There(scope, variant string) string {
+	at, _ := parseAt(scope)
+	return At(at, variant)
+}
+
 func parseAt(scope string) (l room.Locality, inner string) {
 	at, is := strings.CutPrefix(scope, atPrefix)
 	if !is {
@@ -47,6 +53,12 @@ func parseAt(scope string) (l room.Locality, inner string) {
 	}
 	text, inner, _ := strings.Cut(at, "|")
 	return room.Locality(text), inner
+}
+
+// OfPod says whether a scope is that of a pod's sidecar.
+func OfPod(scope string) bool {
+	_, inner := parseAt(scope)
+	return strings.HasPrefix(inner, scopePrefix)
 }
 
 // SeenIn are the scopes whose names a proxy of a scope sees, that itself and its bases, from the inside out.

@@ -129,7 +129,8 @@ func (m *Mesh) serviceRules(q *incr.Query, service string, port int32, consumer 
 // ServiceContributors are the routes, or the TrafficSplit, that a variant of a Service port's
 // RouteConfiguration is made of, each with the generation that was used; none of any other
 // RouteConfiguration.
-func (m *Mesh) ServiceContributors(q *incr.Query, name, consumer string) map[string]int64 {
+func (m *Mesh) ServiceContributors(q *incr.Query, name, variant string) map[string]int64 {
+	_, consumer := parseAt(variant)
 	if !strings.HasPrefix(name, OutboundListener+"/") {
 		return nil
 	}
@@ -146,12 +147,13 @@ func (m *Mesh) ServiceContributors(q *incr.Query, name, consumer string) map[str
 	return out
 }
 
-// RoutesScope is the scope that sees a consumer's variant of a Service port's RouteConfiguration.
-func RoutesScope(consumer string) string {
+// RoutesScope is the scope that sees a variant of a Service port's RouteConfiguration.
+func RoutesScope(variant string) string {
+	at, consumer := parseAt(variant)
 	if consumer == "" {
-		return MeshScope
+		return At(at, MeshScope)
 	}
-	return NamespaceScope(consumer)
+	return At(at, NamespaceScope(consumer))
 }
 
 // consumers are the namespaces with routes of their own, of some kinds, for a port of another namespace's

@@ -268,34 +268,6 @@ func (m *Mesh) addressesAt(q *incr.Query, service string, port int32) addresses 
 	return m.addressesOf(q, svc, p.Name)
 }
 
-// sessionEndpoints are those of all backends over which sessions reach. Each has its part of its backend's
-// weight, and those of weight 0 take no more than the requests of the sessions that they have.
-func (m *Mesh) sessionEndpoints(q *incr.Query, name string) Endpoints {
-	out := Endpoints{Cluster: name}
-	weights, all := map[Endpoint]uint64{}, uint64(0)
-	backends := m.sessionBackends(q, name)
-	for _, b := range backends {
-		all += uint64(b.Weight)
-	}
-	for _, b := range backends {
-		at := parseCluster(b.Cluster)
-		endpoints := m.addressesAt(q, at.service, at.port).usable()
-		for _, e := range endpoints {
-			e.Node = "" // which one Service's slices may tell, and another's not
-			weights[e] += 0
-			if b.Weight > 0 {
-				weights[e] += max(1, weightOfAll*uint64(b.Weight)/(all*uint64(len(endpoints))))
-			}
-		}
-	}
-	for e, weight := range weights {
-		e.Weight, e.Idle = uint32(max(weight, 1)), weight == 0
-		out.Addresses = append(out.Addresses, e)
-	}
-	slices.SortFunc(out.Addresses, byAddress)
-	return out
-}
-
 // sessionWants are the clusters over which the sessions of some rules reach, with their endpoints.
 func (m *Mesh) sessionWants(q *incr.Query, scope string, rules []Rule, open bool) (out []string) {
 	for _, r := range rules {

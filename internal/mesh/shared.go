@@ -5,9 +5,9 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
-	proxies "github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -36,9 +36,7 @@ func IsShared(name string) bool { return strings.HasPrefix(name, sharedPrefix) }
 func (m *Mesh) Shared(q *incr.Query, name string) Shared {
 	section, routes, _ := strings.Cut(strings.TrimPrefix(name, sharedPrefix), "/")
 	out := Shared{Name: name, Section: section}
-	if strings.HasPrefix(routes, GatewayPrefix) {
-		out.Port = room.Port{Gateway: true, Proxies: m.servingProxies(q, entranceAt(routes).key)}
-	}
+	out.Port = room.Port{Gateway: strings.HasPrefix(routes, GatewayPrefix), Routes: routes}
 	r, ok := policy.ByName(section)
 	if !ok {
 		return out
@@ -49,20 +47,6 @@ func (m *Mesh) Shared(q *incr.Query, name string) Shared {
 		out.Says = m.entering(q, section, routes)
 	}
 	return out
-}
-
-// servingProxies is to how many of a Gateway's proxies its Service sends: those that are ready or, where
-// none is, that serve all the same.
-func (m *Mesh) servingProxies(q *incr.Query, gateway string) int {
-	g := m.gateways.Get(q, gateway)
-	if g.Gateway == nil {
-		return 0
-	}
-	svc, ok := m.Services.Get(q, key(g.Namespace, proxies.Name(g.Gateway)))
-	if !ok || len(svc.Spec.Ports) == 0 {
-		return 0
-	}
-	return len(m.addressesOf(q, svc, svc.Spec.Ports[0].Name).usable())
 }
 
 // sharedSections are those that have a Shared for a RouteConfiguration.
@@ -81,6 +65,9 @@ func (m *Mesh) sharedWants(q *incr.Query, scope, routes string) (out []string) {
 	}
 	for _, a := range m.apartAt(q, routes) {
 		out = append(out, want(scope, KindExtension, a.Name))
+	}
+	if m.counts(q, routes) {
+		out = append(out, want(scope, KindExtension, QuotaName(routes)), Want{scope, KindCluster, ratelimit.Cluster, kindOfProxy(routes)}.Key())
 	}
 	return out
 }

@@ -78,3 +78,49 @@ func size(p *syntax.Prog) (n int) {
 	}
 	return n
 }
+
+// maxShortProgram is below the 100 instructions that Envoy has of a regular expression within an expression of CEL,
+// with those that RE2 puts around it.
+const maxShortProgram = 90
+
+// CheckShort is Check for regular expressions within expressions of CEL. There Envoy takes short ones only, and reads
+// UTF-8: what takes characters beyond ASCII becomes several instructions.
+func CheckShort(s string) error {
+	if err := Check(s); err != nil {
+		return err
+	}
+	parsed, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		return err
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return err
+	}
+	if n := sizeOfUTF8(program); n > maxShortProgram {
+		return fmt.Errorf("it is too large: about %d instructions, of at most %d; repeat less, and name characters, such as [a-z], in place of . and negations", n, maxShortProgram)
+	}
+	return nil
+}
+
+// beyondASCII is what a range of characters becomes at most that goes beyond ASCII, for RE2 goes by bytes.
+const beyondASCII = 9
+
+// sizeOfUTF8 is no less than what RE2 compiles a program to.
+func sizeOfUTF8(p *syntax.Prog) (n int) {
+	for _, i := range p.Inst {
+		n++
+		if i.Op == syntax.InstRuneAny || i.Op == syntax.InstRuneAnyNotNL || i.Op == syntax.InstRune1 && syntax.Flags(i.Arg)&syntax.FoldCase != 0 {
+			n += beyondASCII
+		}
+		for low := 0; low+1 < len(i.Rune); low += 2 {
+			if n++; i.Rune[low+1] > unicode.MaxASCII {
+				n += beyondASCII
+			}
+		}
+		if len(i.Rune) == 1 && i.Op == syntax.InstRune {
+			n += beyondASCII // in either case
+		}
+	}
+	return n
+}

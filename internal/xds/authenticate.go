@@ -2,7 +2,6 @@ package xds
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -36,22 +35,29 @@ const (
 	reviewsAtATime = 32
 )
 
-// gatekeeper lets few tokens be reviewed at once, so that a crowd of clients does not
+// Gatekeeper lets few tokens be reviewed at once, so that a crowd of clients does not
 // become a crowd at the API server.
-type gatekeeper struct {
+type Gatekeeper struct {
 	who  Authenticator
 	seat chan struct{}
 }
 
-func newGatekeeper(who Authenticator) *gatekeeper {
-	return &gatekeeper{who, make(chan struct{}, reviewsAtATime)}
+// NewGatekeeper returns one that asks an Authenticator.
+func NewGatekeeper(who Authenticator) *Gatekeeper {
+	return &Gatekeeper{who, make(chan struct{}, reviewsAtATime)}
 }
 
-func (g *gatekeeper) identify(ctx context.Context) (Identity, error) {
-	token, err := bearer(ctx)
+// Identify says who makes a request, by its bearer token. Its error is a gRPC status.
+func (g *Gatekeeper) Identify(ctx context.Context) (Identity, error) {
+	token, err := Bearer(ctx)
 	if err != nil {
-		return Identity{}, status.Error(codes.Unauthenticated, err.Error())
+		return Identity{}, err
 	}
+	return g.Review(ctx, token)
+}
+
+// Review says whose a token is, unless it has expired. Its error is a gRPC status.
+func (g *Gatekeeper) Review(ctx context.Context, token string) (Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	select {
@@ -70,18 +76,19 @@ func (g *gatekeeper) identify(ctx context.Context) (Identity, error) {
 	return who, nil
 }
 
-func bearer(ctx context.Context) (string, error) {
+// Bearer is the bearer token of a request. Its error is a gRPC status.
+func Bearer(ctx context.Context) (string, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	values := md.Get("authorization")
 	if len(values) != 1 {
-		return "", fmt.Errorf("the request has %d authorization headers; want one with a bearer token", len(values))
+		return "", status.Errorf(codes.Unauthenticated, "the request has %d authorization headers; want one with a bearer token", len(values))
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, "bearer") || token == "" {
-		return "", fmt.Errorf("the authorization header has no bearer token")
+		return "", status.Error(codes.Unauthenticated, "the authorization header has no bearer token")
 	}
 	if len(token) > maxToken {
-		return "", fmt.Errorf("the token is longer than %d bytes", maxToken)
+		return "", status.Errorf(codes.Unauthenticated, "the token is longer than %d bytes", maxToken)
 	}
 	return token, nil
 }

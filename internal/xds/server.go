@@ -46,7 +46,7 @@ type Options struct {
 type Server struct {
 	Options
 	grpc    *grpc.Server
-	gate    *gatekeeper
+	gate    *Gatekeeper
 	demands *demands
 	serving context.Context // ends when the server stops
 	stop    context.CancelFunc
@@ -73,7 +73,7 @@ var (
 // NewServer returns a Server that does not listen yet.
 func NewServer(o Options) *Server {
 	o.Limits = o.Limits.orDefaults()
-	s := &Server{Options: o, gate: newGatekeeper(o.Authenticator), streams: map[*session]struct{}{}, perPod: map[string]int{}}
+	s := &Server{Options: o, gate: NewGatekeeper(o.Authenticator), streams: map[*session]struct{}{}, perPod: map[string]int{}}
 	if o.OnDemand != nil {
 		s.demands = &demands{changed: o.OnDemand, num: map[string]int{}}
 	}
@@ -164,7 +164,7 @@ func (one *session) end(why error) {
 
 func (s *Server) handle(st grpc.ServerStream) error {
 	ctx := st.Context()
-	who, err := s.gate.identify(ctx)
+	who, err := s.gate.Identify(ctx)
 	if err != nil {
 		s.Log.V(1).Info("refused a proxy", "reason", err.Error())
 		return err

@@ -35,8 +35,8 @@ var Section = room.Section[v1alpha1.Fault]{
 }
 
 const (
-	// filter is where the faults of Routes are. The filter of faults itself could not be: it knows the caller by
-	// headers only, and it is the proxy that knows whose it is.
+	// filter is where the faults of Routes are. The filter of faults itself could not be: it knows headers only, and
+	// neither the caller nor whether a call is of gRPC.
 	filter    = "weft.fault"
 	faultName = "envoy.filters.http.fault"
 
@@ -69,6 +69,9 @@ func inject(s *v1alpha1.Fault, r *routev3.Route) {
 	if s.Abort != nil && s.Abort.GRPCStatus != nil {
 		of = byKind(do(s, abort(s.Abort, true)), of.OnNoMatch)
 	}
+	if len(s.From) > 0 {
+		of = ofCallers(s.From, of)
+	}
 	room.Fill(r, filter, of)
 }
 
@@ -91,13 +94,7 @@ func abort(a *v1alpha1.FaultAbort, ofGRPC bool) *faultv3.FaultAbort {
 
 // do makes the fault.
 func do(s *v1alpha1.Fault, a *faultv3.FaultAbort) *xdsmatcherv3.Matcher_OnMatch {
-	action, f := &compositev3.ExecuteFilterAction{}, faultOf(s, a)
-	if len(s.From) > 0 {
-		action.FilterChain = ofCallers(s.From, f)
-	} else {
-		action.TypedConfig = wire.Extension(faultName, f)
-	}
-	return room.Run("fault", action)
+	return room.Run("fault", &compositev3.ExecuteFilterAction{TypedConfig: wire.Extension(faultName, faultOf(s, a))})
 }
 
 // faultOf does not count by what a client calls itself.

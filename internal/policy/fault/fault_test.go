@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
@@ -14,34 +15,34 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
 
-// made is what a Route does: about calls of gRPC, or other requests.
-func made(t *testing.T, text string, ofGRPC bool) (*compositev3.ExecuteFilterAction, *faultv3.HTTPFault) {
+// matcherOf says what a Route does about which requests.
+func matcherOf(t *testing.T, text string) *xdsmatcherv3.Matcher {
 	t.Helper()
 	r := &routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}}
 	inject(roomtest.Written[v1alpha1.Fault](t, text), r)
-	route, action, out := &compositev3.CompositePerRoute{}, &compositev3.ExecuteFilterAction{}, &faultv3.HTTPFault{}
+	route := &compositev3.CompositePerRoute{}
 	roomtest.Unpack(t, r.TypedPerFilterConfig[Section.Filter.Name], route)
-	do := route.Matcher.OnNoMatch
-	if list := route.Matcher.GetMatcherList(); list != nil && ofGRPC {
+	return route.Matcher
+}
+
+// made is what a Route does: about calls of gRPC, or other requests.
+func made(t *testing.T, text string, ofGRPC bool) *faultv3.HTTPFault {
+	t.Helper()
+	m, action, out := matcherOf(t, text), &compositev3.ExecuteFilterAction{}, &faultv3.HTTPFault{}
+	do := m.OnNoMatch
+	if list := m.GetMatcherList(); list != nil && ofGRPC {
 		do = list.Matchers[0].OnMatch
 	}
 	roomtest.Unpack(t, do.GetAction().TypedConfig, action)
-	config := action.TypedConfig
-	if chain := action.GetFilterChain().GetTypedConfig(); len(chain) > 0 {
-		config = chain[1]
-	}
-	roomtest.Unpack(t, config.TypedConfig, out)
+	roomtest.Unpack(t, action.TypedConfig.TypedConfig, out)
 	if err := out.ValidateAll(); err != nil {
 		t.Errorf("%s: Envoy would refuse it: %v", text, err)
 	}
-	return action, out
+	return out
 }
 
 func TestWhatHappens(t *testing.T) {
-	all, f := made(t, `{until: "2030-01-01T00:00:00Z", delay: {duration: 1500ms, percent: 20}, abort: {httpStatus: 418, fraction: {numerator: 1, denominator: 3}}, headers: [{name: Host, value: a.test}, {name: x-user, type: RegularExpression, value: "a.*"}], maxActive: 7}`, false)
-	if all.FilterChain != nil {
-		t.Errorf("not of every caller: %v", all)
-	}
+	f := made(t, `{until: "2030-01-01T00:00:00Z", delay: {duration: 1500ms, percent: 20}, abort: {httpStatus: 418, fraction: {numerator: 1, denominator: 3}}, headers: [{name: Host, value: a.test}, {name: x-user, type: RegularExpression, value: "a.*"}], maxActive: 7}`, false)
 	if d := f.Delay; d.GetFixedDelay().AsDuration().String() != "1.5s" || d.Percentage.Numerator != 200_000 {
 		t.Errorf("delay %v", d)
 	}
@@ -54,23 +55,24 @@ func TestWhatHappens(t *testing.T) {
 	if f.MaxActiveFaults.Value != 7 {
 		t.Errorf("at most %v", f.MaxActiveFaults)
 	}
-	if _, f := made(t, `{abort: {grpcStatus: 16}}`, false); f.Abort.GetHttpStatus() != 401 {
+	if f := made(t, `{abort: {grpcStatus: 16}}`, false); f.Abort.GetHttpStatus() != 401 {
 		t.Errorf("a status of gRPC, by HTTP: %v", f)
 	}
-	if _, f := made(t, `{abort: {grpcStatus: 14}}`, true); f.Delay != nil || f.Abort.GetGrpcStatus() != 14 || f.Abort.Percentage.Numerator != 1_000_000 || f.MaxActiveFaults.Value != defaultActive {
+	if f := made(t, `{abort: {grpcStatus: 14}}`, true); f.Delay != nil || f.Abort.GetGrpcStatus() != 14 || f.Abort.Percentage.Numerator != 1_000_000 || f.MaxActiveFaults.Value != defaultActive {
 		t.Errorf("what is not said: %v", f)
 	}
 }
 
 func TestOfWhom(t *testing.T) {
-	action, f := made(t, `{abort: {httpStatus: 503}, headers: [{name: a, value: b}], from: [{namespace: shop, serviceAccount: web.two}, {namespace: back}]}`, false)
-	if len(action.GetFilterChain().GetTypedConfig()) != 3 {
-		t.Fatalf("a request does not have its caller, make the fault and lose its caller: %v", action)
+	m := matcherOf(t, `{abort: {httpStatus: 503}, headers: [{name: a, value: b}], from: [{namespace: shop, serviceAccount: web.two}, {namespace: back}]}`)
+	if m.OnNoMatch != nil || len(m.GetMatcherList().GetMatchers()) != 1 {
+		t.Fatalf("something is done about everybody: %v", m)
 	}
-	if len(f.Headers) != 2 || f.Headers[1].Name != callerHeader {
-		t.Fatalf("headers %v", f.Headers)
+	theirs := m.GetMatcherList().Matchers[0]
+	if theirs.OnMatch.GetMatcher().GetOnNoMatch() == nil {
+		t.Errorf("nothing is done about theirs: %v", theirs)
 	}
-	whole := regexp.MustCompile("^(?:" + f.Headers[1].GetStringMatch().GetSafeRegex().GetRegex() + ")$")
+	whole := regexp.MustCompile("^(?:" + theirs.Predicate.GetSinglePredicate().GetValueMatch().GetSafeRegex().GetRegex() + ")$")
 	for who, want := range map[string]bool{"shop/web.two": true, "shop/webbtwo": false, "shop/web": false, "back/any": true, "back2/any": false, "/": false} {
 		if whole.MatchString(who) != want {
 			t.Errorf("%s is meant: %v by %s", who, !want, whole)

@@ -7,6 +7,8 @@
 package locality
 
 import (
+	"cmp"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	weightedv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3"
 	commonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
@@ -28,7 +30,7 @@ var Section = room.Section[v1alpha1.Locality]{
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Locality { return spec.Locality },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service},
 	Holds:   room.Innermost[v1alpha1.Locality],
-	Traffic: room.Traffic[v1alpha1.Locality]{Upstream: upstream, Bytes: true, Arrange: arrange, ByLabels: prefer},
+	Traffic: room.Traffic[v1alpha1.Locality]{Upstream: upstream, Bytes: true, Arrange: arrange, ByLabels: prefer, Default: distribution},
 }
 
 // prefer are the labels by which endpoints are near, the nearest first. With weights, which are of some callers
@@ -38,6 +40,17 @@ func prefer(s *v1alpha1.Locality) []string {
 		return []string{corev1.LabelTopologyZone, corev1.LabelTopologyRegion}
 	}
 	return s.Prefer
+}
+
+// distribution is how a Service says itself that what is near is preferred.
+func distribution(svc *corev1.Service) *v1alpha1.Locality {
+	switch *cmp.Or(svc.Spec.TrafficDistribution, new("")) {
+	case corev1.ServiceTrafficDistributionPreferSameZone, corev1.ServiceTrafficDistributionPreferClose:
+		return &v1alpha1.Locality{Prefer: []string{corev1.LabelTopologyZone}}
+	case corev1.ServiceTrafficDistributionPreferSameNode:
+		return &v1alpha1.Locality{Prefer: []string{corev1.LabelHostname, corev1.LabelTopologyZone}}
+	}
+	return nil
 }
 
 // upstream has a Cluster heed how its endpoints are arranged.

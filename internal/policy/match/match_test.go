@@ -13,7 +13,7 @@ import (
 // TestNarrow: a rule takes what those callers send, whose names are no patterns, and nobody else.
 func TestNarrow(t *testing.T) {
 	m := &routev3.RouteMatch{}
-	Section.Match(&v1alpha1.Match{From: []v1alpha1.Caller{{Namespace: "shop", ServiceAccount: "web.v1"}, {Namespace: "back"}}}, m)
+	Section.Match(room.Written[v1alpha1.Match]{Says: &v1alpha1.Match{From: []v1alpha1.Caller{{Namespace: "shop", ServiceAccount: "web.v1"}, {Namespace: "back"}}}}, m)
 	if len(m.FilterState) != 1 || m.FilterState[0].Key != room.CallerState {
 		t.Fatalf("it looks at %v", m.FilterState)
 	}

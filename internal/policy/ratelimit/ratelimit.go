@@ -2,6 +2,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -20,36 +21,31 @@ import (
 
 const name = "rateLimit"
 
-// Section is about requests. Its filter is shared: a bucket in a Route's own configuration would be one for
+// Section is about requests. Its filters are shared: a bucket in a Route's own configuration would be one for
 // each of the Routes that a rule becomes, and full again whenever any route of its port changes.
 var Section = room.Section[v1alpha1.RateLimit]{
 	Name:    name,
 	Of:      func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.RateLimit { return spec.RateLimit },
 	On:      []room.Kind{room.Mesh, room.Namespace, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Holds:   room.Innermost[v1alpha1.RateLimit],
-	Traffic: room.Traffic[v1alpha1.RateLimit]{Shared: buckets, Problem: problem},
+	Traffic: room.Traffic[v1alpha1.RateLimit]{Shared: buckets, Asking: asking, Quotas: quotas},
 }
 
 // maxValues is how many buckets of one limit are kept.
 const maxValues = 10_000
 
-// problem is that nobody knows how many proxies share a limit.
-func problem(s *v1alpha1.RateLimit, on room.Kind, _ bool) string {
-	if s.Global != nil && on != room.Gateway {
-		return ".global is about all proxies of a Gateway: put it into a policy whose target is one, or a listener of it, or set local"
-	}
-	return ""
-}
-
 // buckets has a descriptor for each limit of each policy. A request makes those of the policy that its Route
-// is marked with: no other action finds its mark.
+// is marked with: no other action finds its mark. A limit of all proxies together is one of each, too: what one
+// of them alone would exceed it by, nobody need be asked about, and it holds when there is nobody to ask.
 func buckets(said []room.Written[v1alpha1.RateLimit], at room.Port) proto.Message {
 	out := &localv3.LocalRateLimit{StatPrefix: "weft"}
 	for _, s := range said {
-		add(out, s.Policy, at, "local", s.Says.Local, func(l v1alpha1.RequestLimit) *typev3.TokenBucket { return bucket(l, l.Requests, 1) })
-		add(out, s.Policy, at, "global", s.Says.Global, func(l v1alpha1.RequestLimit) *typev3.TokenBucket {
-			return bucket(l, perSecond(l), max(at.Proxies, 1))
-		})
+		if local := s.Says.Local; local != nil {
+			add(out, s.Policy, at, "local", local.Limits, told(local.Headers))
+		}
+		if global := s.Says.Global; global != nil {
+			add(out, s.Policy, at, "global", global.Limits, routev3.RateLimit_OFF) // the service tells of them
+		}
 	}
 	if len(out.Descriptors) > 0 {
 		enable(out)
@@ -58,22 +54,21 @@ func buckets(said []room.Written[v1alpha1.RateLimit], at room.Port) proto.Messag
 }
 
 // add adds some of a policy's limits, each with a bucket of its own.
-func add(f *localv3.LocalRateLimit, policy string, at room.Port, kind string, limits *v1alpha1.RequestLimits, of func(v1alpha1.RequestLimit) *typev3.TokenBucket) {
-	if limits == nil {
-		return
-	}
-	for i, l := range limits.Limits {
+func add(f *localv3.LocalRateLimit, policy string, at room.Port, kind string, limits []v1alpha1.RequestLimit, tells routev3.RateLimit_XRateLimitOption) {
+	for i, l := range limits {
 		from, entries := asked(policy, kind+" "+strconv.Itoa(i), l, at.Gateway)
-		f.RateLimits = append(f.RateLimits, &routev3.RateLimit{Actions: from, XRatelimitOption: told(limits.Headers)})
-		f.Descriptors = append(f.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: of(l)})
+		f.RateLimits = append(f.RateLimits, &routev3.RateLimit{Actions: from, XRatelimitOption: tells})
+		f.Descriptors = append(f.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: bucket(l)})
 	}
 }
 
+// limitKey is the key of what tells a policy's limits apart.
+const limitKey = "limit"
+
 // asked is what one limit of a policy looks for in a request, and what it must find to count it.
 func asked(policy, name string, l v1alpha1.RequestLimit, gateway bool) (from []*routev3.RateLimit_Action, entries []*ratelimitv3.RateLimitDescriptor_Entry) {
-	const key = "limit"
-	from = []*routev3.RateLimit_Action{marked(policy), fixed(key, name)}
-	entries = []*ratelimitv3.RateLimitDescriptor_Entry{{Key: room.MarkedBy, Value: policy}, {Key: key, Value: name}}
+	from = []*routev3.RateLimit_Action{marked(policy), fixed(limitKey, name)}
+	entries = []*ratelimitv3.RateLimitDescriptor_Entry{{Key: room.MarkedBy, Value: policy}, {Key: limitKey, Value: name}}
 	for _, p := range l.By {
 		from, entries = append(from, property(p, gateway)), append(entries, entry(p))
 	}
@@ -90,23 +85,16 @@ func enable(f *localv3.LocalRateLimit) {
 	f.EnableRetryAfterHeader, f.RateLimitedAsResourceExhausted = true, true
 }
 
-// bucket is one of some that a limit is divided into. Without a burst of its own it is of a size.
-func bucket(l v1alpha1.RequestLimit, size int32, shares int) *typev3.TokenBucket {
-	if l.Burst != nil {
-		size = *l.Burst
-	}
-	share := (int(max(size, 1)) + shares - 1) / shares
+func bucket(l v1alpha1.RequestLimit) *typev3.TokenBucket {
 	return &typev3.TokenBucket{
-		MaxTokens:     uint32(share),
+		MaxTokens:     uint32(burst(l)),
 		TokensPerFill: wrapperspb.UInt32(uint32(max(l.Requests, 1))),
-		FillInterval:  durationpb.New(per(l) * time.Duration(shares)),
+		FillInterval:  durationpb.New(per(l)),
 	}
 }
 
-// perSecond is how many tokens come back in a second.
-func perSecond(l v1alpha1.RequestLimit) int32 {
-	return int32(float64(l.Requests) / per(l).Seconds())
-}
+// burst is the size of a bucket.
+func burst(l v1alpha1.RequestLimit) int32 { return max(*cmp.Or(l.Burst, &l.Requests), 1) }
 
 func per(l v1alpha1.RequestLimit) time.Duration {
 	d, err := time.ParseDuration(string(l.Per))

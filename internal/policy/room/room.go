@@ -15,10 +15,13 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/quota"
 )
 
 // Kind is what a policy can be about.
@@ -100,11 +103,22 @@ type Traffic[S any] struct {
 	// the same, from everywhere.
 	Arrange  func(s *S, from Locality, groups []Group) []Share
 	ByLabels func(*S) []string
+	// Default is what holds of a Service of which no policy says anything, by what the Service says itself; nil, or of
+	// it: nothing.
+	Default func(*corev1.Service) *S
 	// Request shapes the Route that takes requests; nil: the section is not about requests.
 	Request func(*S, *routev3.Route)
 	// Match narrows which requests a rule takes, that of a Route which answers with an error too. nil: the section
 	// narrows nothing.
-	Match func(*S, *routev3.RouteMatch)
+	Match func(Written[S], *routev3.RouteMatch)
+	// Takes says whether proxies at a place take anything by a rule at all; ByLabels are the labels of Nodes that it
+	// goes by. nil: all do.
+	Takes func(s *S, there Proxy) bool
+	// States are what Match looks at and must be found out of each request before its Route is. nil: nothing.
+	States func(w Written[S], there Proxy) []*filterstatev3.FilterStateValue
+	// Idle says why the section means nothing where requests come in by entrances of those kinds alone, beginning
+	// with the field in it; "": it does. nil: it always does.
+	Idle func(s *S, entrances []Kind) string
 	// OwnRetries says whether Request sets a RetryPolicy, which no Cluster may then override; nil: never.
 	OwnRetries func(*S) bool
 	// Filter takes part in every HTTP connection that has routes; it is disabled but where Request
@@ -120,6 +134,11 @@ type Traffic[S any] struct {
 	// what holds until it has come. IsApart says whether a policy needs it. nil: none does.
 	Apart   func(Written[S], []Referent) proto.Message
 	IsApart func(*S) bool
+	// Asking configures one more filter beside the Shared one, after it, which asks the operator's quota service;
+	// nil of what says nothing that all proxies count together. Of nothing said it asks nobody. One section at
+	// most has it. Quotas are the limits that it asks about. nil: the section counts nothing.
+	Asking func(said []Written[S], at Port) proto.Message
+	Quotas func(*S) []quota.Limit
 	// Entering configures a Shared filter, by its name, for a Route: it is the Request of a section that tells
 	// rules apart. What is said to Shared is then what holds for each rule, in the order of the policies' keys
 	// and of the rules. nil: what policies say is enough.
@@ -190,11 +209,21 @@ type Room struct {
 	Upstream func(Decided, *clusterv3.Cluster)
 	Request  func(Decided, *routev3.Route)
 	Match    func(Decided, *routev3.RouteMatch)
+	// Takes, States and Idle are those of the section's Traffic; nil as there.
+	Takes  func(d Decided, there Proxy) bool
+	States func(d Decided, there Proxy) []*filterstatev3.FilterStateValue
+	Idle   func(spec *v1alpha1.MeshPolicySpec, entrances []Kind) string
 	// Arrange and ByLabels are those of the section's Traffic; nil as there.
 	Arrange  func(d Decided, from Locality, groups []Group) []Share
 	ByLabels func(Decided) []string
+	// Default is that of the section's Traffic, by no policy; nil as there.
+	Default func(*corev1.Service) (d Decided, says bool)
 	// Shared is that of the section's Traffic, of what each policy says; nil as there.
 	Shared func(said []Decided, at Port) proto.Message
+	// Asking is that of the section's Traffic, of what each policy says, and Quotas are those of a policy; nil as
+	// there.
+	Asking func(said []Decided, at Port) proto.Message
+	Quotas func(spec *v1alpha1.MeshPolicySpec) []quota.Limit
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
 	Entering func(d Decided, shared string, r *routev3.Route)
 	// Apart and IsApart are those of the section's Traffic, of what a policy says.
@@ -223,7 +252,7 @@ type Room struct {
 // Decided is what a section says of one Cluster or Route, and the policy by which it does.
 type Decided struct {
 	Section string // its Name
-	Policy  string // its key
+	Policy  string // its key; "" of a Default
 	Says    any    // the section, by pointer
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	// Referents are what was found of what the section refers to.
@@ -270,21 +299,36 @@ func (s Section[S]) Room() Room {
 		out.Arrange = func(d Decided, from Locality, groups []Group) []Share {
 			return s.Traffic.Arrange(d.Says.(*S), from, groups)
 		}
+	}
+	if s.Traffic.Default != nil {
+		out.Default = func(svc *corev1.Service) (Decided, bool) {
+			says := s.Traffic.Default(svc)
+			return Decided{Section: s.Name, Says: says}, says != nil
+		}
+	}
+	if s.Traffic.ByLabels != nil {
 		out.ByLabels = func(d Decided) []string { return s.Traffic.ByLabels(d.Says.(*S)) }
 	}
 	if s.Traffic.Request != nil {
 		out.Request = func(d Decided, r *routev3.Route) { s.Traffic.Request(d.Says.(*S), r) }
 	}
-	if s.Traffic.Match != nil {
-		out.Match = func(d Decided, m *routev3.RouteMatch) { s.Traffic.Match(d.Says.(*S), m) }
-	}
+	s.narrowing(&out)
 	if s.Traffic.Referring != nil {
 		out.Request = func(d Decided, r *routev3.Route) {
 			s.Traffic.Referring(s.of(d), d.Referents, r)
 		}
 	}
 	if s.Traffic.Shared != nil {
-		out.Shared = s.shared
+		out.Shared = func(said []Decided, at Port) proto.Message { return s.Traffic.Shared(s.each(said), at) }
+	}
+	if s.Traffic.Asking != nil {
+		out.Asking = func(said []Decided, at Port) proto.Message { return s.Traffic.Asking(s.each(said), at) }
+		out.Quotas = func(spec *v1alpha1.MeshPolicySpec) []quota.Limit {
+			if says := s.Of(spec); says != nil {
+				return s.Traffic.Quotas(says)
+			}
+			return nil
+		}
 	}
 	if s.Traffic.Apart != nil {
 		out.Apart = func(d Decided) proto.Message { return s.Traffic.Apart(s.of(d), d.Referents) }
@@ -295,22 +339,47 @@ func (s Section[S]) Room() Room {
 	return out
 }
 
-func (s Section[S]) shared(said []Decided, at Port) proto.Message {
-	var written []Written[S]
+// narrowing gives a Room what narrows rules.
+func (s Section[S]) narrowing(out *Room) {
+	if s.Traffic.Match != nil {
+		out.Match = func(d Decided, m *routev3.RouteMatch) { s.Traffic.Match(s.of(d), m) }
+	}
+	if s.Traffic.Takes != nil {
+		out.Takes = func(d Decided, there Proxy) bool { return s.Traffic.Takes(d.Says.(*S), there) }
+	}
+	if s.Traffic.States != nil {
+		out.States = func(d Decided, there Proxy) []*filterstatev3.FilterStateValue {
+			return s.Traffic.States(s.of(d), there)
+		}
+	}
+	if s.Traffic.Idle != nil {
+		out.Idle = func(spec *v1alpha1.MeshPolicySpec, entrances []Kind) string {
+			return s.Traffic.Idle(s.Of(spec), entrances)
+		}
+	}
+}
+
+func (s Section[S]) each(said []Decided) (written []Written[S]) {
 	for _, d := range said {
 		written = append(written, s.of(d))
 	}
-	return s.Traffic.Shared(written, at)
+	return written
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
 	return Written[S]{Policy: d.Policy, Says: d.Says.(*S), Rule: d.Rule, Apart: d.Apart}
 }
 
+// Proxy is one by what tells it from others of the same Routes.
+type Proxy struct {
+	Gateway bool // else it is a sidecar
+	At      Locality
+}
+
 // Port is where requests come in.
 type Port struct {
-	Gateway bool // else at a sidecar, from its own pod
-	Proxies int  // of a Gateway: how many of them requests are sent to
+	Gateway bool   // else at a sidecar, from its own pod
+	Routes  string // the name of its RouteConfiguration
 }
 
 // Mark is the metadata of a Route, under a name and in it under two keys, that tells by which policy a

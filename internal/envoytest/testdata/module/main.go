@@ -58,7 +58,9 @@ func taken(p unsafe.Pointer, n uint32) string {
 	return strings.Clone(unsafe.String((*byte)(p), n))
 }
 
-func at(s string) (unsafe.Pointer, uint32) { return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s)) }
+func at(s string) (unsafe.Pointer, uint32) {
+	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s))
+}
 
 func header(name string) string {
 	k, kn := at(name)

@@ -5,6 +5,9 @@ import (
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
@@ -15,10 +18,20 @@ var httpStatuses = map[int32]uint32{
 
 // byKind does one thing about calls of gRPC, and another about other requests.
 func byKind(ofGRPC, others *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
+	return either(isGRPC, ofGRPC, others)
+}
+
+// ofCallers does something about what some callers send, and nothing about other requests.
+func ofCallers(from []v1alpha1.Caller, do *xdsmatcherv3.Matcher) *xdsmatcherv3.Matcher {
+	return either(room.Calls(from), &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: do}}, nil)
+}
+
+// either does the one thing if a predicate is true, and else the other.
+func either(is *xdsmatcherv3.Matcher_MatcherList_Predicate, do, otherwise *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
 	return &xdsmatcherv3.Matcher{
-		OnNoMatch: others,
+		OnNoMatch: otherwise,
 		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{OnMatch: ofGRPC, Predicate: isGRPC}},
+			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{OnMatch: do, Predicate: is}},
 		}},
 	}
 }
