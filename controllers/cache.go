@@ -147,8 +147,11 @@ var configMapKeys = map[string]bool{
 	"ca.crt": true, "deployment": true, "podDisruptionBudget": true, "runtime": true, "service": true, "serviceAccount": true,
 }
 
-// scriptSuffix ends the keys of scripts, which the section extensions of a MeshPolicy names.
-const scriptSuffix = ".lua"
+// These end the keys of scripts and of modules, which the section extensions of a MeshPolicy names.
+const (
+	scriptSuffix = ".lua"
+	moduleSuffix = ".wasm"
+)
 
 // isKeySet says whether a key is one of a key set, which the section jwt of a MeshPolicy names.
 func isKeySet(key string) bool { return strings.HasSuffix(strings.TrimSuffix(key, ".json"), "jwks") }
@@ -176,7 +179,9 @@ func trimConfigMap(obj any) (any, error) {
 		cm.Data[key] = cm.Data[key][:min(len(cm.Data[key]), most)]
 	}
 	for key := range cm.BinaryData {
-		cm.BinaryData[key] = nil
+		if !strings.HasSuffix(key, moduleSuffix) {
+			cm.BinaryData[key] = nil
+		}
 	}
 	return trimMeta(cm)
 }

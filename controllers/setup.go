@@ -119,6 +119,10 @@ func Setup(mgr ctrl.Manager, at Ports, image, revision string) error {
 			return fmt.Errorf("set up the operator: %w", err)
 		}
 	}
+	fetches := &Fetches{Outbox: server.core.Fetches, Inbox: server.core.Inbox(), Table: server.core.Tables().Fetched}
+	if err := mgr.Add(fetches); err != nil {
+		return fmt.Errorf("set up the operator: %w", err)
+	}
 	if err := mgr.Add(server); err != nil {
 		return fmt.Errorf("set up the operator: %w", err)
 	}

@@ -2,10 +2,10 @@ package v1alpha1
 
 import gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-// Extension is a filter that Weft does not model: a script, or a server that is asked. It acts on the
+// Extension is a filter that Weft does not model: a script, a module, or a server that is asked. It acts on the
 // requests after all else that policies and routes do to them, and on the answers before all that.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.lua) != has(self.extProc)",message="an extension is one thing: set lua or extProc"
+// +kubebuilder:validation:XValidation:rule="[has(self.lua), has(self.extProc), has(self.wasm)].exists_one(is, is)",message="an extension is one thing: set lua, extProc or wasm"
 type Extension struct {
 	// name tells it from the policy's other extensions, in logs and conditions.
 	//
@@ -15,9 +15,10 @@ type Extension struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name"`
 
-	// failOpen says what becomes of a request whose extension fails: of which the script cannot be used or
-	// makes an error, or the server does not answer, is away or does not exist. False: the request is
-	// answered with an error, 500, or 504 if the server is too slow. True: it goes on without the extension.
+	// failOpen says what becomes of a request whose extension fails: of which the script or the module cannot be
+	// used or makes an error, or the server does not answer, is away or does not exist. False: the request is
+	// answered with an error, 500, 503 if a module crashed, or 504 if the server is too slow. True: it goes on
+	// without the extension, but for the one request by which a module crashes.
 	//
 	// +optional
 	// +kubebuilder:default=false
@@ -32,6 +33,11 @@ type Extension struct {
 	//
 	// +optional
 	ExtProc *ExtProc `json:"extProc,omitempty"`
+
+	// wasm is a module of WebAssembly that each proxy runs.
+	//
+	// +optional
+	Wasm *Wasm `json:"wasm,omitempty"`
 }
 
 // Lua is a script of Lua 5.1 that defines the global function envoy_on_request(handle) or

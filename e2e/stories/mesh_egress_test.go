@@ -63,14 +63,20 @@ func TestEgress(t *testing.T) {
 // returns its port.
 func outdoors(t *testing.T, address string) int {
 	t.Helper()
+	return servesAt(t, address, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(call.Answer{Pod: "none", Protocol: r.Proto})
+	}))
+}
+
+// servesAt has a server listen at an address of this machine, on the port that is returned.
+func servesAt(t *testing.T, address string, handler http.Handler) int {
+	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(call.Answer{Pod: "none", Protocol: r.Proto})
-	})}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: handler}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("serve on %s: %v", address, err)

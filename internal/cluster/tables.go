@@ -82,6 +82,9 @@ type Tables struct {
 	// Holdings are how far MeshPolicies have come among the proxies, by the policy's key: a fact too.
 	Holdings *incr.Table[string, Holding]
 
+	// Fetched are the texts that MeshPolicies have fetched, by what mesh.Modules calls them: facts too.
+	Fetched *incr.Table[string, Fetched]
+
 	// Passed are the moments that MeshPolicies wait for and that have passed, by what mesh.Moments calls
 	// them: a fact too.
 	Passed *incr.Table[string, struct{}]
@@ -110,6 +113,13 @@ type Quarantine struct {
 	Generation int64
 	Proxy      string // namespace/pod
 	Detail     string // Envoy's own words
+}
+
+// Fetched is what came of fetching a text.
+type Fetched struct {
+	Text    string
+	Problem string // why there is none, in words that follow what was fetched; "": there is one
+	Awaited bool   // with a Problem: it is fetched again, and may come by itself
 }
 
 // Leaf is a certificate that the operator signed with the mesh's intermediate authority.
@@ -182,6 +192,7 @@ func NewTables() *Tables {
 		Bundles:            incr.NewTable[string](g, func(a, b Bundle) bool { return a == b }),
 		Refusals:           incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),
 		Deployments:        incr.NewTable[string](g, sameAvailability),
+		Fetched:            incr.NewTable[string](g, func(a, b Fetched) bool { return a == b }),
 		Passed:             incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
 		GoodSecrets:        incr.NewTable[string](g, func(a, b struct{}) bool { return true }),
 		Quarantines:        incr.NewTable[string](g, func(a, b Quarantine) bool { return a == b }),

@@ -34,6 +34,8 @@ type Core struct {
 	// who signs.
 	Identities *cluster.Outbox[mesh.Identity]
 	Signed     *cluster.Outbox[mesh.Identity]
+	// Fetches are what policies want fetched.
+	Fetches *cluster.Outbox[Fetch]
 	// Quota is what all proxies together are let through with.
 	Quota *quota.Table
 	// OnCommit, if set before Run, is told of every commit.
@@ -99,6 +101,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 		Certificates: cluster.NewOutbox[Certificates](),
 		Identities:   cluster.NewOutbox[mesh.Identity](),
 		Signed:       cluster.NewOutbox[mesh.Identity](),
+		Fetches:      cluster.NewOutbox[Fetch](),
 		Quota:        quota.New(),
 		tables:       t,
 		mesh:         mesh.New(t),
@@ -114,6 +117,7 @@ func New(store *xds.Store, facts *xds.Facts) *Core {
 	c.moments = newMoments()
 	c.clear()
 	c.publishMoments()
+	c.publishFetches()
 	c.publishResources()
 	c.publishStatuses()
 	c.publishIdentities()

@@ -375,6 +375,9 @@ func objectsIn(text string) (out []drawn) {
 			panic(err)
 		}
 		i := slices.IndexFunc(tables, func(t objectTable) bool { return t.holds(kind) })
+		if i < 0 { // a fact
+			continue
+		}
 		o := reflect.New(tables[i].of).Interface().(metav1.Object)
 		if err := yaml.Unmarshal(doc, o); err != nil {
 			panic(err)

@@ -50,6 +50,9 @@ func (c *Core) refused(p xds.Fact, r xds.Refusal, listeners map[string]cluster.Q
 	case typeURL(mesh.KindListener):
 		listeners[r.Name.Name] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
 	case typeURL(mesh.KindExtension):
+		if mesh.IsApart(r.Name.Name) { // which its policy tells of
+			return
+		}
 		listeners[mesh.ListenerOf(r.Name.Name)] = cluster.Quarantine{Proxy: proxy, Detail: r.Detail}
 	}
 }

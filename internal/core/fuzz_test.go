@@ -136,8 +136,8 @@ func suffer(t *testing.T, choices []byte) *drawnWorld {
 	undisturbed(t, without, with.seen)
 	fresh := &world{t, again(with.core), map[string]string{}, with.text}
 	fresh.commit()
-	for what, is := range with.seen { // a certificate that became unusable stays in force until a restart
-		if _, has := fresh.seen[what]; !has && strings.HasPrefix(what, "secret secret/") {
+	for what, is := range with.seen { // a certificate that became unusable stays in force until a restart, and what a module is awaited for
+		if _, has := fresh.seen[what]; !has && (strings.HasPrefix(what, "secret secret/") || strings.HasPrefix(what, "extension policy/")) {
 			fresh.seen[what] = is
 		}
 	}

@@ -87,6 +87,8 @@ func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Me
 	case mesh.IsShared(name):
 		shared := m.Shared(q, name)
 		return envoy.Shared(shared), shared.Policies
+	case mesh.IsApart(name):
+		return buildApart(m, q, name)
 	case mesh.IsAccess(name):
 		return envoy.Access(m.Access(q, name, variant)), nil
 	case name == mesh.Guards:
@@ -96,6 +98,18 @@ func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Me
 		return envoy.Split(m.ServiceSplit(q, name, variant)), nil
 	}
 	return envoy.Split(m.Split(q, name)), nil
+}
+
+func buildApart(m *mesh.Mesh, q *incr.Query, name string) (proto.Message, []string) {
+	a, ok := m.Apart(q, name)
+	if !ok {
+		return nil, nil
+	}
+	message := envoy.Apart(a)
+	if message == nil {
+		return nil, nil
+	}
+	return message, []string{a.Decided.Policy}
 }
 
 func buildSecret(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {

@@ -21,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // put hands the objects of a YAML stream to the inbox. One that is annotated "delete" goes.
@@ -44,7 +45,22 @@ func put(t *testing.T, c *Core, data []byte) {
 	}
 }
 
+// fetched is what came of fetching a text, as stories have it.
+type fetched struct {
+	URL, SHA256, Problem string
+	Text                 []byte
+	Awaited              bool
+}
+
 var takers = map[string]func(*testing.T, *Core, []byte){
+	"Fetched": func(t *testing.T, c *Core, b []byte) {
+		var in struct{ Spec fetched }
+		if err := yaml.Unmarshal(b, &in); err != nil {
+			t.Fatal(err)
+		}
+		from := room.Remote{URL: in.Spec.URL, SHA256: in.Spec.SHA256}
+		cluster.Put(c.inbox, c.tables.Fetched, from.Key(), cluster.Fetched{Text: string(in.Spec.Text), Problem: in.Spec.Problem, Awaited: in.Spec.Awaited})
+	},
 	"GatewayClass":   func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.GatewayClasses, &gwv1.GatewayClass{}, b) },
 	"Gateway":        func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.Gateways, &gwv1.Gateway{}, b) },
 	"HTTPRoute":      func(t *testing.T, c *Core, b []byte) { take(t, c, c.tables.HTTPRoutes, &gwv1.HTTPRoute{}, b) },

@@ -14,6 +14,8 @@ import (
 
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/xds"
+
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
 
 // chance makes random objects of a small world, in which everything refers to anything.
@@ -75,7 +77,7 @@ func (h chance) object(kind int) string {
 		return head("gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s}, {kind: Service, name: x}]%s%s}",
 			h.of("Service", "Service", "ServiceImport"), h.of("x", "u", "z"), h.of("", ", retryConstraint: {budget: {percent: 5}}", ", retryConstraint: {}"), h.of("", ", sessionPersistence: {}", ", sessionPersistence: {sessionName: s}"))
 	case 18, 19:
-		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", authority(), authority(), authority())
+		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", "binaryData: {a.wasm: "+smallModule()+"}", authority(), authority(), authority())
 	case 15:
 		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + h.of(keyPair(), strings.Replace(keyPair(), "{", "{ca.crt: "+certificate()+", ", 1))
 	case 3, 20, 21:
@@ -121,6 +123,9 @@ func certificate() string {
 var authority = sync.OnceValue(func() string {
 	return fmt.Sprintf("data: {ca.crt: %q}", must(base64.StdEncoding.DecodeString(certificate())))
 })
+
+// smallModule is one, as a ConfigMap has it.
+func smallModule() string { return base64.StdEncoding.EncodeToString([]byte(roomtest.Module)) }
 
 // service is a parentRef that names a Service.
 func (h chance) service() string {

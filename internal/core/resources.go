@@ -113,8 +113,8 @@ func (c *Core) publishKind(k mesh.Kind, wanted *incr.Set[string]) {
 	})
 	incr.Keep(made, func(key string, r rendered, has bool) {
 		name, variant := parseVariantKey(key)
-		if k == mesh.KindSecret && !c.usable(name, r, has) {
-			return
+		if k == mesh.KindSecret && !c.usable(name, r, has) || mesh.IsApart(name) && has && r.resource == nil {
+			return // what was published stays
 		}
 		at := xds.Resource{Name: xds.Name{Type: url, Name: name}, Variant: xds.Variant(variant)}
 		c.change.Resources[at] = r.resource

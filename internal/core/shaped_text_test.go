@@ -1,6 +1,9 @@
 package core
 
 import (
+	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -43,4 +46,35 @@ func shapedText(tree, out map[string]any) {
 			out["bounds"] = bounds
 		}
 	}
+}
+
+var moduleFilter = regexp.MustCompile(`name:(policy/extensions/[^ \]]+)`)
+
+// withModules adds to the text of a listener the filters of policies' own.
+func withModules(tree, out map[string]any) map[string]any {
+	var names []string
+	for _, found := range moduleFilter.FindAllStringSubmatch(fmt.Sprint(tree), -1) {
+		names = append(names, found[1])
+	}
+	if slices.Sort(names); len(names) > 0 {
+		out["modules"] = slices.Compact(names)
+	}
+	return out
+}
+
+// modulesText are the filters of a policy's own, those of modules by what they are called and configured with.
+func modulesText(config map[string]any) (out []string) {
+	chains, _ := config["namedFilterChains"].(map[string]any)
+	all, _ := chains["all"].(map[string]any)
+	filters, _ := all["typedConfig"].([]any)
+	for _, f := range filters {
+		filter := f.(map[string]any)
+		text := fmt.Sprint(filter["name"])
+		if plugin, is := filter["typedConfig"].(map[string]any)["config"].(map[string]any); is {
+			with, _ := plugin["configuration"].(map[string]any)
+			text += fmt.Sprintf(" %v, %v: %v", plugin["name"], plugin["failurePolicy"], with["value"])
+		}
+		out = append(out, text)
+	}
+	return out
 }

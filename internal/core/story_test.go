@@ -235,7 +235,7 @@ func told(tree map[string]any) any {
 	_, captures := tree["defaultFilterChain"]
 	switch {
 	case captures || tree["filterChains"] != nil:
-		return map[string]any{"address": tree["address"], "chains": chains(tree)}
+		return withModules(tree, map[string]any{"address": tree["address"], "chains": chains(tree)})
 	case tree["typedConfig"] != nil: // a filter of bytes
 		config := tree["typedConfig"].(map[string]any)
 		if mesh.IsAccess(fmt.Sprint(tree["name"])) {
@@ -246,6 +246,9 @@ func told(tree map[string]any) any {
 		}
 		if mesh.IsShared(fmt.Sprint(tree["name"])) {
 			return append(limitsText(config), windowsText(config)...)
+		}
+		if mesh.IsApart(fmt.Sprint(tree["name"])) {
+			return modulesText(config)
 		}
 		if _, is := mesh.IsQuota(fmt.Sprint(tree["name"])); is {
 			return questionsText(config)

@@ -12,6 +12,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
 
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -263,6 +265,26 @@ func TestAdmissionControlOfThoseWhoLeave(t *testing.T) {
 	a.codes.Delete("/slow")
 	if codes := a.asks(t, 50, "/slow"); codes[200] != 50 {
 		t.Errorf("after clients left: %v", codes)
+	}
+}
+
+// TestAdmissionControlOfTimeouts: a request that a timeout ends is a failure, so that an app that hangs is found.
+func TestAdmissionControlOfTimeouts(t *testing.T) {
+	t.Parallel()
+	a := startAdmitted(t, map[string]string{"hangs": `{samplingWindow: 10m, requestsPerSecondThreshold: 0}`})
+	v := a.hosts(t, "in time")
+	for i := range v.Rules {
+		v.Rules[i].Timeouts = &gwv1.HTTPRouteTimeouts{Request: new(gwv1.Duration("20ms"))}
+	}
+	commit(a.store, map[string]proto.Message{v.Name(): envoy.VirtualHost(v)})
+	eventually(t, "the rule has a timeout", func() bool {
+		response, _ := a.send(t, "POST", "/hangs", "Host", "shop.test")
+		return response.Header.Get("comes") == "in time"
+	})
+	a.codes.Store("/hangs", hangs)
+	codes := a.asks(t, 60, "/hangs")
+	if codes[504] == 0 || codes[503] == 0 || codes[503]+codes[504] != 60 {
+		t.Errorf("of an app that hangs: %v", codes)
 	}
 }
 

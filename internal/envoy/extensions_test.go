@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -35,6 +36,8 @@ func extended(t *testing.T, text string) []room.Decided {
 		switch {
 		case e.Lua != nil:
 			d.Referents = append(d.Referents, room.Referent{Text: e.Lua.Source})
+		case e.Wasm != nil:
+			d.Referents = append(d.Referents, room.Referent{Text: module(t)})
 		case e.ExtProc.BackendRef.Name == "nowhere":
 			d.Referents = append(d.Referents, room.Referent{Problem: "it does not exist"})
 		default:
@@ -290,6 +293,7 @@ type lingering struct {
 	store  *xds.Store
 	facts  *xds.Facts
 	server []mesh.Endpoint // of ext_proc
+	port   uint32
 }
 
 const changingRoutes, changingBackend = "gateway/shop/web/80", "service/shop/cart/80"
@@ -298,6 +302,7 @@ func startLingering(t *testing.T) lingering {
 	t.Helper()
 	l := lingering{store: xds.NewStore(nil), facts: xds.NewFacts(), server: processes(t)}
 	certificate, ports := keyPair(t, "weft-xds.weft-system.svc"), freePorts(t, 4)
+	l.port = ports[3]
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
 	close(door.open)
 	p := sample
@@ -311,7 +316,8 @@ func startLingering(t *testing.T) lingering {
 		changingRoutes:  envoy.RouteConfiguration(changingRoutes),
 		changingBackend: envoy.Endpoints(mesh.Endpoints{Cluster: changingBackend, Addresses: echoes(t, changingBackend)[changingBackend]}),
 	}, l.says(t, ""))
-	l.gateway = run(t, bootstrap(t, p), 0)
+	l.gateway = run(t, bootstrap(t, p), 20*time.Second)
+	l.admin = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	l.url = "http://127.0.0.1:" + fmt.Sprint(ports[3])
 	eventually(t, "the proxy is ready", func() bool { return status(fmt.Sprintf("http://127.0.0.1:%d", p.ReadyPort)+envoy.ReadyPath) == 200 })
 	return l

@@ -37,7 +37,7 @@ func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManag
 		ConfigSource:    adsUntilAnswered(),
 		RouteConfigName: c.Routes,
 	}}
-	m.HttpFilters = routeFilters(room.Gateway, shared{c.Routes, c.Shared, c.Counted})
+	m.HttpFilters = routeFilters(room.Gateway, shared{c.Routes, c.Shared, c.Counted, c.Apart})
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	m.AccessLog = routeLogs(l.Telemetry, called{}, c.Shared)
 	return m

@@ -80,7 +80,7 @@ func spoken(protocols []string) *listenerv3.FilterChainMatch {
 func toServices(s mesh.ServiceListener, routes string) []*listenerv3.Filter {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
-	m.HttpFilters = routeFilters(room.Service, shared{s.Name, s.Shared, s.Counted})
+	m.HttpFilters = routeFilters(room.Service, shared{s.Name, s.Shared, s.Counted, s.Apart})
 	m.AccessLog = routeLogs(s.Telemetry, calledBy(s), s.Shared)
 	return []*listenerv3.Filter{callerKnown, networkFilter(m)}
 }

@@ -1,9 +1,11 @@
 package envoy_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,7 +24,7 @@ func outliers(s v1alpha1.OutlierDetection) []room.Decided {
 
 func period(text string) *gwv1.Duration { return new(gwv1.Duration(text)) }
 
-// moody is a backend that answers a status, after a while.
+// moody is a backend that answers a status, after a while; of /well that it is.
 type moody struct {
 	status atomic.Int32 // 0: 200
 	delay  atomic.Int64
@@ -30,12 +32,14 @@ type moody struct {
 }
 
 func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	m.asked.Add(1)
+	if r.UserAgent() != "Envoy/HC" { // a health check
+		m.asked.Add(1)
+	}
 	select {
 	case <-time.After(time.Duration(m.delay.Load())):
 	case <-r.Context().Done():
 	}
-	if s := m.status.Load(); s != 0 {
+	if s := m.status.Load(); s != 0 && r.URL.Path != "/well" {
 		w.WriteHeader(int(s))
 	}
 }
@@ -94,6 +98,9 @@ func TestOutliers(t *testing.T) {
 	eventually(t, "both are left out", func() bool {
 		return g.scraped("envoy_cluster_outlier_detection_ejections_active", "envoy_cluster_name", "cart") && backends[0].rests() && backends[1].rests()
 	})
+	for i, kind := range []string{"CONSECUTIVE_5XX", "CONSECUTIVE_5XX"} {
+		eventually(t, "the log tells of it", func() bool { return g.ejected(kind, at[i]) })
+	}
 	failed.Store(0)
 	all.Store(0)
 	time.Sleep(2 * time.Second)
@@ -110,6 +117,22 @@ func TestOutliers(t *testing.T) {
 	if f, n := failed.Load(), all.Load(); f*100 > n {
 		t.Errorf("%d of %d requests failed until both had healed", f, n)
 	}
+}
+
+// ejected says whether the log has a line of an endpoint that was left out for some kind of failures.
+func (g *gateway) ejected(kind string, at mesh.Endpoint) bool {
+	for line := range strings.Lines(g.log.String()) {
+		var told struct {
+			Type, Action string
+			Cluster      string `json:"cluster_name"`
+			Upstream     string `json:"upstream_url"`
+			Enforced     bool
+		}
+		if json.Unmarshal([]byte(line), &told) == nil && told.Type == kind && told.Action == "EJECT" && told.Enforced && told.Cluster == "cart" && strings.HasSuffix(told.Upstream, fmt.Sprint(":", at.Port)) {
+			return true
+		}
+	}
+	return false
 }
 
 // rests says that a backend gets nothing for a while.

@@ -3,6 +3,7 @@ package envoy
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -11,6 +12,7 @@ import (
 	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -87,7 +89,7 @@ func Quota(s mesh.Shared) *corev3.TypedExtensionConfig {
 }
 
 // sectionFilters are those of the sections of policies, in their order: all that Routes configure, and of
-// those that they share the ones of some sections.
+// those that they share the ones of some sections, and those of single policies.
 func sectionFilters(of room.Kind, at shared) (out []*hcmv3.HttpFilter) {
 	for _, r := range policy.All {
 		if r.Filter != nil && (of == room.Gateway || !r.Gateways) {
@@ -99,16 +101,42 @@ func sectionFilters(of room.Kind, at shared) (out []*hcmv3.HttpFilter) {
 		if at.counted && r.Asking != nil {
 			out = append(out, discoveredFilter(mesh.QuotaName(at.routes), r.Asking(nil, room.Port{})))
 		}
+		for _, a := range at.apart {
+			if a.Decided.Section == r.Name {
+				out = append(out, apartFilter(r, a))
+			}
+		}
 	}
 	return out
 }
 
-// shared is what the Routes of one RouteConfiguration share: the filters of sections, and whether there is one
-// that asks the quota service.
+// apartPatience is how long a proxy waits for a filter of a policy, while its port is not served yet or as before.
+const apartPatience = 5 * time.Second
+
+// apartFilter is disabled but where a Route enters it. One that does not come in time harms only those Routes.
+func apartFilter(r room.Room, a mesh.Apart) *hcmv3.HttpFilter {
+	a.Decided.Referents = nil
+	source := discovered(r.Apart(a.Decided))
+	source.ConfigSource.InitialFetchTimeout = durationpb.New(apartPatience)
+	return &hcmv3.HttpFilter{Name: a.Name, Disabled: true, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: source}}
+}
+
+// Apart is a filter of one policy; nil while something that it is made of is awaited.
+func Apart(a mesh.Apart) *corev3.TypedExtensionConfig {
+	r, ok := policy.ByName(a.Decided.Section)
+	if !ok || r.Apart == nil || a.Awaited {
+		return nil
+	}
+	return &corev3.TypedExtensionConfig{Name: a.Name, TypedConfig: wire.Any(r.Apart(a.Decided))}
+}
+
+// shared is what the Routes of one RouteConfiguration share: the filters of sections, whether there is one
+// that asks the quota service, and the filters of single policies.
 type shared struct {
 	routes   string
 	sections []string
 	counted  bool
+	apart    []mesh.Apart
 }
 
 // discoveredFilter is a filter that is a resource of its own.

@@ -94,6 +94,9 @@ func (m *Mesh) decideTraffic(q *incr.Query, found []selected, at entrance, suits
 		if len(entries) > 0 {
 			d := r.Decide(entries)
 			d.Referents = m.referentsOf(q, r, d.Policy, at.kind)
+			if r.IsApart(d) {
+				d.Apart = apartName(r.Name, at.kind, d.Policy)
+			}
 			out = append(out, d)
 		} else if d, says := m.ownWord(q, r, at); says && suits(r, d) {
 			out = append(out, d)

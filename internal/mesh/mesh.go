@@ -92,6 +92,8 @@ type Mesh struct {
 	windows  *incr.Memo[string, []room.Decided]
 	// Moments are those at which sections of MeshPolicies end by themselves (see ParseMoment).
 	Moments *incr.Index[string, string]
+	// Modules are what sections of MeshPolicies have fetched, each by its room.Remote's Key.
+	Modules *incr.Index[string, string]
 	// referents are what was found of what a section of a policy refers to, by referentsKey.
 	referents *incr.Memo[string, []room.Referent]
 	// policiesWith are those with a section about traffic, by sectionKey.
@@ -104,6 +106,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.policiesOn = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policyGroups(p) })
 	m.Moments = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return momentsOf(p) })
 	m.policiesWith = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policySections(p) })
+	m.Modules = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return modulesOf(p) })
 	m.referents = incr.NewMemo(t.Graph, "referents", same[[]room.Referent], m.findReferents)
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
 	m.trafficPoliciesOn = incr.NewIndex(t.XBackendTrafficPolicies, func(_ string, p *gwx.XBackendTrafficPolicy) []string { return trafficServices(p) })

@@ -39,9 +39,10 @@ type Chain struct {
 	Split    string // in place of Routes: the name of its Split
 	Raw      bool   // of a port of protocol TCP, which looks at nothing
 	// Shared are the sections of policies that have a filter here which the Routes share; Counted says that there
-	// is besides one that asks the quota service.
+	// is besides one that asks the quota service. Apart are the filters of single policies.
 	Shared  []string
 	Counted bool
+	Apart   []Apart
 }
 
 // ClientTLS is how the clients of a Chain that ends TLS prove who they are; nil: they are not asked.

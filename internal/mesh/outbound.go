@@ -24,7 +24,8 @@ type ServiceListener struct {
 	Split     string // the name of its Split, if a TCPRoute says where
 	// Shared are the sections of policies that have a filter here which the Routes share.
 	Shared    []string
-	Counted   bool // and there is one that asks the quota service
+	Counted   bool    // and there is one that asks the quota service
+	Apart     []Apart // of policies
 	Telemetry v1alpha1.Telemetry
 }
 
@@ -57,6 +58,7 @@ func (m *Mesh) ServiceListener(q *incr.Query, name, consumer string) ServiceList
 	}
 	if routable(port) {
 		out.Shared, out.Counted = m.sharedSections(q, name), m.counts(q, name)
+		out.Apart = m.apartAt(q, name)
 	}
 	return out
 }

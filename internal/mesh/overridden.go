@@ -1,9 +1,12 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
@@ -37,7 +40,7 @@ func (m *Mesh) overriddenBy(q *incr.Query, p *v1alpha1.MeshPolicy) Verdict {
 		}
 		var by []string
 		for _, s := range subjects(p) {
-			by = append(by, m.nearer(q, r, p, s)...)
+			by = append(append(by, m.nearer(q, r, p, s)...), m.ownWords(q, r, p, s)...)
 		}
 		slices.Sort(by)
 		if by = slices.Compact(by); len(by) > 0 {
@@ -68,6 +71,44 @@ func (m *Mesh) nearer(q *incr.Query, r room.Room, p *v1alpha1.MeshPolicy, s subj
 				out = append(out, fmt.Sprintf("MeshPolicy %s of %s", k, o))
 			}
 		}
+	}
+	return out
+}
+
+// ownWords are the fields by which the rules of a route that a policy is about say themselves what a section of it
+// would: nothing is nearer to the requests.
+func (m *Mesh) ownWords(q *incr.Query, r room.Room, p *v1alpha1.MeshPolicy, s subject) (out []string) {
+	if s.Kind != room.HTTPRoute {
+		return nil
+	}
+	route, ok := m.HTTPRoutes.Get(q, key(s.Namespace, s.Name))
+	if !ok {
+		return nil
+	}
+	for i, rule := range route.Spec.Rules {
+		name := string(*cmp.Or(rule.Name, new(gwv1.SectionName)))
+		if s.part() && name != s.Part {
+			continue
+		}
+		for _, field := range ownFields(r.Name, p, rule) {
+			out = append(out, fmt.Sprintf("HTTPRoute %s by spec.rules[%d].%s", key(s.Namespace, s.Name), i, field))
+		}
+	}
+	return out
+}
+
+// ownFields are those of a rule that hold in the place of a section: internal/envoy has them do so.
+func ownFields(section string, p *v1alpha1.MeshPolicy, rule gwv1.HTTPRouteRule) (out []string) {
+	t := cmp.Or(rule.Timeouts, &gwv1.HTTPRouteTimeouts{})
+	retries := section == "retry" || section == "hedging"
+	if section == "timeout" && p.Spec.Timeout.Request != nil && t.Request != nil {
+		out = append(out, "timeouts.request")
+	}
+	if retries && rule.Retry != nil {
+		out = append(out, "retry")
+	}
+	if retries && t.BackendRequest != nil {
+		out = append(out, "timeouts.backendRequest")
 	}
 	return out
 }

@@ -21,6 +21,7 @@ const (
 	reasonRefused           = "Refused"           // by a proxy
 	reasonProgramming       = "Programming"       // proxies are being told
 	reasonConfigMapNotFound = "ConfigMapNotFound" // that a section refers to, or the key in it
+	reasonModuleNotFetched  = "ModuleNotFetched"  // that a section refers to: not yet, or its server is away
 	reasonExpired           = "Expired"           // a section of it ended by itself
 	reasonKeysUnavailable   = "KeysUnavailable"   // by which a section verifies tokens
 )
@@ -90,7 +91,10 @@ func worstFirst(vs []Verdict) []Verdict {
 // waits says whether time alone may mend it: GitOps tools apply objects in any order, so that a
 // target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
-	return slices.Contains([]string{string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, string(gwv1.RouteReasonBackendNotFound), reasonProgramming, reasonKeysUnavailable}, v.Reason) ||
+	return slices.Contains([]string{
+		string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, reasonModuleNotFetched, reasonKeysUnavailable,
+		string(gwv1.RouteReasonBackendNotFound), reasonProgramming,
+	}, v.Reason) ||
 		slices.Contains(splitWaits, v.Reason)
 }
 

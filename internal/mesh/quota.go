@@ -54,6 +54,7 @@ func (m *Mesh) Quota(q *incr.Query, routes string) (out Shared) {
 // shares has a chain have the filters that its Routes share.
 func (m *Mesh) shares(q *incr.Query, c Chain) Chain {
 	c.Shared, c.Counted = m.sharedSections(q, c.Routes), m.counts(q, c.Routes)
+	c.Apart = m.apartAt(q, c.Routes)
 	return c
 }
 

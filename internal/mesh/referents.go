@@ -48,29 +48,37 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 			found.Text, found.Stale, bad = m.referredText(q, p, ref, field)
 		}
 		if !bad.OK() {
-			found = room.Referent{Reason: bad.Reason, Problem: bad.Message + " (" + ref.Instead + ")"}
+			found = missing(bad, ref.Instead)
 		}
 		out = append(out, found)
 	}
 	return out
 }
 
+func missing(bad Verdict, instead string) room.Referent {
+	out := room.Referent{Reason: bad.Reason, Awaited: bad.Reason == reasonModuleNotFetched}
+	if out.Awaited {
+		instead = "until it is there, proxies keep the extensions that they have by this policy; without any, " + instead
+	}
+	out.Problem = bad.Message + " (" + instead + ")"
+	return out
+}
+
 // referredText is a text that is checked; stale says why it is that of before.
 func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Reference, field string) (text, stale string, bad Verdict) {
-	if ref.Kept != nil {
+	where := field
+	switch {
+	case ref.Kept != nil:
 		return m.keptText(q, key(v1alpha1.SystemNamespace, ref.Kept(p.Namespace)), field)
+	case ref.ConfigMap != "":
+		text, where, bad = m.textIn(q, p.Namespace, ref, field)
+	case ref.Remote.URL != "":
+		text, where, bad = m.fetchedText(q, ref.Remote, field)
+	default:
+		text = ref.Text
 	}
-	text, where := ref.Text, field
-	if ref.ConfigMap != "" {
-		k := key(p.Namespace, ref.ConfigMap)
-		cm, ok := m.ConfigMaps.Get(q, k)
-		if !ok {
-			return "", "", wrong(reasonConfigMapNotFound, "%s: ConfigMap %s does not exist: create it, or name another", field, k)
-		}
-		if text, ok = cm.Data[ref.Key]; !ok {
-			return "", "", wrong(reasonConfigMapNotFound, "%s.key: ConfigMap %s has no data[%q]: add it, or name another", field, k, ref.Key)
-		}
-		where = fmt.Sprintf("%s: data[%q] of ConfigMap %s", field, ref.Key, k)
+	if !bad.OK() {
+		return "", "", bad
 	}
 	if problem := ref.Check(text); problem != "" {
 		return "", "", wrong(gwv1.PolicyReasonInvalid, "%s %s", where, problem)
@@ -104,6 +112,38 @@ func (m *Mesh) stale(q *incr.Query, p *v1alpha1.MeshPolicy) (out string) {
 		}
 	}
 	return out
+}
+
+// textIn is one that a ConfigMap has.
+func (m *Mesh) textIn(q *incr.Query, namespace string, ref room.Reference, field string) (text, where string, bad Verdict) {
+	k, in := key(namespace, ref.ConfigMap), "data"
+	cm, ok := m.ConfigMaps.Get(q, k)
+	if !ok {
+		return "", "", wrong(reasonConfigMapNotFound, "%s: ConfigMap %s does not exist: create it, or name another", field, k)
+	}
+	if text, ok = cm.Data[ref.Key]; ref.Binary {
+		var raw []byte
+		raw, ok = cm.BinaryData[ref.Key]
+		text, in = string(raw), "binaryData"
+	}
+	if !ok {
+		return "", "", wrong(reasonConfigMapNotFound, "%s.key: ConfigMap %s has no %s[%q]: add it, or name another", field, k, in, ref.Key)
+	}
+	return text, fmt.Sprintf("%s: %s[%q] of ConfigMap %s", field, in, ref.Key, k), Verdict{}
+}
+
+// fetchedText is one that was fetched.
+func (m *Mesh) fetchedText(q *incr.Query, from room.Remote, field string) (text, where string, bad Verdict) {
+	found, ok := m.Fetched.Get(q, from.Key())
+	switch {
+	case !ok:
+		return "", "", wrong(reasonModuleNotFetched, "%s.url: %s is being fetched", field, from.URL)
+	case found.Problem != "" && found.Awaited:
+		return "", "", wrong(reasonModuleNotFetched, "%s.url: %s %s", field, from.URL, found.Problem)
+	case found.Problem != "":
+		return "", "", wrong(gwv1.PolicyReasonInvalid, "%s: %s %s", field, from.URL, found.Problem)
+	}
+	return found.Text, fmt.Sprintf("%s: %s", field, from.URL), Verdict{}
 }
 
 // referredServer is a server as the proxies at a kind of entrance reach it.
@@ -145,6 +185,11 @@ func referredWants(scope string, rules []Rule) (out []string) {
 // lacks says what is missing of what a policy's sections refer to, whose word holds all the same.
 func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
 	problems := append(m.aroundGuards(q, p, s), m.unclaimed(q, p, s)...)
+	if ofRoutes(s) {
+		if bad := m.quarantined(q, routeKey(string(s.Kind), key(s.Namespace, s.Name))); !bad.OK() {
+			problems = append(problems, wrong(reasonRefused, "%s is not served, which may be by what this policy says of it: %s", s, bad.Message))
+		}
+	}
 	kinds := m.entranceKinds(q, s)
 	for _, r := range policy.All {
 		if r.Idle == nil || !r.Has(&p.Spec) {

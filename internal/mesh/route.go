@@ -118,10 +118,21 @@ func (m *Mesh) parentStatuses(q *incr.Query, k string) (out []gwv1.RouteParentSt
 		}
 		out = append(out, gwv1.RouteParentStatus{
 			ParentRef: a.Ref, ControllerName: ControllerName,
-			Conditions: routeConditions(r.Generation, first(a.Refused, quarantined), rules.Get(q, k), m.standing(q, k, a, rules.Get(q, k))),
+			Conditions: routeConditions(r.Generation, first(a.Refused, m.withPolicies(q, quarantined, rules.Get(q, k).Rules, a)), rules.Get(q, k), m.standing(q, k, a, rules.Get(q, k))),
 		})
 	}
 	return out, true
+}
+
+// withPolicies adds to why a route is quarantined the policies that shape it there: what a proxy refused may be theirs.
+func (m *Mesh) withPolicies(q *incr.Query, v Verdict, rules []Rule, a attached) Verdict {
+	if v.OK() {
+		return v
+	}
+	if by := PoliciesOf(m.governedAt(q, rules, a)); len(by) > 0 {
+		v.Message += "; that may be by what a policy about it says: MeshPolicy " + strings.Join(by, ", ")
+	}
+	return v
 }
 
 func routeConditions(generation int64, refused Verdict, rules resolved, accepted string) (out []metav1.Condition) {

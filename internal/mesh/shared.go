@@ -63,6 +63,9 @@ func (m *Mesh) sharedWants(q *incr.Query, scope, routes string) (out []string) {
 	for _, section := range m.sharedSections(q, routes) {
 		out = append(out, want(scope, KindExtension, SharedName(section, routes)))
 	}
+	for _, a := range m.apartAt(q, routes) {
+		out = append(out, want(scope, KindExtension, a.Name))
+	}
 	if m.counts(q, routes) {
 		out = append(out, want(scope, KindExtension, QuotaName(routes)), Want{scope, KindCluster, ratelimit.Cluster, kindOfProxy(routes)}.Key())
 	}
@@ -152,5 +155,7 @@ func (m *Mesh) sharedAt(q *incr.Query, k string) (out []string) {
 }
 
 func hasShared(spec *v1alpha1.MeshPolicySpec) bool {
-	return slices.ContainsFunc(policy.All, func(r room.Room) bool { return r.Shared != nil && r.Has(spec) })
+	return slices.ContainsFunc(policy.All, func(r room.Room) bool {
+		return r.Has(spec) && (r.Shared != nil || r.Apart != nil && r.IsApart(r.Decide([]room.Entry{{Spec: spec}})))
+	})
 }

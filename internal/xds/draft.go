@@ -1,6 +1,9 @@
 package xds
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // draft is what a pass tells of one kind.
 type draft struct {
@@ -128,6 +131,7 @@ func (s *pass) say(d *draft, c change, asked bool) {
 	}
 	it := s.scope.item(d.kind, c.name)
 	switch {
+	case it == nil && s.unmade(d.kind, c.name):
 	case it == nil && asked && c.was == "" && s.awaited(d.kind, c.name):
 	case it == nil && asked:
 		s.accept(id{d.kind, c.name})
@@ -138,6 +142,12 @@ func (s *pass) say(d *draft, c change, asked bool) {
 	default:
 		s.add(d, it, c.was)
 	}
+}
+
+// unmade says whether a filter that the scope sees is still being made. The proxy keeps what it has of it, which may
+// be from before this server began.
+func (s *pass) unmade(k kind, name string) bool {
+	return k == extensions && strings.HasPrefix(name, MadePrefix) && s.scope.sight(k, name).cell != nil
 }
 
 // awaited says whether nobody is told that there is no such resource: it is looked up, or issued, and

@@ -59,6 +59,20 @@ func TestNewClusterBeforeRoute(t *testing.T) {
 	f.want("Listener +l@2")
 }
 
+// A filter that is still being made is waited for, and who has one from before keeps it.
+func TestFilterInTheMaking(t *testing.T) {
+	s := NewStore(nil)
+	commit(s, put(ExtensionType, "other", "1"), see("web", ExtensionType, "policy/a", "policy/b", "other"))
+	f := listen(t, s).open("web-0")
+	f.resume(ExtensionType, map[string]string{"policy/a": "0"}, "policy/a", "policy/b", "other")
+	f.want("TypedExtensionConfig +other@1")
+	f.quiet()
+	commit(s, put(ExtensionType, "policy/a", "1"), put(ExtensionType, "policy/b", "1"))
+	f.want("TypedExtensionConfig +policy/a@1 +policy/b@1")
+	commit(s, hide("web", ExtensionType, "policy/a"))
+	f.want("TypedExtensionConfig -policy/a")
+}
+
 // A NACK ends the wait too.
 func TestRefusedClusterHoldsNothingBack(t *testing.T) {
 	s := shop()

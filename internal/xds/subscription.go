@@ -76,6 +76,9 @@ func (p *proxy) covers(k kind, name string) bool {
 // name, and that are looked up when one does.
 const OnDemandPrefix = "pod|"
 
+// MadePrefix begins the names of filters that may take a while to be made.
+const MadePrefix = "policy/"
+
 func onDemand(k kind, name string) bool {
 	return k == clusters && strings.HasPrefix(name, OnDemandPrefix)
 }

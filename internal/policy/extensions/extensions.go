@@ -1,17 +1,20 @@
 // Package extensions is the section extensions: filters that Weft does not model.
 //
 //	scripts of Lua ──────→ checked (script.go) → in Weft's own script (guard.lua) ┐
-//	servers of ext_proc ─→ a Cluster that questions go through ──────────────────┴→ one chain of filters per Route
+//	servers of ext_proc ─→ a Cluster that questions go through ──────────────────┼→ one chain of filters per Route or,
+//	modules of Wasm ─────→ checked (module.go) → with a bound to their memory ────┘  with a module, per policy
 package extensions
 
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -33,10 +36,13 @@ var Section = room.Section[[]v1alpha1.Extension]{
 	Traffic: room.Traffic[[]v1alpha1.Extension]{
 		Filter: room.Place(filter),
 		Refers: refers, Referring: extend,
+		Apart: apart, IsApart: func(all *[]v1alpha1.Extension) bool { return slices.ContainsFunc(*all, isModule) },
 	},
 }
 
 const filter = "weft.extensions"
+
+func isModule(e v1alpha1.Extension) bool { return e.Wasm != nil }
 
 // refers has one Reference for each extension.
 func refers(all *[]v1alpha1.Extension) (out []room.Reference) {
@@ -48,6 +54,8 @@ func refers(all *[]v1alpha1.Extension) (out []room.Reference) {
 		switch {
 		case e.ExtProc != nil:
 			r.Field, r.Server = r.Field+".extProc.backendRef", &e.ExtProc.BackendRef
+		case e.Wasm != nil:
+			refersToModule(&r, e.Wasm)
 		case e.Lua != nil && e.Lua.ConfigMapRef != nil:
 			r.Field, r.ConfigMap, r.Key = r.Field+".lua.configMapRef", e.Lua.ConfigMapRef.Name, e.Lua.ConfigMapRef.Key
 		case e.Lua != nil:
@@ -58,27 +66,70 @@ func refers(all *[]v1alpha1.Extension) (out []room.Reference) {
 	return out
 }
 
-// extend has the requests of a Route meet the extensions, or, where one that may not be missing is, an error.
+func refersToModule(r *room.Reference, w *v1alpha1.Wasm) {
+	r.Check = checkModule
+	if w.ConfigMapRef != nil {
+		r.Field, r.ConfigMap, r.Key, r.Binary = r.Field+".wasm.configMapRef", w.ConfigMapRef.Name, w.ConfigMapRef.Key, true
+		return
+	}
+	r.Field += ".wasm.remote"
+	if w.Remote != nil {
+		r.Remote = room.Remote{URL: w.Remote.URL, SHA256: w.Remote.SHA256}
+	}
+}
+
+// extend has the requests of a Route meet the extensions or, where one that may not be missing is, an error. With a
+// module among them they are in a filter of their own: a copy in each Route would be too much.
 func extend(w room.Written[[]v1alpha1.Extension], found []room.Referent, r *routev3.Route) {
 	if r.GetDirectResponse() != nil {
 		return
 	}
-	chain := &compositev3.FilterChainConfiguration{}
+	if w.Apart != "" {
+		room.Fill(r, w.Apart, &xdsmatcherv3.Matcher{OnNoMatch: room.Run("extend", &compositev3.ExecuteFilterAction{FilterChainName: all})})
+		return
+	}
+	chain, closed := filters(w, found)
+	switch {
+	case closed:
+		r.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: http.StatusInternalServerError}}
+	case len(chain) > 0:
+		room.Fill(r, filter, &xdsmatcherv3.Matcher{OnNoMatch: room.Run("extend", &compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: chain}})})
+	}
+}
+
+// all is the name of the chain of a filter that is apart.
+const all = "all"
+
+// apart is a filter of all extensions of a policy.
+func apart(w room.Written[[]v1alpha1.Extension], found []room.Referent) proto.Message {
+	chain, closed := filters(w, found)
+	switch {
+	case closed:
+		chain = []*corev3.TypedExtensionConfig{ours(refuses)}
+	case len(chain) == 0:
+		return &compositev3.Composite{}
+	default:
+		chain = slices.Concat([]*corev3.TypedExtensionConfig{ours(takesNotes)}, chain, []*corev3.TypedExtensionConfig{ours(fmt.Sprintf(comparesNotes, w.Policy))})
+	}
+	return &compositev3.Composite{NamedFilterChains: map[string]*compositev3.FilterChainConfiguration{all: {TypedConfig: chain}}}
+}
+
+// filters are the filters of what was found; closed says that something is missing which may not be.
+func filters(w room.Written[[]v1alpha1.Extension], found []room.Referent) (chain []*corev3.TypedExtensionConfig, closed bool) {
 	for i, e := range *w.Says {
 		switch missing := i >= len(found) || found[i].Problem != ""; {
 		case missing && e.FailOpen:
 		case missing:
-			r.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: http.StatusInternalServerError}}
-			return
+			return nil, true
 		case e.ExtProc != nil:
-			chain.TypedConfig = append(chain.TypedConfig, wire.Extension("envoy.filters.http.ext_proc", processor(w.Policy, e, found[i])))
+			chain = append(chain, wire.Extension("envoy.filters.http.ext_proc", processor(w.Policy, e, found[i])))
+		case e.Wasm != nil:
+			chain = append(chain, wire.Extension("envoy.filters.http.wasm", runs(w.Policy, e, found[i].Text)))
 		default:
-			chain.TypedConfig = append(chain.TypedConfig, wire.Extension("envoy.filters.http.lua", guarded(w.Policy, e, found[i].Text)))
+			chain = append(chain, wire.Extension("envoy.filters.http.lua", guarded(w.Policy, e, found[i].Text)))
 		}
 	}
-	if len(chain.TypedConfig) > 0 {
-		room.Fill(r, filter, &xdsmatcherv3.Matcher{OnNoMatch: room.Run("extend", &compositev3.ExecuteFilterAction{FilterChain: chain})})
-	}
+	return chain, false
 }
 
 func inline(text string) *corev3.DataSource {

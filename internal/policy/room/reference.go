@@ -1,6 +1,8 @@
 package room
 
 import (
+	"strings"
+
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -10,8 +12,11 @@ import (
 // server.
 type Reference struct {
 	Field string // of the section, as it follows its name
-	// Text is one that is written in the section; else it is under Key in a ConfigMap of the policy's namespace.
+	// Text is one that is written in the section; else it is under Key in a ConfigMap of the policy's namespace, in
+	// its binaryData if it is Binary, or was fetched from Remote.
 	Text, ConfigMap, Key string
+	Binary               bool
+	Remote               Remote
 	// Check says what is wrong with the text; "": nothing.
 	Check func(text string) string
 	// Kept is, in place of all of these, the name of a ConfigMap of weft-system, for a policy of a namespace: the
@@ -29,9 +34,26 @@ const (
 	KeptProblem = "problem"
 )
 
+// Remote is where a text is fetched from; the zero value: it is not.
+type Remote struct {
+	URL    string
+	SHA256 string // of the text, in hexadecimal
+}
+
+// Key tells it from others.
+func (r Remote) Key() string { return r.SHA256 + " " + r.URL }
+
+// ParseRemote is the Remote of a Key.
+func ParseRemote(key string) Remote {
+	digest, url, _ := strings.Cut(key, " ")
+	return Remote{URL: url, SHA256: digest}
+}
+
 // Referent is what was found of a Reference.
 type Referent struct {
-	Text      string
+	Text string
+	// Awaited says that there is nothing yet, because it is being fetched.
+	Awaited   bool
 	Cluster   string // that questions to the server go through
 	Reached   string // the Cluster that the server is reached by
 	Authority string // the name and port of its Service

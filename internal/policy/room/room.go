@@ -75,6 +75,7 @@ type Written[S any] struct {
 	Says   *S
 	Rule   string // of a route, for which it holds: to a section with Entering
 	Claims string // to a section with Guard: the key of the claims that the policy goes by (see ClaimsFor)
+	Apart  string // the name of the filter that it has Apart; "": none
 }
 
 // Section is one section of a MeshPolicy.
@@ -132,6 +133,11 @@ type Traffic[S any] struct {
 	// the Routes, each of which has the Mark of the policy that holds for it. Of nothing said it lets all
 	// pass. nil: the section needs none.
 	Shared func(said []Written[S], at Port) proto.Message
+	// Apart configures a filter of one policy, by what was found of its references, that is a resource of its own:
+	// for what is too much to be in each Route. Referring has Routes enter it, by its name. Of nothing found it is
+	// what holds until it has come. IsApart says whether a policy needs it. nil: none does.
+	Apart   func(Written[S], []Referent) proto.Message
+	IsApart func(*S) bool
 	// Asking configures one more filter beside the Shared one, after it, which asks the operator's quota service;
 	// nil of what says nothing that all proxies count together. Of nothing said it asks nobody. One section at
 	// most has it. Quotas are the limits that it asks about. nil: the section counts nothing.
@@ -230,6 +236,9 @@ type Room struct {
 	// Guard and Clash are those of the section's Guarding; nil as there.
 	Guard func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
 	Clash func(older, newer *v1alpha1.MeshPolicySpec) string
+	// Apart and IsApart are those of the section's Traffic, of what a policy says.
+	Apart   func(Decided) proto.Message
+	IsApart func(Decided) bool
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -262,6 +271,8 @@ type Decided struct {
 	Claims  string // that it goes by, in such a section
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
+	// Apart is the name of the policy's filter that is a resource of its own; "": there is none.
+	Apart string
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
 	Ended bool
 }
@@ -282,6 +293,7 @@ func (s Section[S]) Room() Room {
 		Contest: s.contest, Decide: s.decide,
 		Filter: s.Filter, Fits: s.fits,
 		OwnRetries: func(d Decided) bool { return s.OwnRetries != nil && s.OwnRetries(d.Says.(*S)) },
+		IsApart:    func(d Decided) bool { return s.IsApart != nil && s.IsApart(d.Says.(*S)) },
 		Problem:    s.problem,
 		OnlyRequests: func(d Decided) string {
 			if s.Traffic.OnlyRequests == nil {
@@ -342,6 +354,9 @@ func (s Section[S]) Room() Room {
 		out.Guard, out.Clash = s.guard, s.clash
 		out.Contest, out.Decide = s.beside, s.alone
 	}
+	if s.Traffic.Apart != nil {
+		out.Apart = func(d Decided) proto.Message { return s.Traffic.Apart(s.of(d), d.Referents) }
+	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
 	}
@@ -376,7 +391,7 @@ func (s Section[S]) each(said []Decided) (written []Written[S]) {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims}
+	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims, Apart: d.Apart}
 }
 
 // Proxy is one by what tells it from others of the same Routes.

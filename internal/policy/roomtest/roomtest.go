@@ -19,6 +19,14 @@ func Written[S any](t testing.TB, text string) *S {
 	return s
 }
 
+// Module is a module of Proxy-Wasm that does nothing.
+const Module = "\x00asm\x01\x00\x00\x00" +
+	"\x01\x09\x02\x60\x00\x00\x60\x01\x7f\x01\x7f" + // two types of functions
+	"\x03\x03\x02\x00\x01" + // a function of each
+	"\x05\x03\x01\x00\x01" + // a page of memory
+	"\x07\x2d\x03\x17proxy_abi_version_0_2_1\x00\x00\x06malloc\x00\x01\x06memory\x02\x00" +
+	"\x0a\x09\x02\x02\x00\x0b\x04\x00\x41\x00\x0b" // what they do
+
 // Unpack reads a packed message of the type of into.
 func Unpack(t testing.TB, from *anypb.Any, into proto.Message) {
 	t.Helper()

@@ -1,0 +1,143 @@
+// Package download gets texts by HTTP of which the digest is known, bounded in size and time.
+package download
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+)
+
+// Limits of one download.
+const (
+	patience  = time.Minute      // for all of it
+	connect   = 10 * time.Second // for a connection, or its TLS
+	redirects = 5
+	headers   = 64 << 10
+)
+
+// A Getter gets texts.
+type Getter struct{ client *http.Client }
+
+// New makes a Getter that connects to addresses which may be called; nil: Public.
+func New(may func(netip.Addr) error) *Getter {
+	if may == nil {
+		may = Public
+	}
+	dialer := &net.Dialer{Timeout: connect, Control: func(_, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		return may(at.Addr().Unmap())
+	}}
+	return &Getter{&http.Client{
+		Timeout: patience,
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+			TLSHandshakeTimeout: connect, ResponseHeaderTimeout: patience, MaxResponseHeaderBytes: headers,
+			IdleConnTimeout: connect, MaxConnsPerHost: 2, DisableCompression: true,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities()},
+		},
+		CheckRedirect: follow,
+	}}
+}
+
+// Public refuses addresses of the machine itself and of its link, where a cloud tells of its secrets.
+func Public(a netip.Addr) error {
+	if a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
+		return fmt.Errorf("%s is an address of the operator's own machine or link, which is not called", a)
+	}
+	return nil
+}
+
+// authorities are those of the system, if it has some, and those that browsers trust.
+func authorities() *x509.CertPool {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	for root := range bundle.Roots() {
+		certificate, err := x509.ParseCertificate(root.Certificate)
+		switch {
+		case err != nil: // one that this Go does not read is not trusted
+		case root.Constraint != nil:
+			pool.AddCertWithConstraint(certificate, root.Constraint)
+		default:
+			pool.AddCert(certificate)
+		}
+	}
+	return pool
+}
+
+func follow(to *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) > redirects:
+		return fmt.Errorf("it redirects more than %d times", redirects)
+	case via[0].URL.Scheme == "https" && to.URL.Scheme != "https":
+		return errors.New("it redirects from HTTPS to HTTP")
+	}
+	return nil
+}
+
+// A Mismatch is an error of what was got, which is not what was asked for.
+type Mismatch struct{ problem string }
+
+func (m Mismatch) Error() string { return m.problem }
+
+// Get returns the text at a URL if it has that digest of SHA-256, in hexadecimal, and so many bytes at most. The
+// error's words follow the URL.
+func (g *Getter) Get(ctx context.Context, url, digest string, most int64) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", Mismatch{"is no URL"}
+	}
+	response, err := g.client.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("cannot be fetched: %w", reason(err))
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("cannot be fetched: its server answers %d", response.StatusCode)
+	}
+	if response.ContentLength > most {
+		return "", tooLarge(most)
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	switch sum := sha256.Sum256(body); {
+	case err != nil:
+		return "", fmt.Errorf("cannot be fetched: %w", reason(err))
+	case int64(len(body)) > most:
+		return "", tooLarge(most)
+	case hex.EncodeToString(sum[:]) != strings.ToLower(digest):
+		return "", Mismatch{fmt.Sprintf("has the SHA-256 digest %x: set that one in sha256 if it is the right module, or mend the URL", sum)}
+	}
+	return string(body), nil
+}
+
+func tooLarge(most int64) error {
+	return Mismatch{fmt.Sprintf("has more than %d bytes", most)}
+}
+
+// reason is why a request failed, without the method and the URL.
+func reason(err error) error {
+	var of interface{ Unwrap() error }
+	if errors.As(err, &of) {
+		if inner := of.Unwrap(); inner != nil {
+			return inner
+		}
+	}
+	return err
+}

@@ -1,0 +1,91 @@
+package envoy_test
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// TestOutliersAreTold: of a backend that fails every other request the log tells by the measure that was asked for,
+// and by no other.
+func TestOutliersAreTold(t *testing.T) {
+	t.Parallel()
+	for kind, asked := range map[string]v1alpha1.OutlierDetection{
+		"":             {Interval: period("500ms")},
+		"SUCCESS_RATE": {Interval: period("500ms"), SuccessRate: &v1alpha1.SuccessRate{Deviations: new(int32(1000)), MinimumRequests: new(int32(10))}},
+	} {
+		_, at := moods(t, 4)
+		var n atomic.Int32
+		at = append(at, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			if n.Add(1)%2 == 0 {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		})...)
+		g := world{policies: outliers(asked), endpoints: map[string][]mesh.Endpoint{"cart": at}, hosts: host(t, `[{backendRefs: [{name: cart}]}]`)}.start(t)
+		_, _, stop := load(t, g.url, 32)
+		if kind == "" {
+			eventually(t, "some intervals have passed", func() bool { return n.Load() > 2000 })
+		} else {
+			eventually(t, "the log tells of it", func() bool { return g.ejected(kind, at[4]) })
+		}
+		stop()
+		if kind == "" && strings.Contains(g.log.String(), "upstream_url") {
+			t.Errorf("the log tells of what nobody asked for:\n%s", g.log)
+		}
+	}
+}
+
+// TestOutliersComeBack: a backend that was left out gets its whole share at once, unless it failed health checks too:
+// then it comes back by slow start.
+func TestOutliersComeBack(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		path string // of health checks; "": there are none
+		slow bool
+	}{
+		"without health checks":         {"", false},
+		"that passed its health checks": {"/well", false},
+		"that failed them too":          {"/", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			comesBack(t, c.path, c.slow)
+		})
+	}
+}
+
+func comesBack(t *testing.T, path string, slow bool) {
+	t.Helper()
+	backends, at := moods(t, 4)
+	policies := []room.Decided{{Section: "loadBalancing", Policy: "shop/slow", Says: &v1alpha1.LoadBalancing{Algorithm: "RoundRobin", SlowStart: &v1alpha1.SlowStart{Window: "10s"}}}}
+	policies = append(policies, outliers(v1alpha1.OutlierDetection{Interval: period("200ms"), BaseEjectionTime: period("2s")})...)
+	if path != "" {
+		policies = append(policies, room.Decided{Section: "healthCheck", Policy: "shop/checks", Says: &v1alpha1.HealthCheck{HTTP: &v1alpha1.HTTPHealthCheck{Path: path}, Interval: period("200ms")}})
+	}
+	g := world{policies: policies, endpoints: map[string][]mesh.Endpoint{"cart": at}, hosts: host(t, `[{backendRefs: [{name: cart}]}]`)}.start(t)
+	load(t, g.url, 4)
+	share := func() float64 { // of what another one gets
+		first, other := backends[0].asked.Load(), backends[1].asked.Load()
+		eventually(t, "the other one is asked", func() bool { return backends[1].asked.Load() >= other+200 })
+		return float64(backends[0].asked.Load()-first) / float64(backends[1].asked.Load()-other)
+	}
+	out := func() bool {
+		return g.scraped("envoy_cluster_outlier_detection_ejections_active", "envoy_cluster_name", "cart")
+	}
+	time.Sleep(11 * time.Second) // until none is new
+	backends[0].status.Store(http.StatusInternalServerError)
+	eventually(t, "it is left out", out)
+	eventually(t, "it is not asked", func() bool { return share() < 0.1 })
+	backends[0].status.Store(0)
+	eventually(t, "it is back", func() bool { return !out() && !backends[0].rests() })
+	if got := share(); (got < 0.7) != slow {
+		t.Errorf("it gets %.2f of what another one does", got)
+	}
+	eventually(t, "it gets its whole share", func() bool { return share() > 0.8 })
+}
