@@ -1,0 +1,199 @@
+package opa
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// Compiled is a Policy that OPA has read.
+type Compiled struct {
+	rules    []Rule
+	Problems []Problem
+	compiler *ast.Compiler
+	kept     []string // the rules that stay rules where they depend on a request
+	// Labels are those of the Destination that it asks for, ordered: what is compiled for two that have the
+	// same ones, and are of one ServiceAccount, is the same.
+	Labels []string
+}
+
+// Compile has OPA read a Policy. The module is of Weft's making: that it could not be read is no mistake of
+// who wrote the Policy.
+func Compile(p Policy) Compiled {
+	m := p.module()
+	compiler := ast.NewCompiler()
+	compiler.Compile(map[string]*ast.Module{p.Key: ast.MustParseModule(m.text.String())})
+	if compiler.Failed() {
+		panic(fmt.Sprintf("%v in\n%s", compiler.Errors, m.text.String()))
+	}
+	out := Compiled{rules: m.rules, Problems: m.problems, compiler: compiler, Labels: labels(compiler)}
+	for _, h := range m.helpers {
+		out.kept = append(out.kept, "data."+regoPackage+"."+h)
+	}
+	return out
+}
+
+// labels are those of a destination that modules refer to.
+func labels(c *ast.Compiler) []string {
+	found := map[string]bool{}
+	for _, m := range c.Modules {
+		ast.WalkRefs(m, func(r ast.Ref) bool {
+			if a, ok := fromRef(r); ok && a.in("destination", "labels") {
+				found[a.last()] = true
+			}
+			return false
+		})
+	}
+	return sorted(found)
+}
+
+var unknown = []*ast.Term{
+	ast.MustParseTerm("input.source"), ast.MustParseTerm("input.request"), ast.MustParseTerm("input.jwt"),
+	ast.MustParseTerm("input.time"), ast.MustParseTerm("input.destination.port"),
+}
+
+// For is what a Policy comes to where a Destination is called. What can never hold is left out.
+func (c Compiled) For(d Destination) (out []Rule, problems []Problem) {
+	for i, r := range c.rules {
+		f, err := c.partial("data."+regoPackage+"."+ruleName(i), d)
+		if err != nil { // closed: who would have been let in is not, who would have been kept out stays out
+			problems = append(problems, Problem{What: fmt.Sprintf("rule %s cannot be compiled: %v", r.Name, err)})
+			f = constant(r.Deny)
+		}
+		if r.is = f; !f.never() {
+			out = append(out, r)
+		}
+	}
+	return out, problems
+}
+
+// partial evaluates a rule as far as a Destination decides it.
+func (c Compiled) partial(rule string, d Destination) (formula, error) {
+	ctx := context.Background()
+	store := inmem.NewWithOpts(inmem.OptRoundTripOnWrite(false))
+	txn, err := store.NewTransaction(ctx)
+	if err != nil {
+		return formula{}, err
+	}
+	defer store.Abort(ctx, txn)
+	query := topdown.NewQuery(ast.MustParseBody(rule)).WithCompiler(c.compiler).WithStore(store).WithTransaction(txn).
+		WithInput(ast.NewTerm(ast.MustInterfaceToValue(d.input()))).WithUnknowns(unknown).WithDisableInlining(refs(c.kept))
+	bodies, support, err := query.PartialRun(ctx)
+	if err != nil {
+		return formula{}, err
+	}
+	return residual{support: support}.anyOf(bodies)
+}
+
+func refs(names []string) (out []ast.Ref) {
+	for _, n := range names {
+		out = append(out, ast.MustParseRef(n))
+	}
+	return out
+}
+
+func (d Destination) input() map[string]any {
+	labels := map[string]any{}
+	for k, v := range d.Labels {
+		labels[k] = v
+	}
+	return map[string]any{"destination": map[string]any{"namespace": d.Namespace, "service_account": d.ServiceAccount, "labels": labels}}
+}
+
+// residual reads what partial evaluation leaves.
+type residual struct {
+	support []*ast.Module
+	within  []string // the rules that it is inside of
+}
+
+func (r residual) anyOf(bodies []ast.Body) (formula, error) {
+	var ways []formula
+	for _, b := range bodies {
+		f, err := r.body(b)
+		if err != nil {
+			return formula{}, err
+		}
+		ways = append(ways, f)
+	}
+	return anyOf(ways...), nil
+}
+
+func (r residual) body(b ast.Body) (formula, error) {
+	guards := guardsOf(b)
+	var all []formula
+	for _, e := range b {
+		f, err := r.expression(e, guards)
+		if err != nil {
+			return formula{}, err
+		}
+		all = append(all, f)
+	}
+	return allOf(all...), nil
+}
+
+func (r residual) expression(e *ast.Expr, guards guards) (formula, error) {
+	if len(e.With) > 0 {
+		return formula{}, inexpressible(e)
+	}
+	f, err := r.positive(e, guards)
+	if err == nil && e.Negated {
+		f = not(f)
+	}
+	return f, err
+}
+
+func (r residual) positive(e *ast.Expr, guards guards) (formula, error) {
+	if term, ok := e.Terms.(*ast.Term); ok {
+		switch v := term.Value.(type) {
+		case ast.Boolean:
+			return constant(bool(v)), nil
+		case ast.Ref:
+			if v.HasPrefix(ast.DefaultRootRef) {
+				return r.rule(e, v)
+			}
+		}
+		return formula{}, inexpressible(e)
+	}
+	if e.Negated { // of a builtin: missing operands make it undefined, which is not what it says
+		return formula{}, inexpressible(e)
+	}
+	return asked(e, guards)
+}
+
+// rule reads one that partial evaluation made.
+func (r residual) rule(e *ast.Expr, name ast.Ref) (formula, error) {
+	for _, in := range r.within {
+		if in == name.String() {
+			return formula{}, inexpressible(e)
+		}
+	}
+	inner := residual{r.support, append(r.within[:len(r.within):len(r.within)], name.String())}
+	var bodies []ast.Body
+	for _, m := range r.support {
+		for _, rule := range m.Rules {
+			if !m.Package.Path.Append(ast.StringTerm(string(rule.Head.Name))).Equal(name) {
+				continue
+			}
+			if rule.Default || rule.Else != nil || len(rule.Head.Args) > 0 || !ast.Boolean(true).Equal(valueOf(rule)) {
+				return formula{}, inexpressible(e)
+			}
+			bodies = append(bodies, rule.Body)
+		}
+	}
+	return inner.anyOf(bodies)
+}
+
+func valueOf(r *ast.Rule) ast.Value {
+	if r.Head.Value == nil {
+		return ast.Boolean(true)
+	}
+	return r.Head.Value.Value
+}
+
+func inexpressible(e *ast.Expr) error {
+	return fmt.Errorf("%s is nothing that Envoy decides", strings.TrimSpace(e.String()))
+}

@@ -1,0 +1,228 @@
+package opa
+
+import (
+	"fmt"
+	"slices"
+
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+
+	"github.com/weft-mesh/weft/internal/wire"
+)
+
+// Guard is what one Policy comes to at some ports of a Destination.
+type Guard struct {
+	Rules []Rule
+	Ports []int32 // nil: all
+}
+
+// Level are the Guards of one level: who none of them denies, and one allows, is let in by it.
+type Level []Guard
+
+// Requests are what a request must pass, one after the other: what denies first, then each level.
+func Requests(levels []Level) (out []*rbacv3.RBAC) {
+	deny := filter{rbac: &rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{}}}
+	for _, l := range levels {
+		allow := filter{rbac: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
+		for _, g := range l {
+			deny.shapes(g)
+			for _, r := range g.Rules {
+				if r.Deny {
+					deny.add(r, g.Ports)
+				} else {
+					allow.add(r, g.Ports)
+				}
+			}
+		}
+		if ports := l.ports(); ports != nil {
+			elsewhere := &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: onPorts(ports)}}
+			allow.policy("elsewhere", &rbacv3.Policy{Permissions: []*rbacv3.Permission{elsewhere}, Principals: []*rbacv3.Principal{anybody()}})
+		}
+		out = append(out, allow.rbac)
+	}
+	if len(deny.rbac.Policies) > 0 {
+		out = append([]*rbacv3.RBAC{deny.rbac}, out...)
+	}
+	return out
+}
+
+// ports are those that a level is about; nil: all.
+func (l Level) ports() (out []int32) {
+	for _, g := range l {
+		if g.Ports == nil {
+			return nil
+		}
+		out = append(out, g.Ports...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func onPorts(ports []int32) *rbacv3.Permission {
+	set := &rbacv3.Permission_Set{}
+	for _, p := range ports {
+		set.Rules = append(set.Rules, &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(p)}})
+	}
+	if len(set.Rules) == 1 {
+		return set.Rules[0]
+	}
+	return &rbacv3.Permission{Rule: &rbacv3.Permission_OrRules{OrRules: set}}
+}
+
+// filter is one that is being built.
+type filter struct{ rbac *rbacv3.RBAC }
+
+// policy adds one under a name of its own: a Policy may be about the same pods in several ways.
+func (f filter) policy(name string, p *rbacv3.Policy) {
+	for n, unique := 2, name; ; n++ {
+		if _, taken := f.rbac.Policies[unique]; !taken {
+			f.rbac.Policies[unique] = p
+			return
+		}
+		unique = fmt.Sprintf("%s#%d", name, n)
+	}
+}
+
+func (f filter) add(r Rule, ports []int32) {
+	p, _ := r.policy()
+	if ports != nil {
+		p.Permissions = []*rbacv3.Permission{{Rule: &rbacv3.Permission_AndRules{AndRules: &rbacv3.Permission_Set{
+			Rules: append([]*rbacv3.Permission{onPorts(ports)}, p.Permissions...),
+		}}}}
+	}
+	f.policy(r.Name, p)
+}
+
+// policy is a rule in Envoy's words, and what of it neither its matchers nor CEL say: that is held against who
+// wants to be let in, and makes no difference to who is kept out.
+func (r Rule) policy() (p *rbacv3.Policy, left []formula) {
+	callers, requests := &rbacv3.Principal_Set{}, &rbacv3.Permission_Set{}
+	var behind []formula
+	for _, f := range r.is.conjuncts() {
+		if c, ok := caller(f); ok {
+			callers.Ids = append(callers.Ids, c)
+		} else if q, ok := request(f); ok {
+			requests.Rules = append(requests.Rules, q)
+		} else if _, ok := cel(f); ok {
+			behind = append(behind, f)
+			if before := f.implied(true); !before.always() {
+				if c, ok := caller(before); ok {
+					callers.Ids = append(callers.Ids, c)
+				}
+			}
+		} else if left = append(left, f); !r.Deny {
+			callers.Ids = append(callers.Ids, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anybody()}})
+		}
+	}
+	p = &rbacv3.Policy{Principals: []*rbacv3.Principal{anybody()}, Permissions: []*rbacv3.Permission{anything()}}
+	if len(callers.Ids) > 0 {
+		p.Principals = []*rbacv3.Principal{{Identifier: &rbacv3.Principal_AndIds{AndIds: callers}}}
+	}
+	if len(requests.Rules) > 0 {
+		p.Permissions = []*rbacv3.Permission{{Rule: &rbacv3.Permission_AndRules{AndRules: requests}}}
+	}
+	if len(behind) > 0 {
+		text, _ := cel(allOf(behind...))
+		p.Condition, p.CelConfig = parsed(text), celConfig
+	}
+	return p, left
+}
+
+// By is how a rule is decided.
+type By string
+
+// The ways.
+const (
+	Native By = "Native" // by Envoy's own matchers
+	CEL    By = "CEL"    // by them and, where they hold, by an expression
+	OPA    By = "OPA"    // by neither: OPA would have to be asked
+)
+
+// By says how a rule is decided, and what of it is why.
+func (r Rule) By() (by By, why string) {
+	p, left := r.policy()
+	switch {
+	case len(left) > 0:
+		return OPA, left[0].String()
+	case p.Condition == nil:
+		return Native, ""
+	}
+	for _, f := range r.is.conjuncts() {
+		if _, ok := caller(f); !ok {
+			if _, ok := request(f); !ok {
+				return CEL, f.String()
+			}
+		}
+	}
+	return CEL, ""
+}
+
+// What is read of a request must be what the app reads too. So where rules ask for a header, it is there once;
+// for the path, nothing in it is encoded twice or a parameter of a segment.
+const (
+	plainHeader = `^[ -+\--~]*$`
+	plainPath   = `[!-:<-~]*`
+	plainHost   = `[!-~]+`
+	twice       = "%25"
+)
+
+// shapes deny the requests that are not of the shape that the rules of a Guard take them to be of.
+func (f filter) shapes(g Guard) {
+	var bad []*rbacv3.Permission
+	asks := func(which func(attribute) bool) bool {
+		return slices.ContainsFunc(g.Rules, func(r Rule) bool { return r.is.reads(which) })
+	}
+	if asks(func(a attribute) bool { return a.is(path) || a.segment() }) {
+		plain, _ := request(is(atom{op: matching, of: path, values: []string{plainPath}}))
+		doubled := wire.PathContains(twice)
+		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}}, &rbacv3.Permission{Rule: &rbacv3.Permission_UrlPath{UrlPath: doubled}})
+	}
+	if asks(func(a attribute) bool { return a.is(host) }) {
+		plain := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: wire.Header(":authority", wire.Regex(plainHost))}}
+		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}})
+	}
+	if len(bad) > 0 {
+		f.shape(g, "ambiguous", &rbacv3.Policy{Permissions: bad})
+	}
+	if names := g.headers(); len(names) > 0 {
+		var all []formula
+		for _, name := range names {
+			there := is(atom{op: present, of: header(name)})
+			all = append(all, allOf(there, not(is(atom{op: plain, of: header(name)}))))
+		}
+		text, _ := cel(anyOf(all...))
+		f.shape(g, "repeated", &rbacv3.Policy{Permissions: []*rbacv3.Permission{anything()}, Condition: parsed(text), CelConfig: celConfig})
+	}
+}
+
+func (f filter) shape(g Guard, name string, p *rbacv3.Policy) {
+	p.Principals = []*rbacv3.Principal{anybody()}
+	if g.Ports != nil {
+		any := &rbacv3.Permission{Rule: &rbacv3.Permission_OrRules{OrRules: &rbacv3.Permission_Set{Rules: p.Permissions}}}
+		p.Permissions = []*rbacv3.Permission{{Rule: &rbacv3.Permission_AndRules{AndRules: &rbacv3.Permission_Set{
+			Rules: []*rbacv3.Permission{onPorts(g.Ports), any},
+		}}}}
+	}
+	f.policy(name, p)
+}
+
+// headers are those that the rules ask for, ordered.
+func (g Guard) headers() []string {
+	found := map[string]bool{}
+	for _, r := range g.Rules {
+		r.is.reads(func(a attribute) bool {
+			if a.header() {
+				found[a.last()] = true
+			}
+			return false
+		})
+	}
+	return sorted(found)
+}
+
+func sorted(set map[string]bool) (out []string) {
+	for k := range set {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
