@@ -91,12 +91,24 @@ func textual(e *ast.Expr, a, b attribute, first, second bool) (formula, bool) {
 		return is(atom{op: suffix, of: a, values: v}), first && ok && v[0] != ""
 	case "regex.match":
 		v, ok := text(e, 0)
-		return is(atom{op: matching, of: b, values: v}), second && ok
+		whole, anchors := unanchored(v[0])
+		return is(atom{op: matching, of: b, values: []string{whole}}), second && ok && anchors
 	case "net.cidr_contains":
 		v, ok := text(e, 0)
 		return is(atom{op: within, of: b, values: v}), second && ok && b.is(sourceIP)
 	}
 	return formula{}, false
+}
+
+// unanchored is an expression for the whole of a text without what says that it is. OPA's is content with a part,
+// and Envoy's is not.
+func unanchored(regex string) (whole string, ok bool) {
+	for _, flags := range []string{"s", "si"} {
+		if inner, starts := strings.CutPrefix(regex, "^(?"+flags+":"); starts && strings.HasSuffix(inner, ")$") {
+			return strings.TrimSuffix(strings.TrimPrefix(regex, "^"), "$"), true
+		}
+	}
+	return "", false
 }
 
 // guarded says whether a guard is one of something that the same body asks for: that is where it is heeded.

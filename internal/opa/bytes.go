@@ -13,39 +13,17 @@ import (
 func Connection(levels []Level) string {
 	var all []formula
 	for _, l := range levels {
-		all = append(all, l.connections()...)
-	}
-	return connection(allOf(all...))
-}
-
-// connections are what must hold of all that a level lets in.
-func (l Level) connections() (all []formula) {
-	var ways []formula
-	for _, g := range l {
-		for _, r := range g.Rules {
-			f := allOf(portIn(g.Ports), r.is.bounded(r.Deny, knownOfBytes))
-			if r.Deny {
+		var ways []formula
+		for _, r := range l {
+			if f := r.is.bounded(r.Deny, knownOfBytes); r.Deny {
 				all = append(all, not(f))
 			} else {
 				ways = append(ways, f)
 			}
 		}
+		all = append(all, anyOf(ways...))
 	}
-	if ports := l.ports(); ports != nil {
-		ways = append(ways, not(portIn(ports)))
-	}
-	return append(all, anyOf(ways...))
-}
-
-func portIn(ports []int32) formula {
-	if ports == nil {
-		return constant(true)
-	}
-	var any []formula
-	for _, p := range ports {
-		any = append(any, is(atom{op: portIs, of: port, number: float64(p)}))
-	}
-	return anyOf(any...)
+	return connection(allOf(all...))
 }
 
 func knownOfBytes(a atom) bool {

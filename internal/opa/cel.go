@@ -136,7 +136,7 @@ func celAsks(a atom, v value) (string, bool) {
 	case has:
 		return ofList(v, quote(a.values[0])+" in "+v.is), true
 	case matching:
-		return ofText(a.of, v, v.is+".matches("+quote("^(?s:"+a.values[0]+")$")+")"), true
+		return ofText(a.of, v, v.is+".matches("+quote("^"+a.values[0]+"$")+")"), true
 	case prefix:
 		return ofText(a.of, v, v.is+".startsWith("+quote(a.values[0])+")"), true
 	case suffix:

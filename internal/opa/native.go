@@ -126,7 +126,7 @@ func textRegex(a atom, w around) (string, bool) {
 		case in:
 			all = append(all, regexp.QuoteMeta(v))
 		case matching:
-			all = append(all, "(?:"+v+")")
+			all = append(all, v)
 		case prefix:
 			all = append(all, regexp.QuoteMeta(v)+w.rest())
 		case suffix:
@@ -224,7 +224,7 @@ func cidr(block string) (*corev3.CidrRange, bool) {
 // Verified tokens' claims are in the dynamic metadata of a request.
 const (
 	claimsNamespace = "envoy.filters.http.jwt_authn"
-	claimsKey       = "weft"
+	claimsKey       = "claims"
 )
 
 func claimMatcher(a attribute, v *matcherv3.ValueMatcher) *matcherv3.MetadataMatcher {

@@ -9,33 +9,23 @@ import (
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
-// Guard is what one Policy comes to at some ports of a Destination.
-type Guard struct {
-	Rules []Rule
-	Ports []int32 // nil: all
-}
-
-// Level are the Guards of one level: who none of them denies, and one allows, is let in by it.
-type Level []Guard
+// Level are the rules of all Policies of one level: a request that none of them denies, and one allows, is let in
+// by it.
+type Level []Rule
 
 // Requests are what a request must pass, one after the other: what denies first, then each level.
 func Requests(levels []Level) (out []*rbacv3.RBAC) {
-	deny := filter{rbac: &rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{}}}
+	deny := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{}}}
+	deny.shapes(slices.Concat(levels...))
 	for _, l := range levels {
-		allow := filter{rbac: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
-		for _, g := range l {
-			deny.shapes(g)
-			for _, r := range g.Rules {
-				if r.Deny {
-					deny.add(r, g.Ports)
-				} else {
-					allow.add(r, g.Ports)
-				}
+		allow := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
+		for _, r := range l {
+			p, _ := r.policy()
+			if r.Deny {
+				deny.policy(r.Name, p)
+			} else {
+				allow.policy(r.Name, p)
 			}
-		}
-		if ports := l.ports(); ports != nil {
-			elsewhere := &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: onPorts(ports)}}
-			allow.policy("elsewhere", &rbacv3.Policy{Permissions: []*rbacv3.Permission{elsewhere}, Principals: []*rbacv3.Principal{anybody()}})
 		}
 		out = append(out, allow.rbac)
 	}
@@ -43,29 +33,6 @@ func Requests(levels []Level) (out []*rbacv3.RBAC) {
 		out = append([]*rbacv3.RBAC{deny.rbac}, out...)
 	}
 	return out
-}
-
-// ports are those that a level is about; nil: all.
-func (l Level) ports() (out []int32) {
-	for _, g := range l {
-		if g.Ports == nil {
-			return nil
-		}
-		out = append(out, g.Ports...)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-func onPorts(ports []int32) *rbacv3.Permission {
-	set := &rbacv3.Permission_Set{}
-	for _, p := range ports {
-		set.Rules = append(set.Rules, &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(p)}})
-	}
-	if len(set.Rules) == 1 {
-		return set.Rules[0]
-	}
-	return &rbacv3.Permission{Rule: &rbacv3.Permission_OrRules{OrRules: set}}
 }
 
 // filter is one that is being built.
@@ -80,16 +47,6 @@ func (f filter) policy(name string, p *rbacv3.Policy) {
 		}
 		unique = fmt.Sprintf("%s#%d", name, n)
 	}
-}
-
-func (f filter) add(r Rule, ports []int32) {
-	p, _ := r.policy()
-	if ports != nil {
-		p.Permissions = []*rbacv3.Permission{{Rule: &rbacv3.Permission_AndRules{AndRules: &rbacv3.Permission_Set{
-			Rules: append([]*rbacv3.Permission{onPorts(ports)}, p.Permissions...),
-		}}}}
-	}
-	f.policy(r.Name, p)
 }
 
 // policy is a rule in Envoy's words, and what of it neither its matchers nor CEL say: that is held against who
@@ -157,65 +114,55 @@ func (r Rule) By() (by By, why string) {
 }
 
 // What is read of a request must be what the app reads too. So where rules ask for a header, it is there once;
-// for the path, nothing in it is encoded twice or a parameter of a segment.
+// with no space around it, which HTTP/2 keeps and HTTP/1.1 does not; for the path, nothing in it is encoded twice
+// or a parameter of a segment.
 const (
-	plainHeader = `^[ -+\--~]*$`
-	plainPath   = `[!-:<-~]*`
+	plainHeader = `^(?:[!-+\--~](?:[ -+\--~]*[!-+\--~])?)?$`
+	plainPath   = `(?s:[!-:<-~]*)`
 	plainHost   = `[!-~]+`
 	twice       = "%25"
 )
 
-// shapes deny the requests that are not of the shape that the rules of a Guard take them to be of.
-func (f filter) shapes(g Guard) {
+// shapes deny the requests that are not of the shape that rules take them to be of.
+func (f filter) shapes(rules Level) {
 	var bad []*rbacv3.Permission
-	asks := func(which func(attribute) bool) bool {
-		return slices.ContainsFunc(g.Rules, func(r Rule) bool { return r.is.reads(which) })
-	}
-	if asks(func(a attribute) bool { return a.is(path) || a.segment() }) {
+	if rules.read(func(a attribute) bool { return a.is(path) || a.segment() }) {
 		plain, _ := request(is(atom{op: matching, of: path, values: []string{plainPath}}))
-		doubled := wire.PathContains(twice)
-		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}}, &rbacv3.Permission{Rule: &rbacv3.Permission_UrlPath{UrlPath: doubled}})
+		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}},
+			&rbacv3.Permission{Rule: &rbacv3.Permission_UrlPath{UrlPath: wire.PathContains(twice)}})
 	}
-	if asks(func(a attribute) bool { return a.is(host) }) {
+	if rules.read(func(a attribute) bool { return a.is(host) }) {
 		plain := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: wire.Header(":authority", wire.Regex(plainHost))}}
 		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}})
 	}
 	if len(bad) > 0 {
-		f.shape(g, "ambiguous", &rbacv3.Policy{Permissions: bad})
+		f.policy("ambiguous", &rbacv3.Policy{Permissions: bad, Principals: []*rbacv3.Principal{anybody()}})
 	}
-	if names := g.headers(); len(names) > 0 {
-		var all []formula
-		for _, name := range names {
-			there := is(atom{op: present, of: header(name)})
-			all = append(all, allOf(there, not(is(atom{op: plain, of: header(name)}))))
-		}
+	var all []formula
+	for _, name := range rules.headers() {
+		all = append(all, allOf(is(atom{op: present, of: header(name)}), not(is(atom{op: plain, of: header(name)}))))
+	}
+	if len(all) > 0 {
 		text, _ := cel(anyOf(all...))
-		f.shape(g, "repeated", &rbacv3.Policy{Permissions: []*rbacv3.Permission{anything()}, Condition: parsed(text), CelConfig: celConfig})
+		f.policy("repeated", &rbacv3.Policy{
+			Permissions: []*rbacv3.Permission{anything()}, Principals: []*rbacv3.Principal{anybody()}, Condition: parsed(text), CelConfig: celConfig,
+		})
 	}
 }
 
-func (f filter) shape(g Guard, name string, p *rbacv3.Policy) {
-	p.Principals = []*rbacv3.Principal{anybody()}
-	if g.Ports != nil {
-		any := &rbacv3.Permission{Rule: &rbacv3.Permission_OrRules{OrRules: &rbacv3.Permission_Set{Rules: p.Permissions}}}
-		p.Permissions = []*rbacv3.Permission{{Rule: &rbacv3.Permission_AndRules{AndRules: &rbacv3.Permission_Set{
-			Rules: []*rbacv3.Permission{onPorts(g.Ports), any},
-		}}}}
-	}
-	f.policy(name, p)
+func (l Level) read(which func(attribute) bool) bool {
+	return slices.ContainsFunc(l, func(r Rule) bool { return r.is.reads(which) })
 }
 
 // headers are those that the rules ask for, ordered.
-func (g Guard) headers() []string {
+func (l Level) headers() []string {
 	found := map[string]bool{}
-	for _, r := range g.Rules {
-		r.is.reads(func(a attribute) bool {
-			if a.header() {
-				found[a.last()] = true
-			}
-			return false
-		})
-	}
+	l.read(func(a attribute) bool {
+		if a.header() {
+			found[a.last()] = true
+		}
+		return false
+	})
 	return sorted(found)
 }
 
