@@ -44,7 +44,7 @@ func (l *law) compile(t *testing.T) {
 		var answers []opatest.Decision
 		var level opa.Level
 		for _, p := range policies {
-			answers = append(answers, opatest.Decide(t, p))
+			answers = append(answers, opatest.Decide(t, p.Module()))
 			c := opa.Compile(p)
 			rules, problems := c.For(called)
 			if len(problems)+len(c.Problems) > 0 {

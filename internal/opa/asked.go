@@ -7,18 +7,36 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// guards are the attributes of which a body asks for the type too. OPA compares across types, and finds entries
-// of objects: without a guard what it answers is not what an atom says.
+// guards are the attributes of which a body asks for the type too, by how it does; and those of which it asks what
+// only makes sense of one type. OPA compares across types, and finds entries of objects: without a guard what it
+// answers is not what an atom says, and a guard by itself is no atom.
 type guards map[string][]attribute
 
 func guardsOf(b ast.Body) guards {
 	out := guards{}
 	for _, e := range b {
-		if a, ok := argument(e, 0); ok && !e.Negated && len(e.Operands()) == 1 {
-			out[e.Operator().String()] = append(out[e.Operator().String()], a)
+		if e.Negated || !e.IsCall() {
+			continue
+		}
+		function, at := e.Operator().String(), 0
+		if function == "internal.member_2" {
+			at = 1
+		}
+		if a, ok := argument(e, at); ok {
+			out[function] = append(out[function], a)
+			out[kindOf(function)] = append(out[kindOf(function)], a)
 		}
 	}
 	return out
+}
+
+// kindOf is what a function is about, and needed what a guard is for.
+func kindOf(function string) string {
+	return map[string]string{"internal.member_2": "of lists", "gte": "of numbers", "lt": "of numbers"}[function]
+}
+
+func needed(guard *ast.Expr) string {
+	return map[string]string{"is_array": "of lists", "is_number": "of numbers"}[guard.Operator().String()]
 }
 
 func (g guards) of(function string, a attribute) bool {
@@ -50,7 +68,7 @@ func asked(e *ast.Expr, g guards) (formula, error) {
 
 // hosts leaves out of what is asked of a host's name what no host's name is.
 func hosts(f formula) formula {
-	if f.kind != atomKind || !f.atom.of.is(host) || !slices.Contains([]op{in, prefix, suffix}, f.atom.op) {
+	if f.kind != atomKind || !f.atom.of.is(host) || !slices.Contains([]op{isOne, prefix, suffix}, f.atom.op) {
 		return f
 	}
 	f.atom.values = slices.DeleteFunc(f.atom.values, func(v string) bool { return v != strings.ToLower(v) || strings.Contains(v, ":") })
@@ -64,24 +82,33 @@ func ask(e *ast.Expr, g guards) (formula, bool) {
 	a, first := argument(e, 0)
 	b, second := argument(e, 1)
 	switch e.Operator().String() {
-	case "is_string", "is_array", "is_number":
-		return constant(true), first && guarded(e, g)
+	case "is_string":
+		if a.claim() {
+			return is(atom{op: textual, of: a}), first
+		}
+		return is(atom{op: present, of: a}), first && !a.in("time")
+	case "is_array", "is_number":
+		return constant(true), first && g.of(needed(e), a)
 	case "internal.member_2":
 		return member(e, a, b, first, second, g)
 	case "eq", "equal":
 		return equal(e, a, b, first, second, g)
 	case "neq":
-		return is(atom{op: present, of: a}), first && e.Operand(1).Value.Compare(ast.Null{}) == 0
+		there := is(atom{op: present, of: a})
+		if a.claim() {
+			there = allOf(there, not(is(atom{op: null, of: a})))
+		}
+		return there, first && e.Operand(1).Value.Compare(ast.Null{}) == 0
 	case "gte":
 		return number(e, a, atLeast, first && g.of("is_number", a))
 	case "lt":
 		return number(e, a, lessThan, first && g.of("is_number", a))
 	}
-	return textual(e, a, b, first, second)
+	return ofTexts(e, a, b, first, second)
 }
 
-// textual are the functions of texts: they are undefined of anything else, and so not true.
-func textual(e *ast.Expr, a, b attribute, first, second bool) (formula, bool) {
+// ofTexts are the functions of texts: they are undefined of anything else, and so not true.
+func ofTexts(e *ast.Expr, a, b attribute, first, second bool) (formula, bool) {
 	switch e.Operator().String() {
 	case "startswith":
 		v, ok := text(e, 1)
@@ -111,19 +138,13 @@ func unanchored(regex string) (whole string, ok bool) {
 	return "", false
 }
 
-// guarded says whether a guard is one of something that the same body asks for: that is where it is heeded.
-func guarded(e *ast.Expr, g guards) bool {
-	a, ok := argument(e, 0)
-	return ok && g.of(e.Operator().String(), a)
-}
-
 func member(e *ast.Expr, a, b attribute, first, second bool, g guards) (formula, bool) {
 	switch {
 	case first && second:
 		return is(atom{op: hasOther, of: b, other: a}), g.of("is_array", b) && g.text(a)
 	case first:
 		values, ok := texts(e.Operand(1))
-		return is(atom{op: in, of: a, values: values}), ok
+		return is(atom{op: isOne, of: a, values: values}), ok
 	case second:
 		v, ok := text(e, 0)
 		return is(atom{op: has, of: b, values: v}), ok && g.of("is_array", b)
@@ -139,10 +160,10 @@ func equal(e *ast.Expr, a, b attribute, first, second bool, g guards) (formula, 
 		return number(e, a, portIs, true)
 	case first:
 		v, ok := text(e, 1)
-		return is(atom{op: in, of: a, values: v}), ok
+		return is(atom{op: isOne, of: a, values: v}), ok
 	case second:
 		v, ok := text(e, 0)
-		return is(atom{op: in, of: b, values: v}), ok
+		return is(atom{op: isOne, of: b, values: v}), ok
 	}
 	return formula{}, false
 }

@@ -121,17 +121,18 @@ func celAsked(a atom) (string, bool) {
 func celAsks(a atom, v value) (string, bool) {
 	switch a.op {
 	case present:
-		if !a.of.claim() {
-			return "true", true
-		}
-		return "type(" + v.is + ") != null_type", true
+		return "true", true
+	case null:
+		return "type(" + v.is + ") == null_type", true
+	case textual:
+		return "type(" + v.is + ") == string", true
 	case plain:
 		return v.is + ".matches(" + quote(plainHeader) + ")", true
 	case atLeast:
 		return celNumber(a, v, ">="), true
 	case lessThan:
 		return celNumber(a, v, "<"), true
-	case in:
+	case isOne:
 		return ofText(a.of, v, v.is+" in ["+quoted(a.values)+"]"), true
 	case has:
 		return ofList(v, quote(a.values[0])+" in "+v.is), true

@@ -31,7 +31,7 @@ type atom struct {
 type op int
 
 const (
-	in       op = iota // the text is one of the values
+	isOne    op = iota // the text is one of the values
 	has                // the list has one of the values
 	prefix             // the text starts with a value
 	suffix             // the text ends with one
@@ -41,7 +41,9 @@ const (
 	hasOther           // the list has the text of the other
 	atLeast            // the number is
 	lessThan           // the number is
-	present            // it is there, and not null
+	present            // it is there
+	null               // it is there, and null
+	textual            // it is text
 	portIs             // the number is this one
 	plain              // the header's value is one that everybody reads alike
 )

@@ -123,7 +123,7 @@ func textRegex(a atom, w around) (string, bool) {
 	var all []string
 	for _, v := range a.values {
 		switch a.op {
-		case in:
+		case isOne:
 			all = append(all, regexp.QuoteMeta(v))
 		case matching:
 			all = append(all, v)
@@ -133,7 +133,7 @@ func textRegex(a atom, w around) (string, bool) {
 			all = append(all, w.rest()+regexp.QuoteMeta(v))
 		}
 	}
-	if a.op == present {
+	if a.op == present || a.op == textual {
 		all = []string{w.rest()}
 	}
 	return w.before + "(?:" + strings.Join(all, "|") + ")" + w.after, len(all) > 0
@@ -161,7 +161,7 @@ func ofPrincipal(a atom) (*matcherv3.StringMatcher, bool) {
 	if a.op == present {
 		return wire.Regex("spiffe://.+"), true
 	}
-	if a.of.is(principal) && a.op == in && len(a.values) == 1 && a.values[0] != "" {
+	if a.of.is(principal) && a.op == isOne && len(a.values) == 1 && a.values[0] != "" {
 		return wire.Exactly(a.values[0]), true
 	}
 	regex, ok := textRegex(a, around)
@@ -172,7 +172,7 @@ func ofPrincipal(a atom) (*matcherv3.StringMatcher, bool) {
 func ofPath(a atom) (*matcherv3.StringMatcher, bool) {
 	if a.of.is(path) && len(a.values) == 1 {
 		switch a.op {
-		case in:
+		case isOne:
 			return wire.Exactly(a.values[0]), true
 		case prefix:
 			return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: a.values[0]}}, true
@@ -198,7 +198,7 @@ func ofHeader(a atom) (*routev3.HeaderMatcher, bool) {
 	if a.op == present {
 		return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}}, name != ""
 	}
-	if a.op == in && len(a.values) == 1 && a.values[0] != "" {
+	if a.op == isOne && len(a.values) == 1 && a.values[0] != "" {
 		return wire.Header(name, wire.Exactly(a.values[0])), name != ""
 	}
 	regex, ok := textRegex(a, around{})
@@ -240,6 +240,8 @@ func ofClaim(a atom) (*matcherv3.ValueMatcher, bool) {
 	switch a.op {
 	case present:
 		return &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_PresentMatch{PresentMatch: true}}, true
+	case null:
+		return &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_NullMatch_{NullMatch: &matcherv3.ValueMatcher_NullMatch{}}}, true
 	case atLeast:
 		return between(a.number, math.Inf(1)), true
 	case lessThan:
@@ -247,7 +249,7 @@ func ofClaim(a atom) (*matcherv3.ValueMatcher, bool) {
 	case has:
 		return listOf(textValue(wire.Exactly(a.values[0]))), true
 	}
-	if a.op != in {
+	if a.op != isOne {
 		regex, ok := textRegex(a, around{})
 		return textValue(wire.Regex(regex)), ok
 	}

@@ -7,24 +7,22 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
-
-	"github.com/weft-mesh/weft/internal/opa"
 )
 
-// Decision is a Policy that OPA is asked about as a whole.
+// Decision is what OPA is asked of policies.
 type Decision struct{ query rego.PreparedEvalQuery }
 
-// Decide has OPA read a Policy.
-func Decide(t testing.TB, p opa.Policy) Decision {
+// Decide has OPA read a module.
+func Decide(t testing.TB, module string) Decision {
 	t.Helper()
-	q, err := rego.New(rego.Query("data.weft.policy"), rego.Module("policy.rego", p.Module())).PrepareForEval(context.Background())
+	q, err := rego.New(rego.Query("data.weft.policy"), rego.Module("policy.rego", module)).PrepareForEval(context.Background())
 	if err != nil {
-		t.Fatalf("%v in\n%s", err, p.Module())
+		t.Fatalf("%v in\n%s", err, module)
 	}
 	return Decision{q}
 }
 
-// Of is what a Policy says of an Input.
+// Of is what it says of an Input.
 func (d Decision) Of(t testing.TB, input any) (allow, deny bool) {
 	t.Helper()
 	v, err := ast.InterfaceToValue(input)
