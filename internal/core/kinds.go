@@ -88,7 +88,8 @@ func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Me
 		shared := m.Shared(q, name)
 		return envoy.Shared(shared), shared.Policies
 	case mesh.IsAccess(name):
-		return envoy.Access(m.Access(q, name, variant)), nil
+		access := m.Access(q, name, variant)
+		return envoy.Access(access), access.Policies
 	case name == mesh.Guards:
 		guards := m.InboundGuards(q, variant)
 		return envoy.InboundGuards(guards), guards.Policies()

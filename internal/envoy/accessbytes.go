@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -32,8 +33,7 @@ const (
 // onlyNameOfBytes is onlyName for what may go on before the caller's first byte: an app that speaks first is
 // not connected to. A caller has one name if the first is all of them.
 func onlyNameOfBytes(trustDomain string) *listenerv3.Filter {
-	member := fmt.Sprintf("filter_state['%s'] == filter_state['%s'] && connection.uri_san_peer_certificate.matches(r'^%s$')",
-		firstState, callerState, memberID(trustDomain))
+	member := oneMember(trustDomain)
 	return filterNamed("envoy.filters.network.set_filter_state", &netstatev3.Config{
 		OnNewConnection: []*filterstatev3.FilterStateValue{state(addressState, nowhereToGo)},
 		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
@@ -44,11 +44,17 @@ func onlyNameOfBytes(trustDomain string) *listenerv3.Filter {
 	})
 }
 
+// oneMember is true of callers that have one name, which is one of the mesh.
+func oneMember(trustDomain string) string {
+	return fmt.Sprintf("filter_state['%s'] == filter_state['%s'] && connection.uri_san_peer_certificate.matches(r'^%s$')",
+		firstState, callerState, memberID(trustDomain))
+}
+
 // accessOfBytes refuses a connection from its beginning, which a handshake alone may change: then it is known
 // who calls, and the app has not heard of it yet. Envoy's RBAC filter for connections would wait for the
 // caller's first byte, and until then give it what the app sends; and which cluster it is is settled before.
 func accessOfBytes(a mesh.Access) *netstatev3.Config {
-	if !a.Guarded {
+	if !a.Guarded && len(a.Ruled) == 0 {
 		return &netstatev3.Config{}
 	}
 	ways := waysIn(a)
@@ -74,7 +80,54 @@ func waysIn(a mesh.Access) (out []way) {
 			out = append(out, way{allow.Name, letsIn(allow, a.TrustDomain)})
 		}
 	}
+	if !a.Guarded {
+		out = []way{{byPolicies, "true"}}
+	}
+	if len(a.Ruled) > 0 {
+		ruled := fmt.Sprintf("%s && (%s)", oneMember(a.TrustDomain), lets(a.Ruled))
+		for i := range out {
+			out[i].open = fmt.Sprintf("(%s) && (%s)", ruled, out[i].open)
+		}
+	}
 	return out
+}
+
+// byPolicies is how what is let in by MeshPolicies alone is called.
+const byPolicies = "authorization"
+
+// maxRuled is how long what policies say may be: Envoy reads no expression of more than 100,000 characters. Where
+// they say more nobody is let in.
+const maxRuled = 60_000
+
+// lets is true of the connections that policies let in at the port that they are for.
+func lets(ruled []mesh.RuledPorts) string {
+	var any, known []string
+	others := "true"
+	for _, r := range ruled {
+		if r.Ports == nil {
+			others = r.Let
+			continue
+		}
+		at := onePort(r.Ports)
+		known, any = append(known, at), append(any, fmt.Sprintf("%s && (%s)", at, cmp.Or(r.Let, "true")))
+	}
+	if len(known) > 0 {
+		others = fmt.Sprintf("!(%s) && (%s)", strings.Join(known, " || "), others)
+	}
+	text := strings.Join(append(any, others), " || ")
+	if len(text) > maxRuled {
+		return "false"
+	}
+	return text
+}
+
+// onePort is true of connections to one of some ports.
+func onePort(ports []int32) string {
+	var all []string
+	for _, p := range ports {
+		all = append(all, strconv.Itoa(int(p)))
+	}
+	return "destination.port in [" + strings.Join(all, ", ") + "]"
 }
 
 // decided is a format for one thing if any way is open, and another if none is. What cannot be evaluated is

@@ -21,11 +21,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	chainv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
-	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"golang.org/x/net/http2"
 	"google.golang.org/protobuf/proto"
@@ -33,8 +30,8 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
-	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/opa/opatest"
+	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/internal/xds"
 )
@@ -127,7 +124,7 @@ func startCourt(t *testing.T) court {
 		l := envoy.Inbound(in)
 		l.Name = fmt.Sprint(mesh.InboundListener, i)
 		l.Address.GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: port}
-		listeners[l.Name] = c.judged(t, l, port == c.web)
+		listeners[l.Name] = c.verifying(t, l)
 	}
 	web := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		s := seen{r.Method, r.RequestURI, r.Host, map[string][]string{}}
@@ -136,55 +133,42 @@ func startCourt(t *testing.T) court {
 		}
 		_ = json.NewEncoder(w).Encode(s) // the caller sees what is missing
 	})[0]
-	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), unguarded(), judging(nil), listeners,
+	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), unguarded(), c.judging(nil), listeners,
 		map[string]proto.Message{mesh.AppHTTP1: app(mesh.AppHTTP1, web), mesh.AppHTTP2: app(mesh.AppHTTP2, web)})
 	c.station = startSidecar(t, store, operator(t, store, operatorKey, known{}), operatorKey, "cart")
 	eventually(t, "the sidecar is ready", c.isReady)
 	return c
 }
 
-// judged has a listener verify tokens and, if so, go by policies after that.
-func (c court) judged(t *testing.T, l *listenerv3.Listener, so bool) *listenerv3.Listener {
+// verifying has a listener verify tokens, before it goes by policies.
+func (c court) verifying(t *testing.T, l *listenerv3.Listener) *listenerv3.Listener {
 	t.Helper()
-	add := []*hcmv3.HttpFilter{{Name: "jwt", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wire.Any(c.verifier())}}}
-	if so {
-		config := wire.Any(&chainv3.FilterChainConfig{})
-		add = append(add, &hcmv3.HttpFilter{Name: "judge", ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-			ConfigSource: &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}, ResourceApiVersion: corev3.ApiVersion_V3},
-			TypeUrls:     []string{config.TypeUrl},
-		}}})
-	}
+	verify := &hcmv3.HttpFilter{Name: "jwt", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wire.Any(c.verifier())}}
 	for _, chain := range l.FilterChains {
 		for _, f := range chain.Filters {
 			if f.Name != "envoy.filters.network.http_connection_manager" {
 				continue
 			}
 			m := &hcmv3.HttpConnectionManager{}
-			inside(t, f.GetTypedConfig(), m, func() {
-				last := len(m.HttpFilters) - 1
-				m.HttpFilters = append(append(m.HttpFilters[:last:last], add...), m.HttpFilters[last])
-			})
+			inside(t, f.GetTypedConfig(), m, func() { m.HttpFilters = append([]*hcmv3.HttpFilter{verify}, m.HttpFilters...) })
 		}
 	}
 	return l
 }
 
-// judging is the filter that goes by policies.
-func judging(levels []opa.Level) map[string]proto.Message {
-	config := &chainv3.FilterChainConfig{}
-	if all := opa.Requests(levels); len(all) > 0 {
-		config.DefaultFilterChain = &chainv3.FilterChain{}
-		for i, rbac := range all {
-			config.DefaultFilterChain.Filters = append(config.DefaultFilterChain.Filters, wire.Extension(fmt.Sprint("level-", i), rbacFilter(rbac)))
-		}
+// judging is the filter that goes by policies, at one port.
+func (c court) judging(said []room.Decided) map[string]proto.Message {
+	guards := mesh.InboundGuards{}
+	if len(said) > 0 {
+		guards.Ports = []mesh.GuardedPort{{Port: int32(c.web), By: said}}
 	}
-	return map[string]proto.Message{"judge": wire.Extension("judge", config)}
+	return map[string]proto.Message{mesh.Guards: envoy.InboundGuards(guards)}
 }
 
 // judges has policies hold as soon as it returns.
-func (c court) judges(t *testing.T, levels []opa.Level) {
+func (c court) judges(t *testing.T, said []room.Decided) {
 	t.Helper()
-	commitTo(c.store, c.account, judging(levels))
+	commitTo(c.store, c.account, c.judging(said))
 	c.knows(t)
 	c.knows(t)
 }
@@ -199,7 +183,7 @@ func (c court) verifier() *jwtv3.JwtAuthentication {
 	none := &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_AllowMissing{AllowMissing: &emptypb.Empty{}}}
 	it := &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_ProviderName{ProviderName: "it"}}
 	return &jwtv3.JwtAuthentication{
-		Providers: map[string]*jwtv3.JwtProvider{"it": {Issuer: opatest.Issuer, Forward: true, PayloadInMetadata: "claims", JwksSourceSpecifier: &jwtv3.JwtProvider_LocalJwks{
+		Providers: map[string]*jwtv3.JwtProvider{"it": {Issuer: opatest.Issuer, Forward: true, PayloadInMetadata: room.Claims, JwksSourceSpecifier: &jwtv3.JwtProvider_LocalJwks{
 			LocalJwks: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: jwks}},
 		}}},
 		Rules: []*jwtv3.RequirementRule{{
@@ -335,5 +319,3 @@ func byHTTP2(t *testing.T, conn net.Conn) func(*testing.T, request) (int, []byte
 		return response.StatusCode, body
 	}
 }
-
-func rbacFilter(rules *rbacv3.RBAC) *httprbacv3.RBAC { return &httprbacv3.RBAC{Rules: rules} }

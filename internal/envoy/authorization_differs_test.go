@@ -12,13 +12,15 @@ import (
 
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/opa/opatest"
+	"github.com/weft-mesh/weft/internal/policy/authorization"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // law is what policies of some levels say, and OPA with them.
 type law struct {
 	policies [][]opa.Policy
 	answers  [][]opatest.Decision
-	levels   []opa.Level
+	said     []room.Decided
 }
 
 func draw(t *testing.T, r *rand.Rand) law {
@@ -40,9 +42,8 @@ func draw(t *testing.T, r *rand.Rand) law {
 
 func (l *law) compile(t *testing.T) {
 	t.Helper()
-	for _, policies := range l.policies {
+	for i, policies := range l.policies {
 		var answers []opatest.Decision
-		var level opa.Level
 		for _, p := range policies {
 			answers = append(answers, opatest.Decide(t, p.Module()))
 			c := opa.Compile(p)
@@ -50,9 +51,9 @@ func (l *law) compile(t *testing.T) {
 			if len(problems)+len(c.Problems) > 0 {
 				t.Fatalf("%v %v in\n%s", problems, c.Problems, p.Module())
 			}
-			level = append(level, rules...)
+			l.said = append(l.said, room.Decided{Section: authorization.Section.Name, Policy: p.Key, Level: room.Level(i), Says: p.Authorization, Law: rules})
 		}
-		l.answers, l.levels = append(l.answers, answers), append(l.levels, level)
+		l.answers = append(l.answers, answers)
 	}
 }
 
@@ -136,11 +137,13 @@ func TestAuthorizationDiffers(t *testing.T) {
 	counts := map[string]int{}
 	for range requests / each {
 		l := draw(t, r)
-		for _, rule := range slices.Concat(l.levels...) {
-			by, _ := rule.By()
-			counts[string(by)]++
+		for _, d := range l.said {
+			for _, rule := range d.Law.([]opa.Rule) {
+				by, _ := rule.By()
+				counts[string(by)]++
+			}
 		}
-		c.judges(t, l.levels)
+		c.judges(t, l.said)
 		for range each {
 			counts[c.compare(t, l, anyRequest(r, tokens), c.anyCaller(r))]++
 		}

@@ -11,18 +11,24 @@
 //
 //	source.principal        the SPIFFE ID of the caller's certificate; with it
 //	source.trust_domain     .namespace and .service_account, its parts. All missing without a certificate
-//	source.ip               the address of the connection's other end
+//	source.ip               the address of the connection's other end; at Gateways source has nothing else
 //	destination.namespace   .service_account, .labels and .port: of the pod that is called
 //	request.method          .path (without the query) and .segments (of the path, between its slashes)
 //	request.host            in small letters, up to the first colon
 //	request.headers         by name, in small letters; several of one name joined by commas
-//	jwt.claims              of the verified token, as it has them; numbers are those of IEEE 754
+//	jwt.claims              of the verified token, as it has them, but scope, which is a list of its words; numbers
+//	                        are those of IEEE 754
 //	time.hour               and .weekday: in UTC
 //
 // What a request does not have is missing in its Input; nothing is empty instead.
 package opa
 
-import "github.com/weft-mesh/weft/api/v1alpha1"
+import (
+	"slices"
+	"strings"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+)
 
 // Policy is what one MeshPolicy says of who may call what.
 type Policy struct {
@@ -36,6 +42,8 @@ type Policy struct {
 
 // Destination is what is known of whom is called.
 type Destination struct {
+	// Gateway says that it is one: callers' certificates there are not the mesh's, and say nothing.
+	Gateway        bool
 	Namespace      string
 	ServiceAccount string
 	Labels         map[string]string
@@ -46,6 +54,14 @@ type Rule struct {
 	Name string // <namespace>/<policy>/<rule>, or <namespace>/<policy>/roles/<role>
 	Deny bool
 	is   formula
+}
+
+// Short is its name in its Policy.
+func (r Rule) Short() string { return strings.SplitN(r.Name, "/", 3)[2] }
+
+// OfRequests says whether it asks for more than is known of a connection without HTTP.
+func (r Rule) OfRequests() bool {
+	return slices.ContainsFunc(r.is.atoms(), func(a atom) bool { return !knownOfBytes(a) })
 }
 
 // Problem is a part of a Policy that cannot be compiled. Where one is, nothing is allowed by its rule.

@@ -16,9 +16,10 @@ type Compiled struct {
 	Problems []Problem
 	compiler *ast.Compiler
 	kept     []string // the rules that stay rules where they depend on a request
-	// Labels are those of the Destination that it asks for, ordered: what is compiled for two that have the
-	// same ones, and are of one ServiceAccount, is the same.
+	// Labels are those of the Destination that it asks for, ordered: what is compiled for two that do not differ
+	// in what is asked for is the same.
 	Labels []string
+	Who    bool // it asks for the Destination's namespace or ServiceAccount too
 }
 
 // Compile has OPA read a Policy. The module is of Weft's making: that it could not be read is no mistake of
@@ -30,30 +31,49 @@ func Compile(p Policy) Compiled {
 	if compiler.Failed() {
 		panic(fmt.Sprintf("%v in\n%s", compiler.Errors, m.text.String()))
 	}
-	out := Compiled{rules: m.rules, Problems: m.problems, compiler: compiler, Labels: labels(compiler)}
+	out := Compiled{rules: m.rules, Problems: m.problems, compiler: compiler}
+	out.asks()
 	for _, h := range m.helpers {
 		out.kept = append(out.kept, "data."+regoPackage+"."+h)
 	}
 	return out
 }
 
-// labels are those of a destination that modules refer to.
-func labels(c *ast.Compiler) []string {
+// asks finds what the modules refer to of a Destination.
+func (c *Compiled) asks() {
 	found := map[string]bool{}
-	for _, m := range c.Modules {
+	for _, m := range c.compiler.Modules {
 		ast.WalkRefs(m, func(r ast.Ref) bool {
-			if a, ok := fromRef(r); ok && a.in("destination", "labels") {
+			switch a, ok := fromRef(r); {
+			case !ok || !a.known():
+			case a.in("destination", "labels"):
 				found[a.last()] = true
+			default:
+				c.Who = true
 			}
 			return false
 		})
 	}
-	return sorted(found)
+	c.Labels = sorted(found)
 }
 
-var unknown = []*ast.Term{
-	ast.MustParseTerm("input.source"), ast.MustParseTerm("input.request"), ast.MustParseTerm("input.jwt"),
-	ast.MustParseTerm("input.time"), ast.MustParseTerm("input.destination.port"),
+var unknown = terms("input.source", "input.request", "input.jwt", "input.time", "input.destination.port")
+
+// unknownAtGateways leaves out who calls: that is known to be nobody of the mesh.
+var unknownAtGateways = terms("input.source.ip", "input.request", "input.jwt", "input.time", "input.destination.port")
+
+func terms(refs ...string) (out []*ast.Term) {
+	for _, r := range refs {
+		out = append(out, ast.MustParseTerm(r))
+	}
+	return out
+}
+
+func (d Destination) unknown() []*ast.Term {
+	if d.Gateway {
+		return unknownAtGateways
+	}
+	return unknown
 }
 
 // For is what a Policy comes to where a Destination is called. What can never hold is left out.
@@ -81,7 +101,7 @@ func (c Compiled) partial(rule string, d Destination) (formula, error) {
 	}
 	defer store.Abort(ctx, txn)
 	query := topdown.NewQuery(ast.MustParseBody(rule)).WithCompiler(c.compiler).WithStore(store).WithTransaction(txn).
-		WithInput(ast.NewTerm(ast.MustInterfaceToValue(d.input()))).WithUnknowns(unknown).WithDisableInlining(refs(c.kept))
+		WithInput(ast.NewTerm(ast.MustInterfaceToValue(d.input()))).WithUnknowns(d.unknown()).WithDisableInlining(refs(c.kept))
 	bodies, support, err := query.PartialRun(ctx)
 	if err != nil {
 		return formula{}, err

@@ -75,6 +75,8 @@ type Written[S any] struct {
 	Says   *S
 	Rule   string // of a route, for which it holds: to a section with Entering
 	Claims string // to a section with Guard: the key of the claims that the policy goes by (see ClaimsFor)
+	// Law is what was made of it for whom is called, in a section with Read.
+	Law any
 }
 
 // Section is one section of a MeshPolicy.
@@ -230,6 +232,9 @@ type Room struct {
 	// Guard and Clash are those of the section's Guarding; nil as there.
 	Guard func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
 	Clash func(older, newer *v1alpha1.MeshPolicySpec) string
+	// Read and Connect are those of the section's Guarding; nil as there.
+	Read    func(policy string, spec *v1alpha1.MeshPolicySpec, in Surroundings) Law
+	Connect func(said []Decided) string
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -260,6 +265,7 @@ type Decided struct {
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	Level   Level  // of the policy's target, in a section with Guard
 	Claims  string // that it goes by, in such a section
+	Law     any    // what was made of it for whom is called, in a section with Read
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
@@ -341,6 +347,7 @@ func (s Section[S]) Room() Room {
 	if s.Guarding.Guard != nil {
 		out.Guard, out.Clash = s.guard, s.clash
 		out.Contest, out.Decide = s.beside, s.alone
+		s.reads(&out)
 	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
@@ -376,7 +383,7 @@ func (s Section[S]) each(said []Decided) (written []Written[S]) {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims}
+	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims, Law: d.Law}
 }
 
 // Proxy is one by what tells it from others of the same Routes.
