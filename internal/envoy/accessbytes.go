@@ -1,7 +1,6 @@
 package envoy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -59,9 +58,7 @@ func accessOfBytes(a mesh.Access) *netstatev3.Config {
 	}
 	ways := waysIn(a)
 	return &netstatev3.Config{
-		OnNewConnection: []*filterstatev3.FilterStateValue{
-			state(policyState, nobody), state(verdictState, denied), state(addressState, nowhereToGo),
-		},
+		OnNewConnection: refused(a),
 		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
 			state(callerState, "%DOWNSTREAM_PEER_URI_SAN%"),
 			state(policyState, policyOf(ways)),
@@ -75,59 +72,15 @@ func accessOfBytes(a mesh.Access) *netstatev3.Config {
 type way struct{ name, open string }
 
 func waysIn(a mesh.Access) (out []way) {
+	if !a.Guarded {
+		return []way{ruledWay(a, way{byPolicies, "true"})}
+	}
 	for _, allow := range a.Allows {
 		if allow.Traffic == smi.Bytes || allow.Traffic == smi.DeclaredBytes && a.Name == mesh.AccessBytes {
-			out = append(out, way{allow.Name, letsIn(allow, a.TrustDomain)})
-		}
-	}
-	if !a.Guarded {
-		out = []way{{byPolicies, "true"}}
-	}
-	if len(a.Ruled) > 0 {
-		ruled := fmt.Sprintf("%s && (%s)", oneMember(a.TrustDomain), lets(a.Ruled))
-		for i := range out {
-			out[i].open = fmt.Sprintf("(%s) && (%s)", ruled, out[i].open)
+			out = append(out, ruledWay(a, way{allow.Name, letsIn(allow, a.TrustDomain)}))
 		}
 	}
 	return out
-}
-
-// byPolicies is how what is let in by MeshPolicies alone is called.
-const byPolicies = "authorization"
-
-// maxRuled is how long what policies say may be: Envoy reads no expression of more than 100,000 characters. Where
-// they say more nobody is let in.
-const maxRuled = 60_000
-
-// lets is true of the connections that policies let in at the port that they are for.
-func lets(ruled []mesh.RuledPorts) string {
-	var any, known []string
-	others := "true"
-	for _, r := range ruled {
-		if r.Ports == nil {
-			others = r.Let
-			continue
-		}
-		at := onePort(r.Ports)
-		known, any = append(known, at), append(any, fmt.Sprintf("%s && (%s)", at, cmp.Or(r.Let, "true")))
-	}
-	if len(known) > 0 {
-		others = fmt.Sprintf("!(%s) && (%s)", strings.Join(known, " || "), others)
-	}
-	text := strings.Join(append(any, others), " || ")
-	if len(text) > maxRuled {
-		return "false"
-	}
-	return text
-}
-
-// onePort is true of connections to one of some ports.
-func onePort(ports []int32) string {
-	var all []string
-	for _, p := range ports {
-		all = append(all, strconv.Itoa(int(p)))
-	}
-	return "destination.port in [" + strings.Join(all, ", ") + "]"
 }
 
 // decided is a format for one thing if any way is open, and another if none is. What cannot be evaluated is

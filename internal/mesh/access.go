@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"slices"
 	"strings"
 
 	access "github.com/weft-mesh/weft/api/smi/access/v1alpha3"
@@ -154,10 +153,9 @@ func (m *Mesh) accessWants(q *incr.Query, scope string, in Inbound) (out []strin
 
 // accessVariant is which of the filters of a name the sidecars of a scope see.
 func (m *Mesh) accessVariant(q *incr.Query, scope string, in Inbound, name string) string {
-	ruled := in.Ruled || slices.ContainsFunc(in.Ports, func(p InboundPort) bool { return p.Ruled })
 	account := key(in.Namespace, in.ServiceAccount)
 	switch {
-	case ruled && name != AccessRequests:
+	case len(in.ruled(name)) > 0 || in.Ruled && name == AccessUndeclared:
 		return scope
 	case m.guarded(q, account):
 		return account

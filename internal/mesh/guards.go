@@ -49,7 +49,7 @@ func (m *Mesh) InboundGuards(q *incr.Query, scope string) (out InboundGuards) {
 	in := m.inbounds.Get(q, scope)
 	out.Others = m.guardsOfPort(q, in.workload, otherPorts)
 	for _, p := range in.Ports {
-		if by := m.guardsOfPort(q, in.workload, p.Port); !reflect.DeepEqual(by, out.Others) {
+		if by := m.guardsOfPort(q, in.workload, p.Port); readable(p.Protocol) && !reflect.DeepEqual(by, out.Others) {
 			out.Ports = append(out.Ports, GuardedPort{p.Port, by})
 		}
 	}

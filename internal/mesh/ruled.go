@@ -15,28 +15,32 @@ type RuledPorts struct {
 	Let string
 }
 
-// ruledPorts are those of the pods of a scope about which the filter of a name is: ports that are declared to carry
-// bytes, or all others.
+// ruled are the ports at which policies rule connections and about which the filter of a name is: those that are
+// declared to carry bytes, or all others but those of requests.
+func (in Inbound) ruled(name string) (out []int32) {
+	for _, p := range in.Ports {
+		if p.Ruled && (name == AccessBytes && !readable(p.Protocol) || name == AccessUndeclared && p.Protocol == Undeclared) {
+			out = append(out, p.Port)
+		}
+	}
+	return out
+}
+
+// ruledPorts are what is said at these ports, and by which policies. At the others nothing is, or what is said of all
+// that no Service declares.
 func (m *Mesh) ruledPorts(q *incr.Query, in Inbound, name string) (out []RuledPorts, policies []string) {
-	add := func(port int32, ports ...int32) {
+	for _, port := range in.ruled(name) {
 		let, by := m.connections(q, in.workload, port)
 		policies = append(policies, by...)
-		at := slices.IndexFunc(out, func(r RuledPorts) bool { return r.Let == let && r.Ports != nil })
-		switch {
-		case let == "" && ports == nil:
-		case at >= 0 && ports != nil:
-			out[at].Ports = append(out[at].Ports, ports...)
-		default:
-			out = append(out, RuledPorts{ports, let})
+		at := slices.IndexFunc(out, func(r RuledPorts) bool { return r.Let == let })
+		if at < 0 {
+			at, out = len(out), append(out, RuledPorts{Let: let})
 		}
+		out[at].Ports = append(out[at].Ports, port)
 	}
-	for _, p := range in.Ports {
-		if bytes := !readable(p.Protocol); bytes == (name == AccessBytes) && !p.Protocol.HTTP() {
-			add(p.Port, p.Port)
-		}
-	}
-	if name == AccessUndeclared {
-		add(otherPorts)
+	if name == AccessUndeclared && in.Ruled {
+		let, by := m.connections(q, in.workload, otherPorts)
+		out, policies = append(out, RuledPorts{Let: let}), append(policies, by...)
 	}
 	slices.Sort(policies)
 	return out, slices.Compact(policies)

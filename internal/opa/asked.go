@@ -18,25 +18,37 @@ func guardsOf(b ast.Body) guards {
 		if e.Negated || !e.IsCall() {
 			continue
 		}
-		function, at := e.Operator().String(), 0
-		if function == "internal.member_2" {
-			at = 1
-		}
-		if a, ok := argument(e, at); ok {
+		function := e.Operator().String()
+		for i := range e.Operands() {
+			a, ok := argument(e, i)
+			if !ok {
+				continue
+			}
 			out[function] = append(out[function], a)
-			out[kindOf(function)] = append(out[kindOf(function)], a)
+			if kind := kindOf(function, i); kind != "" {
+				out["needs "+kind] = append(out["needs "+kind], a)
+			}
 		}
 	}
 	return out
 }
 
-// kindOf is what a function is about, and needed what a guard is for.
-func kindOf(function string) string {
-	return map[string]string{"internal.member_2": "of lists", "gte": "of numbers", "lt": "of numbers"}[function]
+// kindOf is of what an operand of a function is one, where the atom that the function becomes asks for that too.
+func kindOf(function string, operand int) string {
+	switch {
+	case function == "internal.member_2" && operand == 1:
+		return "is_array"
+	case function == "eq" || function == "equal":
+		return "is_string"
+	case function == "gte" || function == "lt":
+		return "is_number"
+	}
+	return ""
 }
 
-func needed(guard *ast.Expr) string {
-	return map[string]string{"is_array": "of lists", "is_number": "of numbers"}[guard.Operator().String()]
+// needless says whether an atom of the body asks what a guard does.
+func (g guards) needless(guard *ast.Expr, a attribute) bool {
+	return g.of("needs "+guard.Operator().String(), a)
 }
 
 func (g guards) of(function string, a attribute) bool {
@@ -82,13 +94,8 @@ func ask(e *ast.Expr, g guards) (formula, bool) {
 	a, first := argument(e, 0)
 	b, second := argument(e, 1)
 	switch e.Operator().String() {
-	case "is_string":
-		if a.claim() {
-			return is(atom{op: textual, of: a}), first
-		}
-		return is(atom{op: present, of: a}), first && !a.in("time")
-	case "is_array", "is_number":
-		return constant(true), first && g.of(needed(e), a)
+	case "is_string", "is_array", "is_number":
+		return guard(e, a, first, g)
 	case "internal.member_2":
 		return member(e, a, b, first, second, g)
 	case "eq", "equal":
@@ -136,6 +143,19 @@ func unanchored(regex string) (whole string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// guard is nothing by itself where an atom asks the same, and else possible of texts alone.
+func guard(e *ast.Expr, a attribute, ok bool, g guards) (formula, bool) {
+	switch {
+	case ok && g.needless(e, a):
+		return constant(true), true
+	case e.Operator().String() != "is_string" || !ok || a.in("time"):
+		return formula{}, false
+	case a.claim():
+		return is(atom{op: textual, of: a}), true
+	}
+	return is(atom{op: present, of: a}), true
 }
 
 func member(e *ast.Expr, a, b attribute, first, second bool, g guards) (formula, bool) {
