@@ -1,21 +1,18 @@
 package v1alpha1
 
 // Authorization says who may call what. It holds at the sidecars of the pods that are called, whoever calls
-// and by which way.
+// and by which way, and at Gateways.
 //
-// As soon as one policy of a level (mesh, namespace, ServiceAccount, pods, Service, port) has rules or roles
-// about a port, that port takes only what the policies of that level allow. A rule that denies counts before
+// As soon as one policy of a level (mesh, namespace, ServiceAccount, pods, Service, port) has the section,
+// what it is about takes only what the policies of that level allow: one without rules and roles lets nobody in. A rule that denies counts before
 // all that allow, of whatever policy. Each level that has such a policy must allow: none can open what another
 // keeps shut.
 //
 // A rule is about requests: on a port that carries no HTTP, only what is known of a connection can be asked for.
 // There a rule that names anything else allows nothing, and one that denies denies all that the rest of it is
 // about.
-//
-// +kubebuilder:validation:XValidation:rule="has(self.rules) || has(self.roles)",message="authorization without rules and roles would shut out everybody: write rules: [] if that is meant"
 type Authorization struct {
-	// rules in their order, which matters to readers only: whatever denies counts before what allows. An empty
-	// list lets nobody in.
+	// rules in their order, which matters to readers only: whatever denies counts before what allows.
 	//
 	// +optional
 	// +listType=map
@@ -114,8 +111,8 @@ type AuthorizationRole struct {
 	HeldBy []AuthorizationSource `json:"heldBy"`
 }
 
-// AuthorizationSource is who calls: all that is set must hold. What is proved by the caller's certificate is
-// unknown of callers in plaintext and of clients of serverTLS.
+// AuthorizationSource is who calls: all that is set must hold. serviceAccount, gateway, namespace and trustDomain
+// are proved by the caller's certificate: nobody has them in plaintext, by serverTLS, and at a Gateway.
 //
 // +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:XValidation:rule="(has(self.serviceAccount) ? 1 : 0) + (has(self.gateway) ? 1 : 0) + (has(self.namespace) ? 1 : 0) <= 1",message="serviceAccount, gateway and namespace each say which pods call: set one"
@@ -355,7 +352,8 @@ type AuthorizationCondition struct {
 	// attribute is one of
 	//
 	//	source.principal, source.trustDomain, source.namespace, source.serviceAccount
-	//	destination.namespace, destination.serviceAccount, destination.labels[app]
+	//	destination.namespace, destination.serviceAccount, destination.labels[app]: of the pods that are called
+	//	or, at a Gateway, of its proxies and the labels of the Gateway
 	//	request.method, request.path, request.host, request.headers[x-tenant]
 	//	request.segments[0], the first part of the path: of /users/ann it is users
 	//	jwt.issuer, jwt.subject, jwt.claims[groups], jwt.claims[realm_access][roles]
