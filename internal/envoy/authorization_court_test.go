@@ -2,12 +2,7 @@ package envoy_test
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/weft-mesh/weft/internal/envoy"
+	"github.com/weft-mesh/weft/internal/jwttest"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/opa/opatest"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -41,18 +37,19 @@ import (
 type court struct {
 	*station
 	web, free uint32
-	key       *ecdsa.PrivateKey
+	key       jwttest.Key
 	lines     map[string]func(*testing.T, request) (int, []byte)
 }
 
-// caller is who opens connections: without a name in plaintext.
+// caller is who opens connections: without a name in plaintext; of two names, with a space between them, is who is
+// let in nowhere.
 type caller struct {
 	name, from string
 	http2      bool
 }
 
 func (c court) anyCaller(r *rand.Rand) caller {
-	return caller{one(r, append(opatest.Callers, "", opatest.Callers[0])...), one(r, "127.0.0.1", "127.0.0.2", "127.0.0.9"), r.Intn(2) == 0}
+	return caller{one(r, append(opatest.Callers, "", "", opatest.Callers[0], opatest.Callers[1], opatest.Callers[0]+" "+opatest.Callers[1])...), one(r, "127.0.0.1", "127.0.0.2", "127.0.0.9"), r.Intn(2) == 0}
 }
 
 // request is what is asked, as it is written.
@@ -109,12 +106,8 @@ func (s seen) input(q request, from caller, port int, now time.Time) map[string]
 
 func startCourt(t *testing.T) court {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), freePorts(t, 2)
-	c := court{web: ports[0], free: ports[1], key: key, lines: map[string]func(*testing.T, request) (int, []byte){}}
+	c := court{web: ports[0], free: ports[1], key: jwttest.NewKey(t, "a", "ES256"), lines: map[string]func(*testing.T, request) (int, []byte){}}
 	in := mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Telemetry: everything}
 	for _, port := range ports {
 		in.Ports = append(in.Ports, mesh.InboundPort{Port: int32(port), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 80})
@@ -174,17 +167,11 @@ func (c court) judges(t *testing.T, said []room.Decided) {
 }
 
 func (c court) verifier() *jwtv3.JwtAuthentication {
-	b64 := base64.RawURLEncoding.EncodeToString
-	point, err := c.key.PublicKey.Bytes()
-	if err != nil {
-		panic(err)
-	}
-	jwks := fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","kid":"a","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
 	none := &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_AllowMissing{AllowMissing: &emptypb.Empty{}}}
 	it := &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_ProviderName{ProviderName: "it"}}
 	return &jwtv3.JwtAuthentication{
 		Providers: map[string]*jwtv3.JwtProvider{"it": {Issuer: opatest.Issuer, Forward: true, PayloadInMetadata: room.Claims, JwksSourceSpecifier: &jwtv3.JwtProvider_LocalJwks{
-			LocalJwks: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: jwks}},
+			LocalJwks: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: jwttest.Set(c.key)}},
 		}}},
 		Rules: []*jwtv3.RequirementRule{{
 			Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
@@ -196,29 +183,14 @@ func (c court) verifier() *jwtv3.JwtAuthentication {
 }
 
 // tokens are none, and some that are signed, of which one is altered.
-func (c court) tokens(t *testing.T, r *rand.Rand, n int) []token {
-	t.Helper()
+func (c court) tokens(r *rand.Rand, n int) []token {
 	out := []token{{}, {}, {}}
 	for range n {
 		claims := opatest.Claims(r)
-		body, err := json.Marshal(claims)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b64 := base64.RawURLEncoding.EncodeToString
-		text := b64([]byte(`{"alg":"ES256","kid":"a","typ":"JWT"}`)) + "." + b64(body)
-		sum := sha256.Sum256([]byte(text))
-		a, b, err := ecdsa.Sign(crand.Reader, c.key, sum[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		signature := make([]byte, 64)
-		a.FillBytes(signature[:32])
-		b.FillBytes(signature[32:])
-		out = append(out, token{text + "." + b64(signature), claims})
+		out = append(out, token{c.key.Token(claims), claims})
 	}
 	altered := strings.Split(out[3].text, ".")
-	altered[1] = base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"` + opatest.Issuer + `","sub":"ann"}`))
+	altered[1] = jwttest.Encode([]byte(`{"iss":"` + opatest.Issuer + `","sub":"ann"}`))
 	return append(out, token{strings.Join(altered, "."), map[string]any{}}, token{"x", map[string]any{}})
 }
 
@@ -255,7 +227,7 @@ func (c court) open(t *testing.T, port uint32, from caller) func(*testing.T, req
 		if from.http2 {
 			offer = "h2"
 		}
-		chain, key := signed(t, from.name)
+		chain, key := signed(t, strings.Fields(from.name)[0], strings.Fields(from.name)[1:]...)
 		pair, err := tls.X509KeyPair(chain, key)
 		if err != nil {
 			t.Fatal(err)

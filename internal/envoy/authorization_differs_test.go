@@ -133,7 +133,7 @@ func TestAuthorizationDiffers(t *testing.T) {
 	given(t, "WEFT_SEED", &seed)
 	r := rand.New(rand.NewSource(int64(seed)))
 	c := startCourt(t)
-	tokens := c.tokens(t, r, 150)
+	tokens := c.tokens(r, 150)
 	counts := map[string]int{}
 	for range requests / each {
 		l := draw(t, r)
