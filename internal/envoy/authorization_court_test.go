@@ -2,6 +2,7 @@ package envoy_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -19,7 +20,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"golang.org/x/net/http2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -269,10 +269,15 @@ func (q request) all() [][2]string {
 
 func byHTTP2(t *testing.T, conn net.Conn) func(*testing.T, request) (int, []byte) {
 	t.Helper()
-	c, err := (&http2.Transport{AllowHTTP: true, DisableCompression: true}).NewClientConn(conn)
-	if err != nil { // who is of another trust domain is closed the door to
-		return func(*testing.T, request) (int, []byte) { return 0, nil }
-	}
+	c := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		if conn == nil {
+			return nil, net.ErrClosed
+		}
+		defer func() { conn = nil }() // there is one
+		return conn, nil
+	}}
+	c.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(c.CloseIdleConnections)
 	return func(t *testing.T, q request) (int, []byte) {
 		t.Helper()
 		r := &http.Request{Method: q.method, URL: &url.URL{Scheme: "http", Host: "cart", Opaque: q.path}, Host: q.host, Header: http.Header{}}

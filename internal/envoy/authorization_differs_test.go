@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/opa/opatest"
 	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
 )
 
 // law is what policies of some levels say, and OPA with them.
@@ -203,4 +205,24 @@ func (l law) String() (out string) {
 		out += p.Module()
 	}
 	return out
+}
+
+// TestAuthorizationTells: the log of a sidecar says which rule refused a request.
+func TestAuthorizationTells(t *testing.T) {
+	t.Parallel()
+	c := startCourt(t)
+	says := roomtest.Written[v1alpha1.Authorization](t, `{rules: [{name: reads, to: [{methods: [GET]}]}, {name: no-admin, action: Deny, to: [{paths: [{exact: /admin}]}]}]}`)
+	rules, _ := opa.Compile(opa.Policy{Key: "shop/orders", Authorization: says, TrustDomain: "mesh.test"}).For(called)
+	c.judges(t, []room.Decided{{Section: authorization.Section.Name, Policy: "shop/orders", Level: room.AtService, Says: says, Law: rules}})
+	from := caller{name: opatest.Callers[0], from: "127.0.0.1"}
+	for why, q := range map[string]request{
+		"shop/orders/no-admin": {method: "GET", host: "cart", path: "/admin"}, "ambiguous": {method: "GET", host: "cart", path: "/a;b"}, "none": {method: "PUT", host: "cart", path: "/"},
+	} {
+		if status, _ := c.ask(t, c.web, q, from); status != 403 {
+			t.Errorf("%v: %d", q, status)
+		}
+		eventually(t, "the log says "+why, func() bool {
+			return tells(c.log.String(), map[string]any{"details": "rbac_access_denied_matched_policy[" + why + "]", "source_principal": opatest.Callers[0]})
+		})
+	}
 }

@@ -40,6 +40,9 @@ var written = map[string]attribute{
 
 var inBrackets = regexp.MustCompile(`\[([^][]+)\]`)
 
+// headerName is one as HTTP/2 has it.
+var headerName = regexp.MustCompile(`^[a-z0-9][-a-z0-9]*$`)
+
 // attributeOf reads an attribute as it is written in a policy; false if there is none such.
 func attributeOf(text string) (attribute, bool) {
 	if a, is := written[text]; is {
@@ -61,7 +64,7 @@ func attributeOf(text string) (attribute, bool) {
 	case root == "destination.labels":
 		return attribute{"destination", "labels", keys[0]}, true
 	case root == "request.headers":
-		return header(strings.ToLower(keys[0])), true
+		return header(keys[0]), headerName.MatchString(keys[0])
 	case root == "request.segments":
 		n, err := strconv.Atoi(keys[0])
 		return attribute{"request", "segments", strconv.Itoa(n)}, err == nil && n >= 0 && n < maxSegments
@@ -78,11 +81,10 @@ func (a attribute) in(root ...string) bool {
 
 func (a attribute) is(b attribute) bool { return len(a) == len(b) && a.in(b...) }
 
-func (a attribute) claim() bool     { return a.in("jwt", "claims") }
-func (a attribute) header() bool    { return a.in("request", "headers") }
-func (a attribute) segment() bool   { return a.in("request", "segments") }
-func (a attribute) ofRequest() bool { return a.in("request") || a.in("jwt") }
-func (a attribute) known() bool     { return a.in("destination") && !a.is(port) }
+func (a attribute) claim() bool   { return a.in("jwt", "claims") }
+func (a attribute) header() bool  { return a.in("request", "headers") }
+func (a attribute) segment() bool { return a.in("request", "segments") }
+func (a attribute) known() bool   { return a.in("destination") && !a.is(port) }
 
 // folds says whether values of it are compared without regard to case by rules that deny.
 func (a attribute) folds() bool { return a.is(path) || a.header() || a.segment() }
@@ -100,15 +102,18 @@ func (a attribute) index() int {
 
 // rego is the reference to it.
 func (a attribute) rego() string {
-	out := ast.Ref{ast.VarTerm("input")}
+	out := "input"
 	for i, word := range a {
-		if i == 2 && a.segment() {
-			out = append(out, ast.IntNumberTerm(a.index()))
-			continue
+		switch {
+		case i == 2 && a.segment():
+			out += "[" + word + "]"
+		case i < 2: // of the schema
+			out += "." + word
+		default:
+			out += "[" + quote(word) + "]"
 		}
-		out = append(out, ast.StringTerm(word))
 	}
-	return out.String()
+	return out
 }
 
 // fromRef is the attribute that a reference is to; false if it is to none.

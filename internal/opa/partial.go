@@ -22,14 +22,12 @@ type Compiled struct {
 	Who    bool // it asks for the Destination's namespace or ServiceAccount too
 }
 
-// Compile has OPA read a Policy. The module is of Weft's making: that it could not be read is no mistake of
-// who wrote the Policy.
+// Compile has OPA read a Policy. One that it cannot read lets nobody in.
 func Compile(p Policy) Compiled {
 	m := p.module()
-	compiler := ast.NewCompiler()
-	compiler.Compile(map[string]*ast.Module{p.Key: ast.MustParseModule(m.text.String())})
-	if compiler.Failed() {
-		panic(fmt.Sprintf("%v in\n%s", compiler.Errors, m.text.String()))
+	compiler, err := ast.CompileModules(map[string]string{"policy.rego": m.text.String()})
+	if err != nil {
+		return Compiled{Problems: []Problem{{What: fmt.Sprintf("it cannot be compiled: %v", err)}}}
 	}
 	out := Compiled{rules: m.rules, Problems: m.problems, compiler: compiler}
 	out.asks()

@@ -30,7 +30,7 @@ func (p Policy) Module() string {
 
 func (p Policy) module() *module {
 	m := &module{Policy: p}
-	fmt.Fprintf(&m.text, "# MeshPolicy %s, over input version 1.\npackage %s\n", p.Key, regoPackage)
+	fmt.Fprintf(&m.text, "# MeshPolicy %s, over input version 1.\npackage %s\n", oneLine(p.Key), regoPackage)
 	for i, r := range p.Rules {
 		m.rule(p.Key+"/"+r.Name, fmt.Sprintf("rules[%d]", i), r)
 	}
@@ -44,7 +44,7 @@ func (m *module) rule(name, field string, r v1alpha1.AuthorizationRule) {
 	n, deny := len(m.rules), r.Action == v1alpha1.AuthorizationDeny
 	m.rules, m.fold = append(m.rules, Rule{Name: name, Deny: deny}), deny
 	var all []string
-	fmt.Fprintf(&m.text, "\n# %s\n", name)
+	fmt.Fprintf(&m.text, "\n# %s\n", oneLine(name))
 	if len(r.From) > 0 {
 		h := m.helper("from_%d", n)
 		for _, s := range r.From {
@@ -150,6 +150,10 @@ func (m *module) operation(of string, o v1alpha1.AuthorizationOperation) {
 		all = append(all, m.matches(host, hostsRegex(o.Hosts)))
 	}
 	for _, h := range o.Headers {
+		if !headerName.MatchString(h.Name) { // no request has it
+			all = append(all, "false")
+			continue
+		}
 		if len(h.Values) == 0 {
 			all = append(all, header(h.Name).rego()+" != null")
 			continue
@@ -259,6 +263,9 @@ func quote(s string) string {
 	}
 	return string(out)
 }
+
+// oneLine is a name in a comment.
+func oneLine(s string) string { return strings.Trim(quote(s), `"`) }
 
 func or(s, otherwise string) string {
 	if s == "" {

@@ -46,7 +46,11 @@ func (l law) Problem() string {
 	if len(l.Problems) == 0 {
 		return ""
 	}
-	return "." + l.Problems[0].Field + ": " + l.Problems[0].What
+	first := l.Problems[0]
+	if first.Field != "" {
+		first.Field = "." + first.Field
+	}
+	return first.Field + ": " + first.What
 }
 
 // sample is a destination that has whatever is asked for.
