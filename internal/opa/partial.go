@@ -15,7 +15,7 @@ type Compiled struct {
 	rules    []Rule
 	Problems []Problem
 	compiler *ast.Compiler
-	kept     []string // the rules that stay rules where they depend on a request
+	kept     []ast.Ref // the rules that stay rules where they depend on a request
 	// Labels are those of the Destination that it asks for, ordered: what is compiled for two that do not differ
 	// in what is asked for is the same.
 	Labels []string
@@ -32,7 +32,7 @@ func Compile(p Policy) Compiled {
 	out := Compiled{rules: m.rules, Problems: m.problems, compiler: compiler}
 	out.asks()
 	for _, h := range m.helpers {
-		out.kept = append(out.kept, "data."+regoPackage+"."+h)
+		out.kept = append(out.kept, regoRef(h))
 	}
 	return out
 }
@@ -77,7 +77,7 @@ func (d Destination) unknown() []*ast.Term {
 // For is what a Policy comes to where a Destination is called. What can never hold is left out.
 func (c Compiled) For(d Destination) (out []Rule, problems []Problem) {
 	for i, r := range c.rules {
-		f, err := c.partial("data."+regoPackage+"."+ruleName(i), d)
+		f, err := c.partial(ruleName(i), d)
 		if err != nil { // closed: who would have been let in is not, who would have been kept out stays out
 			problems = append(problems, Problem{What: fmt.Sprintf("rule %s cannot be compiled: %v", r.Name, err)})
 			f = constant(r.Deny)
@@ -98,8 +98,8 @@ func (c Compiled) partial(rule string, d Destination) (formula, error) {
 		return formula{}, err
 	}
 	defer store.Abort(ctx, txn)
-	query := topdown.NewQuery(ast.MustParseBody(rule)).WithCompiler(c.compiler).WithStore(store).WithTransaction(txn).
-		WithInput(ast.NewTerm(ast.MustInterfaceToValue(d.input()))).WithUnknowns(d.unknown()).WithDisableInlining(refs(c.kept))
+	query := topdown.NewQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(regoRef(rule))))).WithCompiler(c.compiler).WithStore(store).WithTransaction(txn).
+		WithInput(ast.NewTerm(ast.MustInterfaceToValue(d.input()))).WithUnknowns(d.unknown()).WithDisableInlining(c.kept)
 	bodies, support, err := query.PartialRun(ctx)
 	if err != nil {
 		return formula{}, err
@@ -107,9 +107,11 @@ func (c Compiled) partial(rule string, d Destination) (formula, error) {
 	return residual{support: support}.anyOf(bodies)
 }
 
-func refs(names []string) (out []ast.Ref) {
-	for _, n := range names {
-		out = append(out, ast.MustParseRef(n))
+// regoRef is the reference to a rule of a module.
+func regoRef(rule string) ast.Ref {
+	out := ast.Ref{ast.DefaultRootDocument}
+	for word := range strings.SplitSeq(regoPackage+"."+rule, ".") {
+		out = append(out, ast.StringTerm(word))
 	}
 	return out
 }

@@ -24,11 +24,26 @@ var Section = room.Section[v1alpha1.Authorization]{
 	Guarding: room.Guarding[v1alpha1.Authorization]{Guard: guard, Read: read, Connect: connect},
 }
 
-// law is what a policy says.
-type law struct{ opa.Compiled }
+// law is what a policy says, and of each rule that may hold for somebody how it is decided.
+type law struct {
+	opa.Compiled
+	told     []v1alpha1.RuleStatus
+	requests []string
+}
 
 func read(policy string, says *v1alpha1.Authorization, in room.Surroundings) room.Law {
-	return law{opa.Compile(opa.Policy{Key: policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount})}
+	l := law{Compiled: opa.Compile(opa.Policy{Key: policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount})}
+	for _, r := range l.sample() {
+		by, why := r.By()
+		s := v1alpha1.RuleStatus{Name: r.Short(), DecidedBy: string(by)}
+		if why != "" {
+			s.Because = fmt.Sprintf("Envoy has no matcher for %s", why)
+		}
+		if l.told = append(l.told, s); r.OfRequests() {
+			l.requests = append(l.requests, r.Short())
+		}
+	}
+	return l
 }
 
 func (l law) Asks() (labels []string, who bool) { return l.Labels, l.Who }
@@ -63,27 +78,9 @@ func (l law) sample() []opa.Rule {
 	return rules
 }
 
-// Told is how each rule is decided that may hold for some destination.
-func (l law) Told() (out []v1alpha1.RuleStatus) {
-	for _, r := range l.sample() {
-		by, why := r.By()
-		s := v1alpha1.RuleStatus{Name: r.Short(), DecidedBy: string(by)}
-		if why != "" {
-			s.Because = fmt.Sprintf("Envoy has no matcher for %s", why)
-		}
-		out = append(out, s)
-	}
-	return out
-}
+func (l law) Told() []v1alpha1.RuleStatus { return l.told }
 
-func (l law) Requests() (names []string) {
-	for _, r := range l.sample() {
-		if r.OfRequests() {
-			names = append(names, r.Short())
-		}
-	}
-	return names
-}
+func (l law) Requests() []string { return l.requests }
 
 // levels are the rules of each level at which something is said.
 func levels(said []room.Written[v1alpha1.Authorization]) (out []opa.Level) {
