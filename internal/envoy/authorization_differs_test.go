@@ -3,12 +3,14 @@ package envoy_test
 import (
 	"fmt"
 	"math/rand"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/opa"
@@ -88,7 +90,14 @@ func (l law) asks(ref string) bool {
 // odd says whether a request is of a shape that rules do not take: what they ask for may be another thing to the app.
 func (l law) odd(q request, s seen) bool {
 	path, _, _ := strings.Cut(s.URI, "?")
-	if (l.asks("input.request.path") || l.asks("input.request.segments")) && strings.ContainsFunc(strings.ReplaceAll(path, "%25", ";"), func(c rune) bool { return c == ';' || c < '!' || c > '~' }) {
+	decoded, err := url.PathUnescape(path)
+	strange := func(c rune) bool { return strings.ContainsRune("%;#?/\\", c) || c < ' ' || c == 0x7f }
+	if (l.asks("input.request.path") || l.asks("input.request.segments")) && (err != nil || strings.ContainsAny(path, "; ") || strings.ContainsFunc(strings.ReplaceAll(decoded, "/", ""), strange)) {
+		return true
+	}
+	if l.asks("input.request.host") && strings.ContainsFunc(s.Host, func(c rune) bool {
+		return !strings.ContainsRune("-._:[]", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+	}) {
 		return true
 	}
 	if slices.ContainsFunc(q.headers, func(h [2]string) bool { return h[1] != strings.TrimSpace(h[1]) }) && l.asks("input.request.headers") {

@@ -114,13 +114,13 @@ func (r Rule) By() (by By, why string) {
 }
 
 // What is read of a request must be what the app reads too. So where rules ask for a header, it is there once;
-// with no space around it, which HTTP/2 keeps and HTTP/1.1 does not; for the path, nothing in it is encoded twice
-// or a parameter of a segment.
+// with no space around it, which HTTP/2 keeps and HTTP/1.1 does not; nothing in the path
+// is encoded twice, a parameter of a segment, or encoded and would mean something else were it not; a host is a name
+// without a dot at its end, or an address.
 const (
 	plainHeader = `^(?:[!-+\--~](?:[ -+\--~]*[!-+\--~])?)?$`
-	plainPath   = `(?s:[!-:<-~]*)`
-	plainHost   = `[!-~]+`
-	twice       = "%25"
+	plainPath   = `(?:[!-$&-:<-~]|%(?:2[0-246-9a-eA-E]|3[0-9ac-eAC-E]|5[0-9abd-fABD-F]|7[0-9a-eA-E]|[4689a-fA-F][0-9a-fA-F]))*`
+	plainHost   = `(?:[-0-9A-Za-z_]+[.])*[-0-9A-Za-z_]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?`
 )
 
 // shapes deny the requests that are not of the shape that rules take them to be of.
@@ -128,8 +128,7 @@ func (f filter) shapes(rules Level) {
 	var bad []*rbacv3.Permission
 	if rules.read(func(a attribute) bool { return a.is(path) || a.segment() }) {
 		plain, _ := request(is(atom{op: matching, of: path, values: []string{plainPath}}))
-		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}},
-			&rbacv3.Permission{Rule: &rbacv3.Permission_UrlPath{UrlPath: wire.PathContains(twice)}})
+		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}})
 	}
 	if rules.read(func(a attribute) bool { return a.is(host) }) {
 		plain := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: wire.Header(":authority", wire.Regex(plainHost))}}

@@ -58,10 +58,3 @@ func Regex(regex string) *matcherv3.StringMatcher {
 		SafeRegex: &matcherv3.RegexMatcher{Regex: regex},
 	}}
 }
-
-// PathContains matches a path, without its query, by a part of it.
-func PathContains(part string) *matcherv3.PathMatcher {
-	return &matcherv3.PathMatcher{Rule: &matcherv3.PathMatcher_Path{
-		Path: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: part}},
-	}}
-}
