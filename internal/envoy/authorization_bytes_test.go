@@ -19,7 +19,7 @@ func connections(t *testing.T, text string) string {
 	t.Helper()
 	p := opa.Policy{Key: "shop/cart", Authorization: roomtest.Written[v1alpha1.Authorization](t, text), TrustDomain: "mesh.test"}
 	rules, _ := opa.Compile(p).For(called)
-	return opa.Connection([]opa.Level{rules})
+	return opa.Connection([]opa.Level{{Rules: rules}})
 }
 
 // rules has policies rule connections to one port, or all, as soon as it returns.

@@ -2,6 +2,7 @@ package envoy_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand"
 	"net/url"
 	"os"
@@ -24,6 +25,7 @@ import (
 type law struct {
 	policies [][]opa.Policy
 	answers  [][]opatest.Decision
+	claims   []string // of each level; "": it has none to go by
 	said     []room.Decided
 }
 
@@ -38,7 +40,7 @@ func draw(t *testing.T, r *rand.Rand) law {
 				GatewayAccount: func(_, name string) string { return name + "tch" },
 			})
 		}
-		out.policies = append(out.policies, policies)
+		out.policies, out.claims = append(out.policies, policies), append(out.claims, one(r, room.Claims, room.Claims, ""))
 	}
 	out.compile(t)
 	return out
@@ -55,7 +57,7 @@ func (l *law) compile(t *testing.T) {
 			if len(problems)+len(c.Problems) > 0 {
 				t.Fatalf("%v %v in\n%s", problems, c.Problems, p.Module())
 			}
-			l.said = append(l.said, room.Decided{Section: authorization.Section.Name, Policy: p.Key, Level: room.Level(i), Says: p.Authorization, Law: rules})
+			l.said = append(l.said, room.Decided{Section: authorization.Section.Name, Policy: p.Key, Level: room.Level(i), Says: p.Authorization, Law: rules, Claims: l.claims[i]})
 		}
 		l.answers = append(l.answers, answers)
 	}
@@ -66,8 +68,11 @@ var called = opa.Destination{Namespace: "shop", ServiceAccount: "cart", Labels: 
 // lets is what OPA makes of a request: of every level one policy must allow it, and none of any may deny it.
 func (l law) lets(t *testing.T, input map[string]any) bool {
 	t.Helper()
-	for _, level := range l.answers {
-		in := false
+	for i, level := range l.answers {
+		in, input := false, maps.Clone(input)
+		if l.claims[i] == "" {
+			input["jwt"] = map[string]any{}
+		}
 		for _, d := range level {
 			allow, deny := d.Of(t, input)
 			if deny {

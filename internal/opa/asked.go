@@ -70,8 +70,8 @@ func argument(e *ast.Expr, i int) (attribute, bool) {
 	return fromRef(ref)
 }
 
-// asked is what a call asks of an Input.
-func asked(e *ast.Expr, g guards) (formula, error) {
+// called is what a call asks of an Input.
+func called(e *ast.Expr, g guards) (formula, error) {
 	if f, ok := ask(e, g); ok {
 		return hosts(f), nil
 	}

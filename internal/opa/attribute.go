@@ -81,7 +81,7 @@ func (a attribute) in(root ...string) bool {
 
 func (a attribute) is(b attribute) bool { return len(a) == len(b) && a.in(b...) }
 
-func (a attribute) claim() bool   { return a.in("jwt", "claims") }
+func (a attribute) claim() bool   { return a.in("jwt") }
 func (a attribute) header() bool  { return a.in("request", "headers") }
 func (a attribute) segment() bool { return a.in("request", "segments") }
 func (a attribute) known() bool   { return a.in("destination") && !a.is(port) }

@@ -33,6 +33,6 @@ func BenchmarkFor(b *testing.B) {
 	c := opa.Compile(ten())
 	for b.Loop() {
 		rules, _ := c.For(cart)
-		opa.Requests([]opa.Level{rules})
+		opa.Requests([]opa.Level{{Rules: rules, Claims: "claims"}})
 	}
 }

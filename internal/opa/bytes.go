@@ -14,7 +14,7 @@ func Connection(levels []Level) string {
 	var all []formula
 	for _, l := range levels {
 		var ways []formula
-		for _, r := range l {
+		for _, r := range l.Rules {
 			if f := r.is.bounded(r.Deny, knownOfBytes); r.Deny {
 				all = append(all, not(f))
 			} else {

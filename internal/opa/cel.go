@@ -97,7 +97,7 @@ func celValue(a attribute) (value, bool) {
 func celClaim(a attribute) value {
 	at := "metadata.filter_metadata"
 	var there []string
-	for i, key := range append([]string{claimsNamespace, claimsKey}, a[2:]...) {
+	for i, key := range append([]string{claimsNamespace}, a[1:]...) {
 		if i > 2 {
 			there = append(there, "type("+at+") == map")
 		}

@@ -135,6 +135,35 @@ func (f formula) bounded(upper bool, asked func(atom) bool) formula {
 	return joined(f.kind, parts)
 }
 
+// by is a formula that goes by the claims of a key; without one it has none to go by.
+func (f formula) by(key string) formula {
+	switch f.kind {
+	case atomKind:
+		if key == "" && (f.atom.of.claim() || f.atom.other.claim()) {
+			return constant(false)
+		}
+		f.atom.of, f.atom.other = f.atom.of.by(key), f.atom.other.by(key)
+		return f
+	case notKind:
+		return not(f.parts[0].by(key))
+	}
+	var parts []formula
+	for _, p := range f.parts {
+		parts = append(parts, p.by(key))
+	}
+	return joined(f.kind, parts)
+}
+
+// by is a claim under another key.
+func (a attribute) by(key string) attribute {
+	if !a.claim() {
+		return a
+	}
+	out := slices.Clone(a)
+	out[1] = key
+	return out
+}
+
 // implied holds wherever f does, and asks of two attributes that are compared only whether they are there: what
 // is cheap to ask before the rest.
 func (f formula) implied(upper bool) formula {

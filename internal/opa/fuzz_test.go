@@ -41,12 +41,12 @@ func FuzzWritten(f *testing.F) {
 		if len(problems) > 0 && value != "" { // which the API server does not take
 			t.Error(problems)
 		}
-		for _, filter := range opa.Requests([]opa.Level{rules, rules}) {
+		for _, filter := range opa.Requests([]opa.Level{{Rules: rules, Claims: "claims"}, {Rules: rules}}) {
 			if err := filter.ValidateAll(); err != nil {
 				t.Errorf("%v in %v", err, filter)
 			}
 		}
-		if text := opa.Connection([]opa.Level{rules}); strings.ContainsAny(text, "%\n\"") {
+		if text := opa.Connection([]opa.Level{{Rules: rules}}); strings.ContainsAny(text, "%\n\"") {
 			t.Errorf("%s", text)
 		}
 	})

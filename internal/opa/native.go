@@ -221,15 +221,12 @@ func cidr(block string) (*corev3.CidrRange, bool) {
 	return &corev3.CidrRange{AddressPrefix: p.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(p.Bits()))}, true
 }
 
-// Verified tokens' claims are in the dynamic metadata of a request.
-const (
-	claimsNamespace = "envoy.filters.http.jwt_authn"
-	claimsKey       = "claims"
-)
+// claimsNamespace is the one of a request's dynamic metadata that verified tokens are in.
+const claimsNamespace = "envoy.filters.http.jwt_authn"
 
 func claimMatcher(a attribute, v *matcherv3.ValueMatcher) *matcherv3.MetadataMatcher {
 	out := &matcherv3.MetadataMatcher{Filter: claimsNamespace, Value: v}
-	for _, key := range append([]string{claimsKey}, a[2:]...) {
+	for _, key := range a[1:] {
 		out.Path = append(out.Path, &matcherv3.MetadataMatcher_PathSegment{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: key}})
 	}
 	return out

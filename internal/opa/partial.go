@@ -181,7 +181,7 @@ func (r residual) positive(e *ast.Expr, guards guards) (formula, error) {
 	if e.Negated { // of a builtin: missing operands make it undefined, which is not what it says
 		return formula{}, inexpressible(e)
 	}
-	return asked(e, guards)
+	return called(e, guards)
 }
 
 // rule reads one that partial evaluation made.

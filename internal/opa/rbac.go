@@ -11,15 +11,20 @@ import (
 
 // Level are the rules of all Policies of one level: a request that none of them denies, and one allows, is let in
 // by it.
-type Level []Rule
+type Level struct {
+	Rules []Rule
+	// Claims is the key of the claims that it goes by, in the metadata that verified tokens are in; "": it has none.
+	Claims string
+}
 
 // Requests are what a request must pass, one after the other: what denies first, then each level.
 func Requests(levels []Level) (out []*rbacv3.RBAC) {
 	deny := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{}}}
-	deny.shapes(slices.Concat(levels...))
+	deny.shapes(levels)
 	for _, l := range levels {
 		allow := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
-		for _, r := range l {
+		for _, r := range l.Rules {
+			r.is = r.is.by(l.Claims)
 			p, _ := r.policy()
 			if r.Deny {
 				deny.policy(r.Name, p)
@@ -124,7 +129,11 @@ const (
 )
 
 // shapes deny the requests that are not of the shape that rules take them to be of.
-func (f filter) shapes(rules Level) {
+func (f filter) shapes(levels []Level) {
+	var rules asked
+	for _, l := range levels {
+		rules = append(rules, l.Rules...)
+	}
 	var bad []*rbacv3.Permission
 	if rules.read(func(a attribute) bool { return a.is(path) || a.segment() }) {
 		plain, _ := request(is(atom{op: matching, of: path, values: []string{plainPath}}))
@@ -149,12 +158,15 @@ func (f filter) shapes(rules Level) {
 	}
 }
 
-func (l Level) read(which func(attribute) bool) bool {
+// asked are rules, as what they ask for.
+type asked []Rule
+
+func (l asked) read(which func(attribute) bool) bool {
 	return slices.ContainsFunc(l, func(r Rule) bool { return r.is.reads(which) })
 }
 
 // headers are those that the rules ask for, ordered.
-func (l Level) headers() []string {
+func (l asked) headers() []string {
 	found := map[string]bool{}
 	l.read(func(a attribute) bool {
 		if a.header() {

@@ -52,7 +52,7 @@ func TestStories(t *testing.T) {
 			rules, problems := c.For(cart)
 			out := &txtar.Archive{Comment: story.Comment, Files: []txtar.File{story.Files[0], {Name: "policy.rego", Data: []byte(p.Module())}}}
 			out.Files = append(out.Files, txtar.File{Name: "rules.txt", Data: []byte(told(append(c.Problems, problems...), rules))})
-			levels := []opa.Level{rules}
+			levels := []opa.Level{{Rules: rules, Claims: "claims"}}
 			var all []byte
 			for _, rbac := range opa.Requests(levels) {
 				conditions := readably(t, rbac)

@@ -87,10 +87,11 @@ func levels(said []room.Written[v1alpha1.Authorization]) (out []opa.Level) {
 	at := room.Level(-1)
 	for _, w := range said {
 		if w.Level != at {
-			at, out = w.Level, append(out, opa.Level{})
+			at, out = w.Level, append(out, opa.Level{Claims: w.Claims})
 		}
 		rules, _ := w.Law.([]opa.Rule)
-		out[len(out)-1] = append(out[len(out)-1], rules...)
+		l := &out[len(out)-1]
+		l.Rules = append(l.Rules, rules...)
 	}
 	return out
 }
