@@ -24,7 +24,9 @@ func Requests(levels []Level) (out []*rbacv3.RBAC) {
 	for _, l := range levels {
 		allow := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
 		for _, r := range l.Rules {
-			r.is = r.is.by(l.Claims)
+			if r.is = r.is.by(l.Claims); r.is.never() {
+				continue
+			}
 			p, _ := r.policy()
 			if r.Deny {
 				deny.policy(r.Name, p)
