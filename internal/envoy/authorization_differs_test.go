@@ -143,7 +143,7 @@ func TestAuthorizationDiffers(t *testing.T) {
 	const each = 60
 	requests, seed := 3_000, 1
 	if os.Getenv("WEFT_LONG") == "1" {
-		requests = 500_000
+		requests = 20_000
 	}
 	given(t, "WEFT_REQUESTS", &requests)
 	given(t, "WEFT_SEED", &seed)
