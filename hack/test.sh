@@ -62,6 +62,11 @@ unit() {
 	module=e2e/cluster part cluster 5m ./internal/...
 }
 
+# differential holds what policies are compiled to against what OPA answers, for half a million requests.
+differential() {
+	WEFT_REQUESTS=500000 part differential 3h -run '^TestAuthorizationDiffers$' ./internal/envoy
+}
+
 # stories NAME LIMIT FILES… is the part of the stories in some files. Where a long run is resumed, those that
 # passed before are left out, and what was said of them stays beside.
 stories() {
@@ -140,6 +145,7 @@ all)
 	;;
 long)
 	unit
+	differential
 	e2e
 	standard
 	fuzz

@@ -16,7 +16,7 @@ const module = "github.com/weft-mesh/weft/"
 // of Kubernetes objects. They hold no client, no clock, no logger and no goroutine.
 func TestThePureCoreReachesNothing(t *testing.T) {
 	seen := map[string]bool{}
-	for _, p := range []string{"internal/incr", "internal/mesh", "internal/envoy", "internal/gateway", "internal/policy", "internal/sidecar", "internal/pki", "internal/smi", "internal/smi/metrics"} {
+	for _, p := range []string{"internal/incr", "internal/mesh", "internal/envoy", "internal/gateway", "internal/policy", "internal/sidecar", "internal/pki", "internal/smi", "internal/smi/metrics", "internal/opa"} {
 		inspect(t, p, seen)
 	}
 	if len(seen) < 6 {
@@ -45,7 +45,7 @@ func inspect(t *testing.T, pkg string, seen map[string]bool) {
 			t.Fatal(err)
 		}
 		if !edges[pkg] {
-			impure(t, f, string(source))
+			impure(t, pkg, f, string(source))
 		}
 		parsed, err := parser.ParseFile(token.NewFileSet(), f, source, parser.ImportsOnly)
 		if err != nil {
@@ -60,12 +60,15 @@ func inspect(t *testing.T, pkg string, seen map[string]bool) {
 	}
 }
 
-func impure(t *testing.T, file, source string) {
+// wanted is what a package may have all the same: OPA's evaluator takes a context, which here is never cancelled.
+var wanted = map[string]string{"internal/opa": `"context"`}
+
+func impure(t *testing.T, pkg, file, source string) {
 	for _, word := range []string{
 		`"k8s.io/client-go`, `"sigs.k8s.io/controller-runtime`, `"github.com/go-logr`, `"log`, `"os"`, `"context"`,
 		"time.Now(", "time.Since(", "time.After(", "\tgo func", "\tgo ",
 	} {
-		if strings.Contains(source, word) {
+		if strings.Contains(source, word) && word != wanted[pkg] {
 			t.Errorf("%s has %s", file, strings.TrimSpace(word))
 		}
 	}

@@ -90,7 +90,8 @@ func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Me
 	case mesh.IsApart(name):
 		return buildApart(m, q, name)
 	case mesh.IsAccess(name):
-		return envoy.Access(m.Access(q, name, variant)), nil
+		access := m.Access(q, name, variant)
+		return envoy.Access(access), access.Policies
 	case name == mesh.Guards:
 		guards := m.InboundGuards(q, variant)
 		return envoy.InboundGuards(guards), guards.Policies()

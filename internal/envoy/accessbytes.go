@@ -32,8 +32,7 @@ const (
 // onlyNameOfBytes is onlyName for what may go on before the caller's first byte: an app that speaks first is
 // not connected to. A caller has one name if the first is all of them.
 func onlyNameOfBytes(trustDomain string) *listenerv3.Filter {
-	member := fmt.Sprintf("filter_state['%s'] == filter_state['%s'] && connection.uri_san_peer_certificate.matches(r'^%s$')",
-		firstState, callerState, memberID(trustDomain))
+	member := oneMember(trustDomain)
 	return filterNamed("envoy.filters.network.set_filter_state", &netstatev3.Config{
 		OnNewConnection: []*filterstatev3.FilterStateValue{state(addressState, nowhereToGo)},
 		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
@@ -44,18 +43,22 @@ func onlyNameOfBytes(trustDomain string) *listenerv3.Filter {
 	})
 }
 
+// oneMember is true of callers that have one name, which is one of the mesh.
+func oneMember(trustDomain string) string {
+	return fmt.Sprintf("filter_state['%s'] == filter_state['%s'] && connection.uri_san_peer_certificate.matches(r'^%s$')",
+		firstState, callerState, memberID(trustDomain))
+}
+
 // accessOfBytes refuses a connection from its beginning, which a handshake alone may change: then it is known
 // who calls, and the app has not heard of it yet. Envoy's RBAC filter for connections would wait for the
 // caller's first byte, and until then give it what the app sends; and which cluster it is is settled before.
 func accessOfBytes(a mesh.Access) *netstatev3.Config {
-	if !a.Guarded {
+	if !a.Guarded && len(a.Ruled) == 0 {
 		return &netstatev3.Config{}
 	}
 	ways := waysIn(a)
 	return &netstatev3.Config{
-		OnNewConnection: []*filterstatev3.FilterStateValue{
-			state(policyState, nobody), state(verdictState, denied), state(addressState, nowhereToGo),
-		},
+		OnNewConnection: refused(a),
 		OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
 			state(callerState, "%DOWNSTREAM_PEER_URI_SAN%"),
 			state(policyState, policyOf(ways)),
@@ -69,9 +72,12 @@ func accessOfBytes(a mesh.Access) *netstatev3.Config {
 type way struct{ name, open string }
 
 func waysIn(a mesh.Access) (out []way) {
+	if !a.Guarded {
+		return []way{ruledWay(a, way{byPolicies, "true"})}
+	}
 	for _, allow := range a.Allows {
 		if allow.Traffic == smi.Bytes || allow.Traffic == smi.DeclaredBytes && a.Name == mesh.AccessBytes {
-			out = append(out, way{allow.Name, letsIn(allow, a.TrustDomain)})
+			out = append(out, ruledWay(a, way{allow.Name, letsIn(allow, a.TrustDomain)}))
 		}
 	}
 	return out

@@ -94,9 +94,9 @@ type plaintext struct {
 // none of them, and is told so; but on what comes from the node, ports that the kubelet asks take its probes. So do
 // those of which each request is checked: a probe has no token.
 func (r *receiver) takes(port int32) bool {
-	mode, checked := r.modeOf(port)
+	mode, asksMore := r.modeOf(port)
 	asked := slices.ContainsFunc(r.Probes, func(p sidecar.Probe) bool { return p.Port == port && p.Kind != sidecar.TCP })
-	return mode == mesh.MTLSPermissive && !(r.node && (r.Guarded || checked) && asked)
+	return mode == mesh.MTLSPermissive && !(r.node && (r.Guarded || asksMore) && asked)
 }
 
 func appOf(p mesh.Protocol) string {
@@ -308,14 +308,14 @@ func (r *receiver) sniffs() bool {
 	})
 }
 
-// modeOf says what a port accepts, and whether each request to it is checked.
+// modeOf says what a port accepts, and whether each request to it is checked, which a probe might not pass.
 func (r *receiver) modeOf(port int32) (mode mesh.MTLSMode, checked bool) {
 	for _, p := range r.Ports {
 		if p.Port == port {
-			return p.Mode, p.Checked
+			return p.Mode, p.Checked || p.Ruled
 		}
 	}
-	return r.Mode, r.Checked
+	return r.Mode, r.Checked || r.Ruled
 }
 
 // question is the request that a probe by HTTP, HTTPS or gRPC makes.

@@ -30,6 +30,8 @@ type Access struct {
 	Guarded     bool   // false: all callers, as far as other policies let them
 	TrustDomain string
 	Allows      []smi.Allow
+	Ruled       []RuledPorts // of connections: what else lets them in; those to no port of these as they are
+	Policies    []string     // the keys of the MeshPolicies by which they are ruled
 }
 
 // accesses is what is remembered of TrafficTargets: which are about a ServiceAccount, what each comes to, and
@@ -85,14 +87,19 @@ func (m *Mesh) namesake(q *incr.Query, kind, k string) bool {
 	return is
 }
 
-// Access is one of the filters, as the pods of a ServiceAccount have it; of "" those of all that no
-// TrafficTarget is about.
-func (m *Mesh) Access(q *incr.Query, name, account string) Access {
-	out := Access{Name: name}
-	if account == "" {
+// Access is one of the filters, as the pods of a ServiceAccount have it, or those of a scope; of "" those of all that
+// no TrafficTarget and no policy is about.
+func (m *Mesh) Access(q *incr.Query, name, variant string) Access {
+	out := Access{Name: name, TrustDomain: m.trustDomain(q)}
+	account := variant
+	if strings.HasPrefix(variant, scopePrefix) {
+		account = accountOf(q, variant)[0]
+		out.Ruled, out.Policies = m.ruledPorts(q, m.inbounds.Get(q, variant), name)
+	}
+	if account == "" || !m.guarded(q, account) {
 		return out
 	}
-	out.Guarded, out.TrustDomain = true, m.trustDomain(q)
+	out.Guarded = true
 	if name == AccessRequests || !m.crowded(q, account) {
 		out.Allows = m.waysIn(q, account)
 	}
@@ -135,14 +142,25 @@ func (m *Mesh) guarded(q *incr.Query, account string) bool {
 }
 
 // accessWants are what the sidecars of a scope see in place of what all see.
-func (m *Mesh) accessWants(q *incr.Query, scope, account string) (out []string) {
-	if !m.guarded(q, account) {
-		return nil
-	}
+func (m *Mesh) accessWants(q *incr.Query, scope string, in Inbound) (out []string) {
 	for _, name := range accessFilters {
-		out = append(out, Want{scope, KindExtension, name, account}.Key())
+		if variant := m.accessVariant(q, scope, in, name); variant != "" {
+			out = append(out, Want{scope, KindExtension, name, variant}.Key())
+		}
 	}
 	return out
+}
+
+// accessVariant is which of the filters of a name the sidecars of a scope see.
+func (m *Mesh) accessVariant(q *incr.Query, scope string, in Inbound, name string) string {
+	account := key(in.Namespace, in.ServiceAccount)
+	switch {
+	case len(in.ruled(name)) > 0 || in.Ruled && name == AccessUndeclared:
+		return scope
+	case m.guarded(q, account):
+		return account
+	}
+	return ""
 }
 
 // ofTarget is what a TrafficTarget is counted by, beside MeshPolicies.
@@ -172,7 +190,7 @@ func (m *Mesh) TargetCarriers(q *incr.Query, k string) (out []Want) {
 	_, scope := ParseReach(k)
 	in := m.inbounds.Get(q, scope)
 	for _, name := range accessFilters {
-		out = append(out, Want{scope, KindExtension, name, key(in.Namespace, in.ServiceAccount)})
+		out = append(out, Want{scope, KindExtension, name, m.accessVariant(q, scope, in, name)})
 	}
 	return out
 }

@@ -133,7 +133,7 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 		about := m.aboutRule(q, e, r.Origin)
 		r.Policies = m.requestPolicies(q, about, e)
 		if e.kind == room.Gateway {
-			r.Guards = m.guarding(q, about, e.kind)
+			r.Guards = m.guarding(q, about, e.kind, m.destinationOf(q, e.key))
 		}
 		if r.Fail != 0 { // all that can be said of such a rule is whom it fails
 			r.Policies = slices.DeleteFunc(r.Policies, func(d room.Decided) bool { return !policy.Narrows(d) })

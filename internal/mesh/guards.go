@@ -49,7 +49,7 @@ func (m *Mesh) InboundGuards(q *incr.Query, scope string) (out InboundGuards) {
 	in := m.inbounds.Get(q, scope)
 	out.Others = m.guardsOfPort(q, in.workload, otherPorts)
 	for _, p := range in.Ports {
-		if by := m.guardsOfPort(q, in.workload, p.Port); !reflect.DeepEqual(by, out.Others) {
+		if by := m.guardsOfPort(q, in.workload, p.Port); readable(p.Protocol) && !reflect.DeepEqual(by, out.Others) {
 			out.Ports = append(out.Ports, GuardedPort{p.Port, by})
 		}
 	}
@@ -57,21 +57,25 @@ func (m *Mesh) InboundGuards(q *incr.Query, scope string) (out InboundGuards) {
 }
 
 func (m *Mesh) guardsOfPort(q *incr.Query, w workload, port int32) []room.Decided {
-	return m.guarding(q, m.selecting(q, w, port, anyKind), room.Service)
+	return m.guarding(q, m.selecting(q, w, port, anyKind), room.Service, w.destination())
 }
 
-// checked says whether each request to a port of a workload is checked, so that what is none cannot be let in.
-func (m *Mesh) checked(q *incr.Query, w workload, port int32) bool {
-	return slices.ContainsFunc(m.selecting(q, w, port, anyKind), func(p selected) bool { return m.guardsAny(q, p) })
-}
-
-func (m *Mesh) guardsAny(q *incr.Query, p selected) bool {
-	return slices.ContainsFunc(policy.All, func(r room.Room) bool { return r.Guarded() && m.heldIn(q, p, r) })
+// checked says whether each request to a port of a workload is checked, so that what is none cannot be let in;
+// ruled whether it is guarded by sections that know what to do with that too.
+func (m *Mesh) checked(q *incr.Query, w workload, port int32) (checked, ruled bool) {
+	for _, p := range m.selecting(q, w, port, anyKind) {
+		for _, r := range policy.All {
+			if r.Guarded() && m.heldIn(q, p, r) {
+				checked, ruled = checked || r.Connect == nil, ruled || r.Connect != nil
+			}
+		}
+	}
+	return checked, ruled
 }
 
 // guardWants are what the sidecars of a scope see in place of what all see.
 func (m *Mesh) guardWants(scope string, in Inbound) []string {
-	if in.Checked || slices.ContainsFunc(in.Ports, func(p InboundPort) bool { return p.Checked }) {
+	if in.Checked || in.Ruled || slices.ContainsFunc(in.Ports, func(p InboundPort) bool { return p.Checked || p.Ruled }) {
 		return []string{Want{scope, KindExtension, Guards, scope}.Key()}
 	}
 	return nil
@@ -79,7 +83,7 @@ func (m *Mesh) guardWants(scope string, in Inbound) []string {
 
 // guarding is what policies say in sections that guard, section by section in the order of all, of policies in
 // their precedence.
-func (m *Mesh) guarding(q *incr.Query, found []selected, at room.Kind) (out []room.Decided) {
+func (m *Mesh) guarding(q *incr.Query, found []selected, at room.Kind, called room.Destination) (out []room.Decided) {
 	for _, r := range policy.All {
 		if !r.Guarded() {
 			continue
@@ -90,6 +94,7 @@ func (m *Mesh) guarding(q *incr.Query, found []selected, at room.Kind) (out []ro
 			}
 			d := r.Decide([]room.Entry{{Policy: p.key(), Level: p.Level, Spec: &p.Spec}})
 			d.Referents = m.referentsOf(q, r, d.Policy, at)
+			d.Law = m.lawFor(q, r, d.Policy, called)
 			if !slices.ContainsFunc(out, func(o room.Decided) bool {
 				return o.Section == d.Section && o.Policy == d.Policy && o.Level == d.Level
 			}) {
@@ -119,7 +124,7 @@ func (m *Mesh) guardProblem(q *incr.Query, r room.Room, s subject) Verdict {
 	switch {
 	case !m.mayComeByGateway(q, s):
 		return wrong(reasonUnsupportedProtocol, "%s: spec.%s holds where requests come in, at Gateways and at the pods that are called, and %s is attached to Services alone, which callers could go around: name the Service", s.Field, r.Name, s)
-	case !m.carriesRequests(q, s):
+	case r.Connect == nil && !m.carriesRequests(q, s):
 		return wrong(reasonUnsupportedProtocol, "%s: spec.%s is about requests of HTTP or gRPC, and %s carries none: name another target, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s)
 	}
 	return Verdict{}

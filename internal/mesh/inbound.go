@@ -41,6 +41,7 @@ type Inbound struct {
 	Identity    string        // the SPIFFE ID of the pods
 	Guarded     bool          // only some callers are let in, whom filters of their own know
 	Checked     bool          // each request to the other ports is, by Guards: what is no request is not let in
+	Ruled       bool          // by sections that know whom to let in of those who send no requests too
 	Probes      []sidecar.Probe
 	Telemetry   v1alpha1.Telemetry
 	// ConnectionAge is how long a connection of HTTP lives at most, so that a root that is trusted no
@@ -58,6 +59,7 @@ type InboundPort struct {
 	Mode     MTLSMode
 	Shadow   string // as for all other ports
 	Checked  bool   // the same; false of one that is declared to carry something else
+	Ruled    bool   // the same
 	Service  string // its key
 	Of       int32  // the Service's port
 	// ServerTLS is the one exception to Mode; nil: none.
@@ -94,11 +96,12 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 		port := ports[at]
 		port.Mode, port.ServerTLS = m.mtls(q, in.workload, at), m.serverTLS(q, in.workload, port)
 		port.Shadow = m.shadowMTLS(q, in.workload, at)
-		port.Checked = readable(port.Protocol) && m.checked(q, in.workload, at)
+		port.Checked, port.Ruled = m.checked(q, in.workload, at)
+		port.Checked = port.Checked && readable(port.Protocol)
 		in.Ports = append(in.Ports, port)
 	}
 	in.Others = t.others(ports)
-	in.Checked = m.checked(q, in.workload, otherPorts)
+	in.Checked, in.Ruled = m.checked(q, in.workload, otherPorts)
 	in.Mode, in.Shadow = m.mtls(q, in.workload, otherPorts), m.shadowMTLS(q, in.workload, otherPorts)
 	return in
 }

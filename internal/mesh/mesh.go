@@ -96,6 +96,10 @@ type Mesh struct {
 	Modules *incr.Index[string, string]
 	// referents are what was found of what a section of a policy refers to, by referentsKey.
 	referents *incr.Memo[string, []room.Referent]
+	// laws are what was read of a section of a policy, by section and policy; rulings what one comes to for who is
+	// called, by rulingKey.
+	laws    *incr.Memo[string, room.Law]
+	rulings *incr.Memo[string, any]
 	// policiesWith are those with a section about traffic, by sectionKey.
 	policiesWith *incr.Index[string, string]
 }
@@ -108,6 +112,8 @@ func New(t *cluster.Tables) *Mesh {
 	m.policiesWith = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return policySections(p) })
 	m.Modules = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return modulesOf(p) })
 	m.referents = incr.NewMemo(t.Graph, "referents", same[[]room.Referent], m.findReferents)
+	m.laws = incr.NewMemo(t.Graph, "law", func(_, _ room.Law) bool { return false }, m.readLaw)
+	m.rulings = incr.NewMemo(t.Graph, "ruling", same[any], m.ruling)
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
 	m.trafficPoliciesOn = incr.NewIndex(t.XBackendTrafficPolicies, func(_ string, p *gwx.XBackendTrafficPolicy) []string { return trafficServices(p) })
 	m.authorities = incr.NewMemo(t.Graph, "authorities", same[authorities], m.readAuthorities)

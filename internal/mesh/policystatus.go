@@ -46,6 +46,7 @@ func (m *Mesh) PolicyStatus(q *incr.Query, k string) *v1alpha1.MeshPolicyStatus 
 		st.Ancestors = addAncestor(st.Ancestors, s.ancestor(), p.Generation, first(problem, lacks, lost), told)
 		problems, contests = append(problems, problem, lacks, lost), append(contests, contested)
 	}
+	st.Rules = m.toldRules(q, p)
 	st.Conditions = policyConditions(p, join(worstFirst(problems)), told, m.stale(q, p)+m.unlabelled(q, p)+reached(held), m.ends(q, p))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionConflicted, p.Generation, join(contests))
 	st.Conditions = addPresent(st.Conditions, v1alpha1.ConditionOverridden, p.Generation, m.overriddenBy(q, p))

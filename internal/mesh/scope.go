@@ -169,7 +169,7 @@ func (m *Mesh) sidecarWants(q *incr.Query, scope string) []string {
 			out = append(out, want(scope, KindSecret, name))
 		}
 	}
-	out = append(out, m.accessWants(q, scope, key(in.Namespace, in.ServiceAccount))...)
+	out = append(out, m.accessWants(q, scope, in)...)
 	out = append(out, m.guardWants(scope, in)...)
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/internal/policy/admissioncontrol"
+	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/compression"
 	"github.com/weft-mesh/weft/internal/policy/egress"
@@ -31,7 +32,8 @@ var All = []room.Room{
 	mtls.Section.Room(),
 	egress.Section.Room(),
 	servertls.Section.Room(),
-	jwt.Section.Room(), // before all that may go by claims
+	jwt.Section.Room(),           // before all that may go by claims
+	authorization.Section.Room(), // after what verifies the claims that it asks for
 	match.Section.Room(),
 	circuitbreaker.Section.Room(),
 	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body

@@ -30,15 +30,87 @@ type Guarding[S any] struct {
 	// Clash says in which field a newer policy cannot hold beside an older one of the same level; "": in none.
 	// nil: they always can.
 	Clash func(older, newer *S) string
+	// Read makes of what one policy says what can be made of it before it is known whom it is about. nil: nothing
+	// is to be made of it.
+	Read func(policy string, says *S, in Surroundings) Law
+	// Connect is true, as an expression of CEL, of the connections without HTTP that may pass, given what each
+	// policy says that is about them. nil: the section is about requests, and what is none does not pass where it
+	// guards.
+	Connect func(said []Written[S]) string
+}
+
+// Law is what a policy says, once it was read.
+type Law interface {
+	// Asks says what it depends on of whom is called: some labels, and whether who that is.
+	Asks() (labels []string, who bool)
+	// For is what it comes to for one who is called, as plain data.
+	For(Destination) any
+	// Told is how each of its rules is decided.
+	Told() []v1alpha1.RuleStatus
+	// Problem says what is wrong with it, beginning with the field; "": nothing. It holds all the same, and lets
+	// nobody in by what is wrong.
+	Problem() string
+	// Requests are the names of its rules that ask for more than is known of a connection without HTTP.
+	Requests() []string
+}
+
+// Destination is who is called: pods, or the proxies of a Gateway.
+type Destination struct {
+	Gateway                   bool
+	Namespace, ServiceAccount string
+	Labels                    map[string]string
+}
+
+// Only is what a Law depends on of it.
+func (d Destination) Only(l Law) Destination {
+	labels, who := l.Asks()
+	out := Destination{Gateway: d.Gateway}
+	if who {
+		out.Namespace, out.ServiceAccount = d.Namespace, d.ServiceAccount
+	}
+	for _, name := range labels {
+		if value, is := d.Labels[name]; is {
+			if out.Labels == nil {
+				out.Labels = map[string]string{}
+			}
+			out.Labels[name] = value
+		}
+	}
+	return out
+}
+
+// Surroundings are what a Law depends on beside.
+type Surroundings struct {
+	TrustDomain string
+	// GatewayAccount is the ServiceAccount of a Gateway's proxies, in its namespace; "" if there is no such Gateway.
+	GatewayAccount func(namespace, name string) string
+}
+
+// reads has a Room read and connect as its section does.
+func (s Section[S]) reads(r *Room) {
+	if s.Guarding.Read != nil {
+		r.Read = func(policy string, spec *v1alpha1.MeshPolicySpec, in Surroundings) Law {
+			return s.Guarding.Read(policy, s.Of(spec), in)
+		}
+	}
+	if s.Guarding.Connect != nil {
+		r.Connect = func(said []Decided) string { return s.Guarding.Connect(s.all(said)) }
+	}
+}
+
+func (s Section[S]) all(said []Decided) (out []Written[S]) {
+	for _, d := range said {
+		out = append(out, s.of(d))
+	}
+	return out
 }
 
 func (s Section[S]) guard(said []Decided, at Kind) []*corev3.TypedExtensionConfig {
-	var written []Written[S]
 	var found [][]Referent
 	for _, d := range said {
-		written, found = append(written, s.of(d)), append(found, d.Referents)
+		found = append(found, d.Referents)
 	}
-	return s.Guarding.Guard(written, found, at)
+	return s.Guarding.Guard(s.all(said), found, at)
 }
 
 func (s Section[S]) clash(older, newer *v1alpha1.MeshPolicySpec) string {

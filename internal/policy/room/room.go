@@ -76,6 +76,8 @@ type Written[S any] struct {
 	Rule   string // of a route, for which it holds: to a section with Entering
 	Claims string // to a section with Guard: the key of the claims that the policy goes by (see ClaimsFor)
 	Apart  string // the name of the filter that it has Apart; "": none
+	// Law is what was made of it for whom is called, in a section with Read.
+	Law any
 }
 
 // Section is one section of a MeshPolicy.
@@ -239,6 +241,9 @@ type Room struct {
 	// Apart and IsApart are those of the section's Traffic, of what a policy says.
 	Apart   func(Decided) proto.Message
 	IsApart func(Decided) bool
+	// Read and Connect are those of the section's Guarding; nil as there.
+	Read    func(policy string, spec *v1alpha1.MeshPolicySpec, in Surroundings) Law
+	Connect func(said []Decided) string
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -269,6 +274,7 @@ type Decided struct {
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	Level   Level  // of the policy's target, in a section with Guard
 	Claims  string // that it goes by, in such a section
+	Law     any    // what was made of it for whom is called, in a section with Read
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Apart is the name of the policy's filter that is a resource of its own; "": there is none.
@@ -353,6 +359,7 @@ func (s Section[S]) Room() Room {
 	if s.Guarding.Guard != nil {
 		out.Guard, out.Clash = s.guard, s.clash
 		out.Contest, out.Decide = s.beside, s.alone
+		s.reads(&out)
 	}
 	if s.Traffic.Apart != nil {
 		out.Apart = func(d Decided) proto.Message { return s.Traffic.Apart(s.of(d), d.Referents) }
@@ -391,7 +398,7 @@ func (s Section[S]) each(said []Decided) (written []Written[S]) {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims, Apart: d.Apart}
+	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims, Apart: d.Apart, Law: d.Law}
 }
 
 // Proxy is one by what tells it from others of the same Routes.

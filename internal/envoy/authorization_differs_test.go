@@ -1,0 +1,242 @@
+package envoy_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/opa"
+	"github.com/weft-mesh/weft/internal/opa/opatest"
+	"github.com/weft-mesh/weft/internal/policy/authorization"
+	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/policy/roomtest"
+)
+
+// law is what policies of some levels say, and OPA with them.
+type law struct {
+	policies [][]opa.Policy
+	answers  [][]opatest.Decision
+	claims   []string // of each level; "": it has none to go by
+	said     []room.Decided
+}
+
+func draw(t *testing.T, r *rand.Rand) law {
+	t.Helper()
+	var out law
+	for i := range 1 + r.Intn(2) {
+		var policies []opa.Policy
+		for j := range 1 + r.Intn(2) {
+			policies = append(policies, opa.Policy{
+				Key: fmt.Sprintf("shop/p%d-%d", i, j), Authorization: opatest.Authorization(r), TrustDomain: "mesh.test",
+				GatewayAccount: func(_, name string) string { return name + "tch" },
+			})
+		}
+		out.policies, out.claims = append(out.policies, policies), append(out.claims, one(r, room.Claims, room.Claims, ""))
+	}
+	out.compile(t)
+	return out
+}
+
+func (l *law) compile(t *testing.T) {
+	t.Helper()
+	for i, policies := range l.policies {
+		var answers []opatest.Decision
+		for _, p := range policies {
+			answers = append(answers, opatest.Decide(t, p.Module()))
+			c := opa.Compile(p)
+			rules, problems := c.For(called)
+			if len(problems)+len(c.Problems) > 0 {
+				t.Fatalf("%v %v in\n%s", problems, c.Problems, p.Module())
+			}
+			l.said = append(l.said, room.Decided{Section: authorization.Section.Name, Policy: p.Key, Level: room.Level(i), Says: p.Authorization, Law: rules, Claims: l.claims[i]})
+		}
+		l.answers = append(l.answers, answers)
+	}
+}
+
+var called = opa.Destination{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels}
+
+// lets is what OPA makes of a request: of every level one policy must allow it, and none of any may deny it.
+func (l law) lets(t *testing.T, input map[string]any) bool {
+	t.Helper()
+	for i, level := range l.answers {
+		in, input := false, maps.Clone(input)
+		if l.claims[i] == "" {
+			input["jwt"] = map[string]any{}
+		}
+		for _, d := range level {
+			allow, deny := d.Of(t, input)
+			if deny {
+				return false
+			}
+			in = in || allow
+		}
+		if !in {
+			return false
+		}
+	}
+	return true
+}
+
+// asks says whether some rule that can hold asks for something: its Rego has the reference.
+func (l law) asks(ref string) bool {
+	return slices.ContainsFunc(slices.Concat(l.policies...), func(p opa.Policy) bool { return strings.Contains(p.Module(), ref) })
+}
+
+// odd says whether a request is of a shape that rules do not take: what they ask for may be another thing to the app.
+func (l law) odd(q request, s seen) bool {
+	path, _, _ := strings.Cut(s.URI, "?")
+	decoded, err := url.PathUnescape(path)
+	strange := func(c rune) bool { return strings.ContainsRune("%;#?/\\", c) || c < ' ' || c == 0x7f }
+	if (l.asks("input.request.path") || l.asks("input.request.segments")) && (err != nil || strings.ContainsAny(path, "; ") || strings.ContainsFunc(strings.ReplaceAll(decoded, "/", ""), strange)) {
+		return true
+	}
+	if l.asks("input.request.host") && strings.ContainsFunc(s.Host, func(c rune) bool {
+		return !strings.ContainsRune("-._:[]", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+	}) {
+		return true
+	}
+	if slices.ContainsFunc(q.headers, func(h [2]string) bool { return h[1] != strings.TrimSpace(h[1]) }) && l.asks("input.request.headers") {
+		return true
+	}
+	return slices.ContainsFunc(opatest.Headers, func(name string) bool {
+		all := strings.Join(s.Headers[name], ",")
+		return l.asks(fmt.Sprintf("input.request.headers[%q]", name)) && strings.ContainsFunc(all, func(c rune) bool { return c == ',' || c < ' ' || c > '~' })
+	})
+}
+
+var oddPaths = append([]string{"/admin;x", "/open/..;/admin", "/%2561dmin", "/ADMIN", "/users/%61nn", "//admin", "/x/../admin", "/open/./ann", "/admin?x=/open", "/admin#x", "/%2fadmin",
+	`/open\..\admin`, "/users/ann/", "/caf\xc3\xa9", "/shop.Cart/Add", "/users/ann/x", "/users", "/"}, nastyPaths...)
+
+func anyRequest(r *rand.Rand, tokens []token) request {
+	q := request{
+		method: one(r, "GET", "GET", "POST", "PUT"), host: one(r, "cart", "cart", "shop.example.com", "CART:8080", "a.Example.com", "example.com:1", "cart."),
+		path: "/" + one(r, opatest.Segments...), token: one(r, tokens...),
+	}
+	switch r.Intn(4) {
+	case 0:
+		q.path += "/" + one(r, opatest.Segments...)
+	case 1:
+		q.path = one(r, oddPaths...)
+	}
+	for range r.Intn(3) {
+		name := one(r, opatest.Headers...)
+		q.headers = append(q.headers, [2]string{one(r, name, strings.ToUpper(name)), one(r, append(opatest.Values, "Admin", "user,admin", "", "ten-1", " user", "us\xe9r", "x_y")...)})
+	}
+	return q
+}
+
+// TestAuthorizationDiffers: whatever policies say, a real sidecar lets in what OPA allows by the whole of them, and
+// nothing else: requests of HTTP/1.1 and HTTP/2, with strange paths, hosts and headers, with and without
+// certificates and tokens, whose claims are missing or of another type.
+func TestAuthorizationDiffers(t *testing.T) {
+	t.Parallel()
+	const each = 60
+	requests, seed := 3_000, 1
+	if os.Getenv("WEFT_LONG") == "1" {
+		requests = 20_000
+	}
+	given(t, "WEFT_REQUESTS", &requests)
+	given(t, "WEFT_SEED", &seed)
+	r := rand.New(rand.NewSource(int64(seed)))
+	c := startCourt(t)
+	tokens := c.tokens(r, 150)
+	counts := map[string]int{}
+	for range requests / each {
+		l := draw(t, r)
+		for _, d := range l.said {
+			for _, rule := range d.Law.([]opa.Rule) {
+				by, _ := rule.By()
+				counts[string(by)]++
+			}
+		}
+		c.judges(t, l.said)
+		for range each {
+			counts[c.compare(t, l, anyRequest(r, tokens), c.anyCaller(r))]++
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	t.Log(counts)
+	for _, some := range []string{"let in", "refused", "odd", "of the proxy", "Native", "CEL"} {
+		if counts[some] == 0 {
+			t.Errorf("nothing was %s", some)
+		}
+	}
+}
+
+// given is a number of the environment's, if there is one.
+func given(t *testing.T, name string, n *int) {
+	t.Helper()
+	if text := os.Getenv(name); text != "" {
+		var err error
+		if *n, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+}
+
+// compare asks twice: where no policy holds, for what the app sees, and where they do.
+func (c court) compare(t *testing.T, l law, q request, from caller) string {
+	t.Helper()
+	status, saw := c.ask(t, c.free, q, from)
+	got, _ := c.ask(t, c.web, q, from)
+	if status != 200 {
+		if got == 200 {
+			t.Errorf("%v of %v: refused where no policy holds (%d), and let in where they do", q, from, status)
+		}
+		return "of the proxy"
+	}
+	now := time.Now().UTC()
+	input := saw.input(q, from, int(c.web), now)
+	want, odd := l.lets(t, input), l.odd(q, saw)
+	switch {
+	case got != 200 && got != 403:
+		t.Errorf("%v of %v: %d", q, from, got)
+	case odd && got == 403:
+		return "odd"
+	case (got == 200) != want:
+		t.Errorf("%v of %v: %d, OPA says %t of %v by\n%s", q, from, got, want, input, l)
+	}
+	if got == 200 {
+		return "let in"
+	}
+	return "refused"
+}
+
+func (l law) String() (out string) {
+	for _, p := range slices.Concat(l.policies...) {
+		out += p.Module()
+	}
+	return out
+}
+
+// TestAuthorizationTells: the log of a sidecar says which rule refused a request.
+func TestAuthorizationTells(t *testing.T) {
+	t.Parallel()
+	c := startCourt(t)
+	says := roomtest.Written[v1alpha1.Authorization](t, `{rules: [{name: reads, to: [{methods: [GET]}]}, {name: no-admin, action: Deny, to: [{paths: [{exact: /admin}]}]}]}`)
+	rules, _ := opa.Compile(opa.Policy{Key: "shop/orders", Authorization: says, TrustDomain: "mesh.test"}).For(called)
+	c.judges(t, []room.Decided{{Section: authorization.Section.Name, Policy: "shop/orders", Level: room.AtService, Says: says, Law: rules}})
+	from := caller{name: opatest.Callers[0], from: "127.0.0.1"}
+	for why, q := range map[string]request{
+		"shop/orders/no-admin": {method: "GET", host: "cart", path: "/admin"}, "ambiguous": {method: "GET", host: "cart", path: "/a;b"}, "none": {method: "PUT", host: "cart", path: "/"},
+	} {
+		if status, _ := c.ask(t, c.web, q, from); status != 403 {
+			t.Errorf("%v: %d", q, status)
+		}
+		eventually(t, "the log says "+why, func() bool {
+			return tells(c.log.String(), map[string]any{"details": "rbac_access_denied_matched_policy[" + why + "]", "source_principal": opatest.Callers[0]})
+		})
+	}
+}

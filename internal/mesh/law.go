@@ -1,0 +1,113 @@
+package mesh
+
+import (
+	"encoding/json"
+	"strings"
+
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// What a policy says in a section with Read is read once, and what it comes to is made once for all who are called
+// and do not differ in what it asks of them:
+//
+//	MeshPolicy → laws → rulings, by what is asked of pods' labels and ServiceAccounts, → guards
+
+// lawKey is a section of a policy.
+func lawKey(r room.Room, policy string) string { return r.Name + " " + policy }
+
+// readLaw is what is read of a section; nil if the policy has none.
+func (m *Mesh) readLaw(q *incr.Query, k string) room.Law {
+	section, k, _ := strings.Cut(k, " ")
+	r, ok := policy.ByName(section)
+	p, has := m.MeshPolicies.Get(q, k)
+	if !ok || !has || !r.Has(&p.Spec) {
+		return nil
+	}
+	return r.Read(k, &p.Spec, room.Surroundings{TrustDomain: m.trustDomain(q), GatewayAccount: func(namespace, name string) string {
+		_, account, _ := strings.Cut(m.Scope(q, key(namespace, name)), "/")
+		return account
+	}})
+}
+
+// rulingKey is what a ruling depends on.
+type rulingKey struct {
+	Law    string
+	Called room.Destination
+}
+
+// lawFor is what a section with Read comes to for who is called; nil in others.
+func (m *Mesh) lawFor(q *incr.Query, r room.Room, policy string, called room.Destination) any {
+	if r.Read == nil {
+		return nil
+	}
+	k := lawKey(r, policy)
+	l := m.laws.Get(q, k)
+	if l == nil {
+		return nil
+	}
+	text, err := json.Marshal(rulingKey{k, called.Only(l)})
+	if err != nil {
+		panic(err) // it is plain data
+	}
+	return m.rulings.Get(q, string(text))
+}
+
+func (m *Mesh) ruling(q *incr.Query, text string) any {
+	var k rulingKey
+	if err := json.Unmarshal([]byte(text), &k); err != nil {
+		panic(err) // lawFor wrote it
+	}
+	if l := m.laws.Get(q, k.Law); l != nil {
+		return l.For(k.Called)
+	}
+	return nil
+}
+
+func (w workload) destination() room.Destination {
+	return room.Destination{Namespace: w.Namespace, ServiceAccount: w.ServiceAccount, Labels: w.Labels}
+}
+
+// destinationOf is a Gateway, as one who is called.
+func (m *Mesh) destinationOf(q *incr.Query, gateway string) room.Destination {
+	namespace, account, _ := strings.Cut(m.Scope(q, gateway), "/")
+	out := room.Destination{Gateway: true, Namespace: namespace, ServiceAccount: account}
+	if g := m.gateways.Get(q, gateway); g.Gateway != nil {
+		out.Labels = g.Gateway.Labels
+	}
+	return out
+}
+
+// toldRules are how the rules of a policy are decided.
+func (m *Mesh) toldRules(q *incr.Query, p *v1alpha1.MeshPolicy) (out []v1alpha1.RuleStatus) {
+	m.eachLaw(q, p, func(_ room.Room, l room.Law) { out = append(out, l.Told()...) })
+	return out
+}
+
+func (m *Mesh) eachLaw(q *incr.Query, p *v1alpha1.MeshPolicy, do func(room.Room, room.Law)) {
+	for _, r := range policy.All {
+		if r.Read == nil || !r.Has(&p.Spec) {
+			continue
+		}
+		if l := m.laws.Get(q, lawKey(r, key(p.Namespace, p.Name))); l != nil {
+			do(r, l)
+		}
+	}
+}
+
+// lawProblem is what is wrong with what a policy says, or says in vain of a subject: it holds all the same.
+func (m *Mesh) lawProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (out Verdict) {
+	m.eachLaw(q, p, func(r room.Room, l room.Law) {
+		if problem := l.Problem(); problem != "" {
+			out = first(out, wrong(gwv1.PolicyReasonInvalid, "spec.%s%s. Until then the rule lets nobody in", r.Name, problem))
+		}
+		if names := l.Requests(); len(names) > 0 && s.Kind == room.Service && !m.carriesRequests(q, s) {
+			out = first(out, wrong(reasonUnsupportedProtocol, "%s: spec.%s: %s carries no requests of HTTP or gRPC, so that rules which ask for more than who connects, from where and to which port let nobody in there, and those that deny keep out all that the rest of them is about: %s. Name another target, leave out what they ask of requests, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s, strings.Join(names, ", ")))
+		}
+	})
+	return out
+}

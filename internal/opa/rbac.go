@@ -1,0 +1,188 @@
+package opa
+
+import (
+	"fmt"
+	"slices"
+
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+
+	"github.com/weft-mesh/weft/internal/wire"
+)
+
+// Level are the rules of all Policies of one level: a request that none of them denies, and one allows, is let in
+// by it.
+type Level struct {
+	Rules []Rule
+	// Claims is the key of the claims that it goes by, in the metadata that verified tokens are in; "": it has none.
+	Claims string
+}
+
+// Requests are what a request must pass, one after the other: what denies first, then each level.
+func Requests(levels []Level) (out []*rbacv3.RBAC) {
+	deny := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{}}}
+	deny.shapes(levels)
+	for _, l := range levels {
+		allow := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
+		for _, r := range l.Rules {
+			if r.is = r.is.by(l.Claims); r.is.never() {
+				continue
+			}
+			p, _ := r.policy()
+			if r.Deny {
+				deny.policy(r.Name, p)
+			} else {
+				allow.policy(r.Name, p)
+			}
+		}
+		out = append(out, allow.rbac)
+	}
+	if len(deny.rbac.Policies) > 0 {
+		out = append([]*rbacv3.RBAC{deny.rbac}, out...)
+	}
+	return out
+}
+
+// filter is one that is being built.
+type filter struct{ rbac *rbacv3.RBAC }
+
+// policy adds one under a name of its own: a Policy may be about the same pods in several ways.
+func (f filter) policy(name string, p *rbacv3.Policy) {
+	for n, unique := 2, name; ; n++ {
+		if _, taken := f.rbac.Policies[unique]; !taken {
+			f.rbac.Policies[unique] = p
+			return
+		}
+		unique = fmt.Sprintf("%s#%d", name, n)
+	}
+}
+
+// policy is a rule in Envoy's words, and what of it neither its matchers nor CEL say: that is held against who
+// wants to be let in, and makes no difference to who is kept out.
+func (r Rule) policy() (p *rbacv3.Policy, left []formula) {
+	callers, requests := &rbacv3.Principal_Set{}, &rbacv3.Permission_Set{}
+	var behind []formula
+	for _, f := range r.is.conjuncts() {
+		if c, ok := caller(f); ok {
+			callers.Ids = append(callers.Ids, c)
+		} else if q, ok := request(f); ok {
+			requests.Rules = append(requests.Rules, q)
+		} else if _, ok := cel(f); ok {
+			behind = append(behind, f)
+			if before := f.implied(true); !before.always() {
+				if c, ok := caller(before); ok {
+					callers.Ids = append(callers.Ids, c)
+				}
+			}
+		} else if left = append(left, f); !r.Deny {
+			callers.Ids = append(callers.Ids, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anybody()}})
+		}
+	}
+	p = &rbacv3.Policy{Principals: []*rbacv3.Principal{anybody()}, Permissions: []*rbacv3.Permission{anything()}}
+	if len(callers.Ids) > 0 {
+		p.Principals = []*rbacv3.Principal{{Identifier: &rbacv3.Principal_AndIds{AndIds: callers}}}
+	}
+	if len(requests.Rules) > 0 {
+		p.Permissions = []*rbacv3.Permission{{Rule: &rbacv3.Permission_AndRules{AndRules: requests}}}
+	}
+	if len(behind) > 0 {
+		text, _ := cel(allOf(behind...))
+		p.Condition, p.CelConfig = parsed(text), celConfig
+	}
+	return p, left
+}
+
+// By is how a rule is decided.
+type By string
+
+// The ways.
+const (
+	Native By = "Native" // by Envoy's own matchers
+	CEL    By = "CEL"    // by them and, where they hold, by an expression
+	OPA    By = "OPA"    // by neither: OPA would have to be asked
+)
+
+// By says how a rule is decided, and what of it is why.
+func (r Rule) By() (by By, why string) {
+	p, left := r.policy()
+	switch {
+	case len(left) > 0:
+		return OPA, left[0].String()
+	case p.Condition == nil:
+		return Native, ""
+	}
+	for _, f := range r.is.conjuncts() {
+		if _, ok := caller(f); !ok {
+			if _, ok := request(f); !ok {
+				return CEL, f.String()
+			}
+		}
+	}
+	return CEL, ""
+}
+
+// What is read of a request must be what the app reads too. So where rules ask for a header, it is there once;
+// with no space around it, which HTTP/2 keeps and HTTP/1.1 does not; nothing in the path
+// is encoded twice, a parameter of a segment, or encoded and would mean something else were it not; a host is a name
+// without a dot at its end, or an address.
+const (
+	plainHeader = `^(?:[!-+\--~](?:[ -+\--~]*[!-+\--~])?)?$`
+	plainPath   = `(?:[!-$&-:<-~]|%(?:2[0-246-9a-eA-E]|3[0-9ac-eAC-E]|5[0-9abd-fABD-F]|7[0-9a-eA-E]|[4689a-fA-F][0-9a-fA-F]))*`
+	plainHost   = `(?:[-0-9A-Za-z_]+[.])*[-0-9A-Za-z_]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?`
+)
+
+// shapes deny the requests that are not of the shape that rules take them to be of.
+func (f filter) shapes(levels []Level) {
+	var rules asked
+	for _, l := range levels {
+		rules = append(rules, l.Rules...)
+	}
+	var bad []*rbacv3.Permission
+	if rules.read(func(a attribute) bool { return a.is(path) || a.segment() }) {
+		plain, _ := request(is(atom{op: matching, of: path, values: []string{plainPath}}))
+		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}})
+	}
+	if rules.read(func(a attribute) bool { return a.is(host) }) {
+		plain := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: wire.Header(":authority", wire.Regex(plainHost))}}
+		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}})
+	}
+	if len(bad) > 0 {
+		f.policy("ambiguous", &rbacv3.Policy{Permissions: bad, Principals: []*rbacv3.Principal{anybody()}})
+	}
+	var all []formula
+	for _, name := range rules.headers() {
+		all = append(all, allOf(is(atom{op: present, of: header(name)}), not(is(atom{op: plain, of: header(name)}))))
+	}
+	if len(all) > 0 {
+		text, _ := cel(anyOf(all...))
+		f.policy("repeated", &rbacv3.Policy{
+			Permissions: []*rbacv3.Permission{anything()}, Principals: []*rbacv3.Principal{anybody()}, Condition: parsed(text), CelConfig: celConfig,
+		})
+	}
+}
+
+// asked are rules, as what they ask for.
+type asked []Rule
+
+func (l asked) read(which func(attribute) bool) bool {
+	return slices.ContainsFunc(l, func(r Rule) bool { return r.is.reads(which) })
+}
+
+// headers are those that the rules ask for, ordered.
+func (l asked) headers() []string {
+	found := map[string]bool{}
+	l.read(func(a attribute) bool {
+		if a.header() {
+			found[a.last()] = true
+		}
+		return false
+	})
+	return sorted(found)
+}
+
+func sorted(set map[string]bool) (out []string) {
+	for k := range set {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
