@@ -118,17 +118,17 @@ func ofPath(m *matcherv3.StringMatcher) *rbacv3.Permission {
 }
 
 // unambiguous keeps out of a path what some apps read otherwise than the proxy does, once it has normalized
-// it: what is encoded twice, and parameters of segments, by which /open/..;/admin is /admin. An expression
-// that has such a thing in it says that it is meant.
+// it: what is encoded twice, parameters of segments, by which /open/..;/admin is /admin, and what ends a path
+// for whom decodes it first. An expression that has such a thing in it says that it is meant.
 func unambiguous(regex string) (all []*rbacv3.Permission) {
 	if regex == ".*" {
 		return nil
 	}
-	for _, part := range []string{"%25", ";"} {
-		if strings.Contains(regex, part) {
+	for _, part := range []string{"%25", ";", "%3b", "%3f", "%23"} {
+		if strings.Contains(strings.ToLower(regex), part) {
 			continue
 		}
-		has := ofPath(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: part}})
+		has := ofPath(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: part}, IgnoreCase: true})
 		all = append(all, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: has}})
 	}
 	return all

@@ -166,7 +166,8 @@ func whole(expression, s string) bool {
 	return regexp.MustCompile("^(?:" + expression + ")$").MatchString(s)
 }
 
-// lenient is how an app may read a path that decodes it again and again and takes no parameters of segments.
+// lenient is how an app may read a path that decodes it again and again, and only then looks where it ends, and
+// takes no parameters of segments.
 func lenient(raw string) string {
 	p, _, _ := strings.Cut(raw, "?")
 	for {
@@ -175,6 +176,9 @@ func lenient(raw string) string {
 			break
 		}
 		p = again
+	}
+	if end := strings.IndexAny(p, "?#"); end >= 0 {
+		p = p[:end]
 	}
 	parts := strings.Split(strings.ReplaceAll(p, `\`, "/"), "/")
 	for i := range parts {
@@ -191,7 +195,7 @@ func lenient(raw string) string {
 var plainPaths = []string{"/", "/a", "/b", "/ab", "/open", "/open/", "/open/7", "/open/x?y=/a", "/OPEN", "/closed"}
 
 var nastyPaths = []string{"/open/../closed", "//open", "/open/..;/closed", "/%6fpen", "/open/%2e%2e/closed", "/open%2f..%2fclosed", "/open/%252e%252e/closed",
-	`/open\..\closed`, "/a;x=1/../closed", "/open/.;x", "/%2561", "/open?/../closed", "/./open", "/open/..%2fclosed", "/closed;x"}
+	`/open\..\closed`, "/a;x=1/../closed", "/open/.;x", "/%2561", "/open?/../closed", "/./open", "/open/..%2fclosed", "/closed;x", "/open/..%3b/closed", "/closed%3Fx", "/closed%23"}
 
 func anyAttempt(r *rand.Rand, from string, port int32) (a attempt, plain bool) {
 	a = attempt{from: from, method: one(r, "GET", "GET", "POST", "PUT"), port: port}
