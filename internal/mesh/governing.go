@@ -135,6 +135,7 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 		if r.Fail != 0 { // all that can be said of such a rule is whom it fails
 			r.Policies = slices.DeleteFunc(r.Policies, func(d room.Decided) bool { return !policy.Narrows(d) })
 		}
+		m.claiming(q, r, about, e.kind)
 		if slices.ContainsFunc(r.Policies, ownsRetries) {
 			r.Backends = slices.Clone(r.Backends)
 			for j, b := range r.Backends {

@@ -74,7 +74,7 @@ type Written[S any] struct {
 	Level  Level
 	Says   *S
 	Rule   string // of a route, for which it holds: to a section with Entering
-	Claims string // to a section with Guard: the key of the claims that the policy goes by (see ClaimsFor)
+	Claims string // to a section with Guard, or that goes by claims: their key (see ClaimsFor); "": there are none
 }
 
 // Section is one section of a MeshPolicy.
@@ -94,8 +94,8 @@ type Section[S any] struct {
 
 // Traffic is what a section about traffic does; one about security has the zero value.
 type Traffic[S any] struct {
-	// Refers are what the section names elsewhere, and Referring is the Request of a section that does so: it
-	// is told what was found of them, in their order. nil: it names nothing, or has a Guard.
+	// Refers are what the section names elsewhere, and Referring is the Request of a section that does so, or that
+	// goes by claims: it is told what was found of them, in their order. nil: it names nothing, or has a Guard.
 	Refers    func(*S) []Reference
 	Referring func(Written[S], []Referent, *routev3.Route)
 	// Upstream shapes the Cluster of a Service's port, whoever sends to it; nil: the section is not
@@ -149,8 +149,9 @@ type Traffic[S any] struct {
 	// Callers says whether the section is about what some callers send, who are known where they call a
 	// Service: it does not hold at Gateways. nil: it never is.
 	Callers func(*S) bool
-	// Claims is the first field, as it follows the section's name, that goes by claims of tokens (see Claims, the
-	// key): these are known at Gateways, where a section jwt demands them. "": none does. nil: the same.
+	// Claims is the first field, as it follows the section's name, that goes by claims of tokens. A section with a
+	// Shared filter goes by those under Claims, the key, at Gateways; another one by those that it is told. "": none
+	// does. nil: the same.
 	Claims func(*S) string
 	// Gateways says that the section is about what comes by Gateways only: it does not hold for what pods call.
 	Gateways bool
@@ -230,6 +231,8 @@ type Room struct {
 	// Guard and Clash are those of the section's Guarding; nil as there.
 	Guard func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
 	Clash func(older, newer *v1alpha1.MeshPolicySpec) string
+	// Identify is that of the section's Guarding; nil as there.
+	Identify func(said []Decided, key string) *corev3.TypedExtensionConfig
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -259,7 +262,7 @@ type Decided struct {
 	Says    any    // the section, by pointer
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	Level   Level  // of the policy's target, in a section with Guard
-	Claims  string // that it goes by, in such a section
+	Claims  string // that it goes by, in such a section, or in one that goes by claims
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Ended says that the section has ended and shapes nothing: it is told of to those who must be without it.
@@ -341,6 +344,9 @@ func (s Section[S]) Room() Room {
 	if s.Guarding.Guard != nil {
 		out.Guard, out.Clash = s.guard, s.clash
 		out.Contest, out.Decide = s.beside, s.alone
+	}
+	if s.Guarding.Identify != nil {
+		out.Identify = s.identify
 	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
