@@ -24,6 +24,8 @@ var traffic = []string{
 	"match: {cel: \"request.method == 'GET'\"}, retry: {}", "match: {cel: \"caller.region == 'eu' && caller.namespace != 'a'\"}", "match: {cel: \"request.verb\", from: [{namespace: a}]}",
 	"rateLimit: {global: {limits: [{requests: 5}]}}", "rateLimit: {global: {limits: [{requests: 7}, {requests: 1, by: [{type: Caller}]}]}, local: {limits: [{requests: 2}]}}",
 	"jwt: {providers: [{name: a, issuer: a, jwks: {inline: '" + tokenKeys + "'}}]}", "jwt: {providers: [{name: b, issuer: b, jwks: {remote: {uri: 'https://b/'}}}]}, timeout: {request: 1s}",
+	"match: {claims: [{path: [a], values: [b]}]}", "match: {claims: [{path: [a]}], cel: \"request.method == 'GET'\"}, jwt: {providers: [{name: c, issuer: c, jwks: {inline: '" + tokenKeys + "'}}]}",
+	`fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}, claims: [{path: [a], bool: true}]}`,
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
 	"admissionControl: {}", "admissionControl: {successRateThreshold: 50}, retry: {}", "admissionControl: {disabled: true}",
 	`fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}}`, `fault: {until: "2090-01-01T00:00:00Z", delay: {duration: 1s}, from: [{namespace: a}]}, retry: {}`,
