@@ -109,16 +109,20 @@ func (m *Mesh) unverified(q *incr.Query, s subject, field string) (out []Verdict
 		if !none(m.aboutRule(q, e, of), e.kind) {
 			continue
 		}
-		where := "that Service or its port"
-		if e.kind == room.Gateway {
-			where = "that Gateway, its listener or the route"
-		}
-		v := wrong(reasonUnsupportedProtocol, "%s: %s goes by claims, and no policy demands a token of what comes to %s by %s %s, so that nothing of it has claims: write one with spec.jwt about %s", s.Field, field, s, e.kind, e.key, where)
-		if !slices.Contains(out, v) {
-			out = append(out, v)
-		}
+		out = append(out, wrong(reasonUnsupportedProtocol, "%s: %s goes by claims, and no policy demands a token of what comes by %s, so that nothing of it has claims: write one with spec.jwt about %s", s.Field, field, e, remedy(e, s)))
 	}
 	return out
+}
+
+// remedy is what a policy can be about that demands the tokens that one about a subject goes by.
+func remedy(e entrance, s subject) string {
+	switch {
+	case e.kind == room.Service:
+		return "that Service"
+	case ofRoutes(s):
+		return "that Gateway, or the route"
+	}
+	return "that Gateway"
 }
 
 // entrancesOf are those by which requests come to a subject that is an object.

@@ -27,6 +27,12 @@ type entrance struct {
 
 func (e entrance) group() string { return string(e.kind) + " " + e.key }
 
+// String is how messages call it.
+func (e entrance) String() string {
+	namespace, name, _ := strings.Cut(e.key, "/")
+	return subject{Kind: e.kind, Namespace: namespace, Name: name, Part: e.listener, Port: e.port.Port}.String()
+}
+
 // takes says whether a subject of the entrance's group is about it.
 func (e entrance) takes(s subject) bool {
 	return !s.part() || e.kind == room.Service && s.names(e.port) || e.kind == room.Gateway && s.Part == e.listener
