@@ -184,10 +184,16 @@ func (c *tokens) is(what, token string, status int) {
 // becomes waits for that, and returns how long.
 func (c *tokens) becomes(token string, status int) time.Duration {
 	c.t.Helper()
-	return c.Until(time.Minute, fmt.Sprintf("a request is answered %d", status), func(context.Context) error {
+	return c.comes(token, fmt.Sprintf("a request is answered %d", status), func(out call.Outcome) bool { return out.Status == status })
+}
+
+// comes waits for an answer, whichever way a request comes, and returns how long.
+func (c *tokens) comes(token, what string, is func(call.Outcome) bool) time.Duration {
+	c.t.Helper()
+	return c.Until(time.Minute, what, func(context.Context) error {
 		for way, send := range c.ways() {
-			if out := send(token); out.Status != status {
-				return fmt.Errorf("%s: status %d %s", way, out.Status, out.Failed)
+			if out := send(token); !is(out) {
+				return fmt.Errorf("%s: status %d %s by pod %q", way, out.Status, out.Failed, out.Answer.Pod)
 			}
 		}
 		return nil
@@ -293,14 +299,7 @@ func (c *tokens) routes(good string) {
 	token, slow := c.mint(map[string]any{"plan": "gold"}), c.mint(map[string]any{"plan": "slow"})
 	by := func(token string, status int, pod string) {
 		c.t.Helper()
-		c.Until(time.Minute, fmt.Sprintf("pod %q answers %d", pod, status), func(context.Context) error {
-			for way, send := range c.ways() {
-				if out := send(token); out.Status != status || out.Answer.Pod != pod {
-					return fmt.Errorf("%s: status %d %s by pod %q", way, out.Status, out.Failed, out.Answer.Pod)
-				}
-			}
-			return nil
-		})
+		c.comes(token, fmt.Sprintf("pod %q answers %d", pod, status), func(out call.Outcome) bool { return out.Status == status && out.Answer.Pod == pod })
 	}
 	c.held(good, func() {
 		c.Apply(plans)

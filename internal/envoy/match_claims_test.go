@@ -119,6 +119,32 @@ func TestRulesByClaimsAreGuarded(t *testing.T) {
 	}
 }
 
+// TestRulesByClaimsOfTwo: of two policies of one level either one's token counts; and so does an expression, beside
+// claims, of the same requests.
+func TestRulesByClaimsOfTwo(t *testing.T) {
+	t.Parallel()
+	a, b := newOP(t, "a"), newOP(t, "b")
+	sets := map[string]string{"a": jwttest.Set(a.key), "b": jwttest.Set(b.key)}
+	one, two := demanded(t, room.AtService, sets, "providers: ["+provider("a", "https://a", "")+"]"), demanded(t, room.AtService, sets, "providers: ["+provider("b", "https://b", "")+"]")
+	two.Policy += "-too"
+	v := mesh.VirtualHost{Routes: limitedRoutes, Domain: "*", Port: 80, Rules: append(ofPath(t, "/either"), ofPath(t, "/post")...)}
+	claimed(t, &v.Rules[1], "[{path: [plan], values: [gold]}]", one, two)
+	claimed(t, &v.Rules[3], "[{path: [plan], values: [gold]}]", two)
+	v.Rules[3].Policies[0].Says.(*v1alpha1.Match).CEL = "request.method == 'POST'"
+	g := world{endpoints: echoes(t, "a", "b"), hosts: []mesh.VirtualHost{v}}.start(t)
+	gold := jwttest.Claims{"plan": "gold"}
+	for _, c := range []struct{ method, path, token, want string }{
+		{"GET", "/either", a.token(gold), "b"}, {"GET", "/either", b.token(gold), "b"},
+		{"GET", "/either", a.token(nil), "a"}, {"GET", "/either", "", "a"},
+		{"POST", "/post", b.token(gold), "b"}, {"GET", "/post", b.token(gold), "a"},
+		{"POST", "/post", a.token(gold), "a"}, {"POST", "/post", b.token(nil), "a"},
+	} {
+		if _, got := g.send(t, c.method, c.path, bearer(c.token)...); got.Backend != c.want {
+			t.Errorf("%s %s with %.20q: by %q, want %s", c.method, c.path, c.token, got.Backend, c.want)
+		}
+	}
+}
+
 // TestSidecarsByClaims: a real caller's sidecar verifies tokens to know by which rule it sends, and refuses none.
 func TestSidecarsByClaims(t *testing.T) {
 	a, stranger, other := newOP(t, "a"), newOP(t, "a"), newOP(t, "b")
@@ -147,7 +173,7 @@ func TestFaultsByClaims(t *testing.T) {
 	const gold = "[{path: [plan], values: [gold, platinum]}, {path: [aud], contains: [shop]}]"
 	front := mesh.VirtualHost{Routes: limitedRoutes, Domain: "*", Port: 80, Rules: append(ofPath(t, "/gold")[:1], ofPath(t, "/nobody")[0])}
 	front.Rules[0].Guards, front.Rules[0].Policies = []room.Decided{demand}, []room.Decided{fault(gold, room.Claims)}
-	front.Rules[1].Policies = []room.Decided{fault("[{path: [plan]}]", "")}
+	front.Rules[1].Guards, front.Rules[1].Policies = []room.Decided{demand}, []room.Decided{fault("[{path: [plan]}]", "")}
 	g := world{endpoints: echoes(t, "a"), hosts: []mesh.VirtualHost{front}}.start(t)
 	called := mesh.VirtualHost{Routes: "outbound/shop/cart/80", Domain: "*", Port: 80, Rules: ofPath(t, "/gold")[:1]}
 	key := room.RoutingClaims([]string{demand.Policy})
@@ -161,8 +187,8 @@ func TestFaultsByClaims(t *testing.T) {
 		if response, _ := g.send(t, "GET", "/gold", bearer(token)...); response.StatusCode != touched && (is || response.StatusCode != 401) {
 			t.Errorf("by a Gateway, with %.200s: %d, want %d", token, response.StatusCode, touched)
 		}
-		if response, _ := g.send(t, "GET", "/nobody", bearer(token)...); response.StatusCode != 200 {
-			t.Errorf("where nobody demands a token, with %.200s: %d", token, response.StatusCode)
+		if response, _ := g.send(t, "GET", "/nobody", bearer(token)...); response.StatusCode == 418 {
+			t.Errorf("a fault that may go by no claims, with %.200s: %d", token, response.StatusCode)
 		}
 	}
 }
