@@ -79,7 +79,7 @@ func TestRulesByClaims(t *testing.T) {
 }
 
 // TestRulesByClaimsAreGuarded: a rule that takes a request for its claims demands what it demands: a token, with other
-// claims than these, and what is of another level; and makes its faults. One that does not take it has no part in it.
+// claims than these, and what is of another level; and it meets its server, limits and faults. One that does not take it has no part in it.
 func TestRulesByClaimsAreGuarded(t *testing.T) {
 	t.Parallel()
 	a, b := newOP(t, "a"), newOP(t, "b")
@@ -94,7 +94,12 @@ func TestRulesByClaimsAreGuarded(t *testing.T) {
 	}
 	v.Rules[1].Guards, v.Rules[3].Policies = []room.Decided{outer, inner}, append(v.Rules[3].Policies, fault)
 	v.Rules[4].Guards = []room.Decided{inner}
-	g := world{endpoints: echoes(t, "a", "b"), hosts: []mesh.VirtualHost{v}}.start(t)
+	few := limit(t, "shop/few", "{limits: [{requests: 1, per: 1h}]}")
+	v.Rules = append(v.Rules, checkedAndLimited(t, few, inner)...)
+	_, authz := judge(t)
+	w := world{endpoints: echoes(t, "a", "b"), hosts: []mesh.VirtualHost{v}, limits: []room.Decided{few}}
+	w.endpoints["authz"] = authz
+	g := w.start(t)
 	gold, verified := jwttest.Claims{"plan": "gold"}, jwttest.Claims{"plan": "gold", "verified": true}
 	for _, c := range []struct {
 		path, a, b string
@@ -111,12 +116,25 @@ func TestRulesByClaimsAreGuarded(t *testing.T) {
 		{"/only", "", "", "404 "},
 		{"/only", a.token(gold), "", "403 "},
 		{"/only", a.token(verified), "", "200 b"},
+		{"/x-deny", a.token(gold), "", "401 "}, {"/x-deny", "", "", "200 a"},
+		{"/few", a.token(gold), "", "200 b"}, {"/few", a.token(gold), "", "429 "}, {"/few", "", "", "200 a"},
 	} {
 		response, got := g.send(t, "GET", c.path, append(bearer(c.a), "x-b", c.b)...)
 		if is := fmt.Sprint(response.StatusCode, " ", got.Backend); is != c.want {
 			t.Errorf("%s with %.20q and %.20q: %s, want %s", c.path, c.a, c.b, is, c.want)
 		}
 	}
+}
+
+// checkedAndLimited are rules for plan gold of which a server refuses what it is asked about, or which are limited.
+func checkedAndLimited(t *testing.T, limit, by room.Decided) []mesh.Rule {
+	t.Helper()
+	out := append(ofPath(t, "/x-deny")[:1], rules(t, "[{matches: [{path: {value: /x-deny}}], filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: authz}}}], backendRefs: [{name: b}]}]")...)
+	out = append(out, ofPath(t, "/few")...)
+	claimed(t, &out[1], "[{path: [plan], values: [gold]}]", by)
+	claimed(t, &out[3], "[{path: [plan], values: [gold]}]", by)
+	out[3].Policies = append(out[3].Policies, limit)
+	return out
 }
 
 // TestRulesByClaimsOfTwo: of two policies of one level either one's token counts; and so does an expression, beside
