@@ -35,6 +35,19 @@ func ofPath(t *testing.T, path string) []mesh.Rule {
 	return append(rules(t, match+"a}]}]"), rules(t, match+"b}]}]")...)
 }
 
+// rulesForGold are a rule for all that makes faults for testers, and one for plan gold, in callers' sidecars.
+func rulesForGold(t *testing.T) mesh.VirtualHost {
+	t.Helper()
+	sets := map[string]string{"a": `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`}
+	demand := demanded(t, room.AtService, sets, "providers: ["+provider("a", "https://a", "")+"]")
+	v := mesh.VirtualHost{Routes: "outbound/shop/cart/80", Domain: "*", Port: 80, Rules: ofPath(t, "/")}
+	claimed(t, &v.Rules[1], "[{path: [plan], values: [gold, platinum]}, {path: [groups], contains: [beta]}, {path: [age], number: {min: 18}}, {path: [ok], bool: true}, {path: [a, b]}]", demand)
+	v.Rules[0].Tokens = v.Rules[1].Tokens
+	v.Rules[0].Policies = []room.Decided{{Section: "fault", Policy: "shop/fault", Claims: v.Rules[1].Policies[0].Claims, Says: roomtest.Written[v1alpha1.Fault](t,
+		`{until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}, claims: [{path: [groups], contains: [testers, qa]}, {path: [age], number: {max: 3}}]}`)}}
+	return v
+}
+
 // planned is what becomes of requests by their tokens: whether they are taken by the rule for plan gold of issuer a.
 func planned(a op, stranger op, other op) map[string]bool {
 	gold, now := jwttest.Claims{"plan": "gold"}, jwttest.Claims{"plan": "gold", "exp": 1}

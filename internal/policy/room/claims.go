@@ -19,7 +19,8 @@ import (
 
 // Where the claims of verified tokens are, for sections that go by them.
 //
-//	section jwt: a token is verified → dynamic metadata of the request → authorization, ...
+//	section jwt: a token is verified → dynamic metadata of the request → authorization, limits, faults
+//	             and before that, where rules or callers' sidecars ask for it → rules that take some requests, faults
 //
 // Only Envoy's jwt_authn filter writes there, and only what it has verified; no client can. Where no policy
 // demands a token, or none has been verified yet, there is nothing, so that who looks for a claim finds none:
