@@ -144,6 +144,8 @@ var policySpecs = map[string]string{
 	"{mode: Try, mtls: {mode: Strict}}":                                                              "spec.mode: Unsupported value",
 	`fault: {until: "2030-01-01T00:00:00Z", delay: {duration: 1s}, abort: {httpStatus: 503, percent: 1}, from: [{namespace: a}, {namespace: a, serviceAccount: b}]}`:                                           "",
 	`{targetRefs: [{kind: GRPCRoute, name: a, sectionName: b}], fault: {until: "2030-01-01T00:00:00Z", abort: {grpcStatus: 14, fraction: {numerator: 1, denominator: 1000}}, headers: [{name: a, value: b}]}}`: "",
+	`{targetRefs: [{kind: Gateway, name: a}], fault: {until: "2030-01-01T00:00:00Z", abort: {httpStatus: 503}, claims: [{path: [a], bool: true}]}}`:                                                            "",
+	`fault: {until: "2030-01-01T00:00:00Z", abort: {httpStatus: 503}, claims: [{path: [a], values: [b], contains: [c]}]}`:                                                                                      "a claim is of one type",
 	`fault: {abort: {httpStatus: 503}}`:                                                                                                                                                          "spec.fault.until: Required",
 	`fault: {until: "2030-01-01T00:00:00Z"}`:                                                                                                                                                     "a fault without delay and abort does nothing",
 	`fault: {until: "2030-01-01T00:00:00Z", delay: {duration: 0s}}`:                                                                                                                              "a delay is longer than 0s",

@@ -48,6 +48,15 @@ type Fault struct {
 	// +kubebuilder:validation:MaxItems=16
 	From []Caller `json:"from,omitempty"`
 
+	// claims must all be in a verified token of a request for it to be touched. Any when empty. Whose tokens these are
+	// say the policies with jwt that are about the requests too, at the level of this one or an outer one; of the levels
+	// at which there are such policies the innermost. Where there are none, nothing is touched.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Claims []RequiredClaim `json:"claims,omitempty"`
+
 	// maxActive bounds the faults that one proxy has under way at once, those of all policies together.
 	// Requests beyond it go untouched. 1000 when unset.
 	//

@@ -8,7 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 //
 // Of rules whose matches are alike, one that is narrowed comes before one that is not.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.from) || has(self.nodeSelector) || has(self.cel)",message="it narrows nothing: set from, nodeSelector or cel"
+// +kubebuilder:validation:XValidation:rule="has(self.from) || has(self.nodeSelector) || has(self.claims) || has(self.cel)",message="it narrows nothing: set from, nodeSelector, claims or cel"
 type Match struct {
 	// from are the callers whose requests the rule takes, by what their sidecars prove to be: one of them is enough.
 	// They are known where pods call a Service that the route is attached to. What comes by a Gateway is of none of
@@ -31,6 +31,19 @@ type Match struct {
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || size(self.matchExpressions) <= 16",message="at most 16 expressions",fieldPath=".matchExpressions"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || size(self.matchExpressions) > 16 || self.matchExpressions.all(e, e.operator == 'In' || e.operator == 'NotIn')",message="Nodes are selected by values of labels: the operators are In and NotIn",fieldPath=".matchExpressions"
 	NodeSelector *metav1.LabelSelector `json:"nodeSelector,omitempty"`
+
+	// claims must all be in a token of the request, which the proxy that routes it has verified: the Gateway's or, of what
+	// pods call, the caller's own sidecar. Whose tokens these are say the policies with jwt that are about the requests:
+	// of a Gateway, a listener, the route or the rule, or of the Service or port that is called, or of their namespace or
+	// the mesh; the innermost of these. A request without a token, or whose token is not valid, has no claims: the rule
+	// does not take it, and what may be refused is refused by those policies, where it goes then. Where none is about the
+	// requests, the rule takes nothing.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Claims []RequiredClaim `json:"claims,omitempty"`
 
 	// cel is an expression in the Common Expression Language that is true of the requests that the rule takes. An
 	// expression that fails while it is evaluated, such as one that reads a header which a request does not have, is

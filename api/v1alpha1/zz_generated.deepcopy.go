@@ -626,6 +626,13 @@ func (in *Fault) DeepCopyInto(out *Fault) {
 		*out = make([]Caller, len(*in))
 		copy(*out, *in)
 	}
+	if in.Claims != nil {
+		in, out := &in.Claims, &out.Claims
+		*out = make([]RequiredClaim, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
 	if in.MaxActive != nil {
 		in, out := &in.MaxActive, &out.MaxActive
 		*out = new(int32)
@@ -1227,6 +1234,13 @@ func (in *Match) DeepCopyInto(out *Match) {
 		in, out := &in.NodeSelector, &out.NodeSelector
 		*out = new(metav1.LabelSelector)
 		(*in).DeepCopyInto(*out)
+	}
+	if in.Claims != nil {
+		in, out := &in.Claims, &out.Claims
+		*out = make([]RequiredClaim, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
 	}
 }
 

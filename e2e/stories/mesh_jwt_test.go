@@ -52,7 +52,7 @@ type tokens struct {
 
 // TestTokens has a real OpenID provider make tokens. Good ones get through, at a Gateway and at the pod itself, and no
 // others; a key that comes and one that goes are known within the time that the policy says; while the provider is
-// away, tokens are verified by the keys of before, by a pod that starts then too. Policies that come, change and go
+// away, tokens are verified by the keys of before, by a pod that starts then too. Who is of a plan, by a token, is served by other pods than others are. Policies that come, change and go
 // fail no request.
 func TestTokens(t *testing.T) {
 	stage.Parallel(t)
@@ -69,6 +69,7 @@ func TestTokens(t *testing.T) {
 		c.Holds("app")
 	})
 	c.sorts(good)
+	c.routes(good)
 	c.malformed(150)
 	c.rotates(good)
 	c.away()
@@ -87,10 +88,12 @@ func newTokens(t *testing.T) *tokens {
 	op := c.Outside("provider")
 	op.Apply(manifest(t, "mesh/provider.yaml"))
 	echo(t, c.Scene, "echo", "declared", "{}")
+	echo(t, c.Scene, "gold", "declared", "{}")
 	caller(t, c.Scene, "caller", false)
 	c.Apply(manifest(t, "mesh/gateway.yaml"))
 	op.Rollout("provider")
 	c.Rollout("echo")
+	c.Rollout("gold")
 	c.from, c.gateway, c.provider = c.Caller("caller"), c.Gateway("front"), op.Pod("provider").Status.PodIP
 	issuer := "http://provider." + op.Namespace + ".svc:8080"
 	c.claims = map[string]any{"iss": issuer, "aud": []string{"shop"}, "sub": "ann"}
@@ -181,10 +184,16 @@ func (c *tokens) is(what, token string, status int) {
 // becomes waits for that, and returns how long.
 func (c *tokens) becomes(token string, status int) time.Duration {
 	c.t.Helper()
-	return c.Until(time.Minute, fmt.Sprintf("a request is answered %d", status), func(context.Context) error {
+	return c.comes(token, fmt.Sprintf("a request is answered %d", status), func(out call.Outcome) bool { return out.Status == status })
+}
+
+// comes waits for an answer, whichever way a request comes, and returns how long.
+func (c *tokens) comes(token, what string, is func(call.Outcome) bool) time.Duration {
+	c.t.Helper()
+	return c.Until(time.Minute, what, func(context.Context) error {
 		for way, send := range c.ways() {
-			if out := send(token); out.Status != status {
-				return fmt.Errorf("%s: status %d %s", way, out.Status, out.Failed)
+			if out := send(token); !is(out) {
+				return fmt.Errorf("%s: status %d %s by pod %q", way, out.Status, out.Failed, out.Answer.Pod)
 			}
 		}
 		return nil
@@ -250,6 +259,62 @@ func inBase64(v any) string {
 		panic(err)
 	}
 	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// plans has who is of plan gold served by other pods, and a fault for who is of plan slow. Policies come first.
+const plans = `
+apiVersion: mesh.weft.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: gold}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: plans, sectionName: gold}]
+  match: {claims: [{path: [plan], values: [gold]}]}
+---
+apiVersion: mesh.weft.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: slow}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: plans}]
+  fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 418}, claims: [{path: [plan], values: [slow]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: plans}
+spec:
+  parentRefs: [{name: front}, {kind: Service, group: "", name: echo, port: 80}]
+  hostnames: [echo.test]
+  rules:
+  - name: all
+    matches: [{method: GET}] # before that of the other route
+    backendRefs: [{name: echo, port: 80}]
+  - name: gold
+    matches: [{method: GET}]
+    backendRefs: [{name: gold, port: 80}]
+`
+
+// routes asks with tokens of several plans, while it comes to matter and while it comes to matter no more.
+func (c *tokens) routes(good string) {
+	c.t.Helper()
+	gold, echo := c.Pod("gold").Name, c.Pod("echo").Name
+	token, slow := c.mint(map[string]any{"plan": "gold"}), c.mint(map[string]any{"plan": "slow"})
+	by := func(token string, status int, pod string) {
+		c.t.Helper()
+		c.comes(token, fmt.Sprintf("pod %q answers %d", pod, status), func(out call.Outcome) bool { return out.Status == status && out.Answer.Pod == pod })
+	}
+	c.held(good, func() {
+		c.Apply(plans)
+		c.Holds("gold")
+		c.Holds("slow")
+		by(token, 200, gold)
+		by(slow, 418, "")
+		by(good, 200, echo)
+		c.is("without a signature of its own", token[:strings.LastIndex(token, ".")]+good[strings.LastIndex(good, "."):], 401)
+		c.is("of another issuer's plan", c.mint(map[string]any{"plan": "slow", "iss": "http://other"}), 401)
+		c.Remove(plans)
+		by(token, 200, echo)
+		by(slow, 200, echo)
+	})
+	c.Step("a plan in a token says who serves it")
 }
 
 // malformed damages a good token in n ways: none gets through, and the proxies serve on.

@@ -76,7 +76,10 @@ func tokenPolicy(namespace, name, target string) string {
 }
 
 // asked is what requests to a host of the Gateway must pass that a rule takes.
-func (w *world) asked(host, rule string) string {
+func (w *world) asked(host, rule string) string { return w.configured(host, rule, "weft.guards") }
+
+// configured is what a filter does about requests to a host of the Gateway that a rule takes.
+func (w *world) configured(host, rule, filter string) string {
 	w.t.Helper()
 	var at struct {
 		TypedPerFilterConfig map[string]any
@@ -90,10 +93,10 @@ func (w *world) asked(host, rule string) string {
 	}
 	for _, r := range at.Routes {
 		if r.Name == "httproute/shop/cart/"+rule+"/0" {
-			if own, is := r.TypedPerFilterConfig["weft.guards"]; is {
+			if own, is := r.TypedPerFilterConfig[filter]; is {
 				return fmt.Sprint(own)
 			}
-			return fmt.Sprint(at.TypedPerFilterConfig["weft.guards"])
+			return fmt.Sprint(at.TypedPerFilterConfig[filter])
 		}
 	}
 	w.t.Fatalf("%s has no rule %s", host, rule)

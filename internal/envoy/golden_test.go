@@ -107,6 +107,7 @@ func TestResources(t *testing.T) {
 		"routes-fault":            envoy.ServiceRoutes(faulty(t, map[string]string{"/late": everyFault})[0]),
 		"routes-match":            envoy.ServiceRoutes(narrowedTo(t, "outbound/shop/cart/80", map[string]string{"/ours": ofWeb})),
 		"routes-match-cel":        envoy.ServiceRoutes(rulesForAnn(t)),
+		"routes-match-claims":     envoy.ServiceRoutes(rulesForGold(t)),
 		"virtualhost-compression": envoy.VirtualHost(decidedHost(t, map[string]string{"/page": everyCompression}, toA, compression)[0]),
 		"listener-http": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: 80,
 			Chains: []mesh.Chain{{Name: "http", Routes: "gateway/shop/web/80"}}}),

@@ -80,6 +80,7 @@ func hardened(statPrefix string) *hcmv3.HttpConnectionManager {
 // to say.
 func routeFilters(of room.Kind, at shared) []*hcmv3.HttpFilter {
 	first := []*hcmv3.HttpFilter{
+		room.Place(identifyPlace),
 		narrowPlace(),
 		httpFilter(corsFilter, &corsv3.Cors{}),
 	}

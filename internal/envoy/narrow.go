@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
@@ -19,6 +20,9 @@ import (
 
 // narrowFilter finds out of requests what Routes of rules that policies narrow ask for.
 const narrowFilter = "weft.narrow"
+
+// identifyPlace is where tokens are verified, before that, whose claims Routes ask for.
+const identifyPlace = "weft.identify"
 
 // narrowPlace is there for the requests to virtual hosts that configure it, before all other filters: the Route is
 // chosen anew after it.
@@ -44,18 +48,22 @@ func takenBy(v mesh.VirtualHost) []mesh.Rule {
 	})
 }
 
-// findOut has the states found out, before their Route is chosen, that rules are narrowed by.
+// findOut has the states found out, before their Route is chosen, that rules are narrowed by, and the tokens verified.
+// What a rule guards its requests by comes after that, as of the Route that is chosen then.
 //
 // Envoy puts the filters of a request together by the Route that it has before that, and none where it has none. So
 // those that any of the Routes has are there for all, where they do nothing of themselves, and there is a Route for
 // what no other takes.
 func findOut(host *routev3.VirtualHost, v mesh.VirtualHost, rules []mesh.Rule) {
-	states := statesOf(rules, viewer(v))
-	if len(states) == 0 {
+	states, tokens := statesOf(rules, viewer(v)), tokensOf(rules)
+	if len(states)+len(tokens) == 0 {
 		return
 	}
 	if host.TypedPerFilterConfig == nil {
 		host.TypedPerFilterConfig = map[string]*anypb.Any{}
+	}
+	if len(tokens) > 0 {
+		host.TypedPerFilterConfig[identifyPlace] = room.Override(room.Always(room.Chain(tokens)))
 	}
 	host.TypedPerFilterConfig[narrowFilter] = wire.Any(&statev3.Config{OnRequestHeaders: states})
 	there := wire.Any(&routev3.FilterConfig{Config: &anypb.Any{}})
@@ -87,6 +95,24 @@ func statesOf(rules []mesh.Rule, there room.Proxy) (out []*filterstatev3.FilterS
 				if !slices.ContainsFunc(out, known) {
 					out = append(out, s)
 				}
+			}
+		}
+	}
+	return out
+}
+
+// tokensOf are, each once, the filters that verify tokens by whose claims rules go.
+func tokensOf(rules []mesh.Rule) (out []*corev3.TypedExtensionConfig) {
+	seen := map[string]bool{}
+	for _, r := range rules {
+		for _, t := range r.Tokens {
+			section, ok := policy.ByName(t.By[0].Section)
+			if !ok || section.Identify == nil || seen[t.Key] {
+				continue
+			}
+			seen[t.Key] = true
+			if f := section.Identify(t.By, t.Key); f != nil {
+				out = append(out, f)
 			}
 		}
 	}

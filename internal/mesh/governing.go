@@ -27,6 +27,12 @@ type entrance struct {
 
 func (e entrance) group() string { return string(e.kind) + " " + e.key }
 
+// String is how messages call it.
+func (e entrance) String() string {
+	namespace, name, _ := strings.Cut(e.key, "/")
+	return subject{Kind: e.kind, Namespace: namespace, Name: name, Part: e.listener, Port: e.port.Port}.String()
+}
+
 // takes says whether a subject of the entrance's group is about it.
 func (e entrance) takes(s subject) bool {
 	return !s.part() || e.kind == room.Service && s.names(e.port) || e.kind == room.Gateway && s.Part == e.listener
@@ -138,6 +144,7 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 		if r.Fail != 0 { // all that can be said of such a rule is whom it fails
 			r.Policies = slices.DeleteFunc(r.Policies, func(d room.Decided) bool { return !policy.Narrows(d) })
 		}
+		m.claiming(q, r, about, e.kind)
 		if slices.ContainsFunc(r.Policies, ownsRetries) {
 			r.Backends = slices.Clone(r.Backends)
 			for j, b := range r.Backends {

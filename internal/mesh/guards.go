@@ -85,24 +85,27 @@ func (m *Mesh) guardWants(scope string, in Inbound) []string {
 // their precedence.
 func (m *Mesh) guarding(q *incr.Query, found []selected, at room.Kind, called room.Destination) (out []room.Decided) {
 	for _, r := range policy.All {
-		if !r.Guarded() {
-			continue
-		}
-		for _, p := range found {
-			if !m.heldIn(q, p, r) {
-				continue
-			}
-			d := r.Decide([]room.Entry{{Policy: p.key(), Level: p.Level, Spec: &p.Spec}})
-			d.Referents = m.referentsOf(q, r, d.Policy, at)
-			d.Law = m.lawFor(q, r, d.Policy, called)
-			if !slices.ContainsFunc(out, func(o room.Decided) bool {
-				return o.Section == d.Section && o.Policy == d.Policy && o.Level == d.Level
-			}) {
-				out = append(out, d)
-			}
+		if r.Guarded() {
+			out = append(out, m.guardingBy(q, r, found, at, called)...)
 		}
 	}
 	withClaims(out)
+	return out
+}
+
+// guardingBy is what one section says.
+func (m *Mesh) guardingBy(q *incr.Query, r room.Room, found []selected, at room.Kind, called room.Destination) (out []room.Decided) {
+	for _, p := range found {
+		if !m.heldIn(q, p, r) {
+			continue
+		}
+		d := r.Decide([]room.Entry{{Policy: p.key(), Level: p.Level, Spec: &p.Spec}})
+		d.Referents = m.referentsOf(q, r, d.Policy, at)
+		d.Law = m.lawFor(q, r, d.Policy, called)
+		if !slices.ContainsFunc(out, func(o room.Decided) bool { return o.Policy == d.Policy && o.Level == d.Level }) {
+			out = append(out, d)
+		}
+	}
 	return out
 }
 

@@ -138,6 +138,9 @@ type Rule struct {
 	// Guards are what its requests must pass at a Gateway: what sections that guard say, in the order of all
 	// sections and, in one, from the outer levels to the inner ones.
 	Guards []room.Decided
+	// Tokens are verified, where there are any, before it is known whether the rule takes a request: its Policies go by
+	// their claims.
+	Tokens []Tokens
 
 	idle []Backend // of weight 0, while the rule is being made
 }
@@ -161,6 +164,9 @@ func MirrorOf(cluster string) string { return cluster + mirrorEnd }
 func PoliciesOf(rules []Rule) (out []string) {
 	for _, r := range rules {
 		out = append(append(out, policyKeys(r.Policies)...), policyKeys(r.Guards)...)
+		for _, t := range r.Tokens {
+			out = append(out, policyKeys(t.By)...)
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

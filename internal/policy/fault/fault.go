@@ -28,9 +28,9 @@ var Section = room.Section[v1alpha1.Fault]{
 	On:    []room.Kind{room.Mesh, room.Namespace, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Holds: room.Innermost[v1alpha1.Fault],
 	Traffic: room.Traffic[v1alpha1.Fault]{
-		Request: inject, Filter: room.Place(filter), Problem: problem,
+		Referring: inject, Filter: room.Place(filter), Problem: problem,
 		Until:   func(s *v1alpha1.Fault) time.Time { return s.Until.Time },
-		Callers: func(s *v1alpha1.Fault) bool { return len(s.From) > 0 },
+		Callers: func(s *v1alpha1.Fault) bool { return len(s.From) > 0 }, Claims: claims,
 	},
 }
 
@@ -61,7 +61,8 @@ func problem(s *v1alpha1.Fault, on room.Kind, _ bool) string {
 
 // inject has a Route make faults, if it sends requests on. Envoy would answer 200 to what is not of gRPC where a
 // status of gRPC is asked for.
-func inject(s *v1alpha1.Fault, r *routev3.Route) {
+func inject(w room.Written[v1alpha1.Fault], _ []room.Referent, r *routev3.Route) {
+	s := w.Says
 	if r.GetRoute() == nil {
 		return
 	}
@@ -69,10 +70,20 @@ func inject(s *v1alpha1.Fault, r *routev3.Route) {
 	if s.Abort != nil && s.Abort.GRPCStatus != nil {
 		of = byKind(do(s, abort(s.Abort, true)), of.OnNoMatch)
 	}
+	if len(s.Claims) > 0 {
+		of = only(room.HasClaims(w.Claims, s.Claims), of)
+	}
 	if len(s.From) > 0 {
-		of = ofCallers(s.From, of)
+		of = only(room.Calls(s.From), of)
 	}
 	room.Fill(r, filter, of)
+}
+
+func claims(s *v1alpha1.Fault) string {
+	if len(s.Claims) > 0 {
+		return ".claims"
+	}
+	return ""
 }
 
 // abort is how calls of gRPC, or other requests, are aborted; nil: they are not.

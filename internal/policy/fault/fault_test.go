@@ -19,7 +19,7 @@ import (
 func matcherOf(t *testing.T, text string) *xdsmatcherv3.Matcher {
 	t.Helper()
 	r := &routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}}
-	inject(roomtest.Written[v1alpha1.Fault](t, text), r)
+	inject(room.Written[v1alpha1.Fault]{Says: roomtest.Written[v1alpha1.Fault](t, text)}, nil, r)
 	route := &compositev3.CompositePerRoute{}
 	roomtest.Unpack(t, r.TypedPerFilterConfig[Section.Filter.Name], route)
 	return route.Matcher
@@ -92,7 +92,7 @@ func TestStatusesByGRPC(t *testing.T) {
 // TestWhatSendsNothingOn: a redirect is no request to a backend.
 func TestWhatSendsNothingOn(t *testing.T) {
 	r := &routev3.Route{Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{}}}
-	inject(roomtest.Written[v1alpha1.Fault](t, `{abort: {httpStatus: 503}}`), r)
+	inject(room.Written[v1alpha1.Fault]{Says: roomtest.Written[v1alpha1.Fault](t, `{abort: {httpStatus: 503}}`)}, nil, r)
 	if len(r.TypedPerFilterConfig) > 0 {
 		t.Errorf("a redirect fails: %v", r)
 	}

@@ -6,8 +6,6 @@ import (
 
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
-	"github.com/weft-mesh/weft/api/v1alpha1"
-	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
@@ -21,9 +19,9 @@ func byKind(ofGRPC, others *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher 
 	return either(isGRPC, ofGRPC, others)
 }
 
-// ofCallers does something about what some callers send, and nothing about other requests.
-func ofCallers(from []v1alpha1.Caller, do *xdsmatcherv3.Matcher) *xdsmatcherv3.Matcher {
-	return either(room.Calls(from), &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: do}}, nil)
+// only does something about what a predicate is true of, and nothing about other requests.
+func only(is *xdsmatcherv3.Matcher_MatcherList_Predicate, do *xdsmatcherv3.Matcher) *xdsmatcherv3.Matcher {
+	return either(is, &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: do}}, nil)
 }
 
 // either does the one thing if a predicate is true, and else the other.

@@ -16,6 +16,8 @@ import (
 	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
 
+	"google.golang.org/protobuf/types/known/emptypb"
+
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
@@ -27,7 +29,7 @@ var Section = room.Section[v1alpha1.JWT]{
 	Of:       func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.JWT { return spec.JWT },
 	On:       []room.Kind{room.Mesh, room.Namespace, room.ServiceAccount, room.Pods, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Traffic:  room.Traffic[v1alpha1.JWT]{Refers: refers},
-	Guarding: room.Guarding[v1alpha1.JWT]{Guard: guard, Clash: clash},
+	Guarding: room.Guarding[v1alpha1.JWT]{Guard: guard, Identify: identify, Clash: clash},
 }
 
 // provider is one of those of a level, with its keys.
@@ -57,6 +59,22 @@ func guard(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.K
 		out = append(out, wire.Extension("envoy.filters.http.rbac", claims))
 	}
 	return append(out, without(spent(levels))...)
+}
+
+// identify has tokens verified that the providers of a level made, if there are any.
+func identify(said []room.Written[v1alpha1.JWT], found [][]room.Referent, key string) *corev3.TypedExtensionConfig {
+	l := levelsOf(said, found, room.Service)[0]
+	l.key = key
+	if len(l.able()) == 0 {
+		return nil
+	}
+	for i := range l.of {
+		l.of[i].ClaimHeaders = nil // which are for who demands the token to fill
+	}
+	out := &jwtv3.JwtAuthentication{Providers: map[string]*jwtv3.JwtProvider{}}
+	without := &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_AllowMissingOrFailed{AllowMissingOrFailed: &emptypb.Empty{}}}
+	out.Rules = always(oneOf(append(l.ways(out), without)))
+	return wire.Extension("envoy.filters.http.jwt_authn", out)
 }
 
 // levelsOf are the levels at which something is said, from outside in. Of an issuer that several policies of one
@@ -107,19 +125,27 @@ func verify(levels []level) *jwtv3.JwtAuthentication {
 	out := &jwtv3.JwtAuthentication{Providers: map[string]*jwtv3.JwtProvider{}}
 	var all []*jwtv3.JwtRequirement
 	for _, l := range levels {
-		var any []*jwtv3.JwtRequirement
-		for _, p := range l.able() {
-			name := l.key + " " + p.name
-			out.Providers[name] = p.verified(l.key)
-			any = append(any, &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_ProviderName{ProviderName: name}})
-		}
-		all = append(all, oneOf(any))
+		all = append(all, oneOf(l.ways(out)))
 	}
-	out.Rules = []*jwtv3.RequirementRule{{
-		Match:           &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-		RequirementType: &jwtv3.RequirementRule_Requires{Requires: allOf(all)},
-	}}
+	out.Rules = always(allOf(all))
 	return out
+}
+
+// ways are the providers of a level, which a filter gets, each as a requirement.
+func (l level) ways(f *jwtv3.JwtAuthentication) (out []*jwtv3.JwtRequirement) {
+	for _, p := range l.able() {
+		name := l.key + " " + p.name
+		f.Providers[name] = p.verified(l.key)
+		out = append(out, &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_ProviderName{ProviderName: name}})
+	}
+	return out
+}
+
+func always(requires *jwtv3.JwtRequirement) []*jwtv3.RequirementRule {
+	return []*jwtv3.RequirementRule{{
+		Match:           &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		RequirementType: &jwtv3.RequirementRule_Requires{Requires: requires},
+	}}
 }
 
 // oneOf and allOf are themselves for one requirement: Envoy takes lists of two or more.

@@ -2,6 +2,7 @@
 //
 //	from          the connection's filter state      matched with the rest of the Route
 //	nodeSelector  where the proxy is                 Routes at other places have no such rule
+//	claims        tokens are verified first          matched as dynamic metadata
 //	cel           found out of each request first    matched as filter state
 package match
 
@@ -31,7 +32,7 @@ var Section = room.Section[v1alpha1.Match]{
 	On:    []room.Kind{room.HTTPRoute, room.GRPCRoute},
 	Holds: room.Innermost[v1alpha1.Match],
 	Traffic: room.Traffic[v1alpha1.Match]{
-		Match: narrow, Takes: takes, ByLabels: byLabels, States: states, Idle: idle, Refers: refers, Problem: problem,
+		Match: narrow, Takes: takes, ByLabels: byLabels, States: states, Idle: idle, Refers: refers, Problem: problem, Claims: claims,
 	},
 }
 
@@ -72,9 +73,19 @@ func narrow(w room.Written[v1alpha1.Match], m *routev3.RouteMatch) {
 	if len(w.Says.From) > 0 {
 		m.FilterState = append(m.FilterState, room.StateIs(room.CallerState, room.AnyOf(w.Says.From)))
 	}
+	for _, c := range w.Says.Claims {
+		m.DynamicMetadata = append(m.DynamicMetadata, room.ClaimIs(w.Claims, c))
+	}
 	if w.Says.CEL != "" {
 		m.FilterState = append(m.FilterState, room.StateIs(truth(w.Policy), wire.Exactly("true")))
 	}
+}
+
+func claims(s *v1alpha1.Match) string {
+	if len(s.Claims) > 0 {
+		return ".claims"
+	}
+	return ""
 }
 
 // truth is the filter state that says of a request whether a policy's expression is true of it.

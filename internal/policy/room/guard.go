@@ -27,6 +27,10 @@ type Guarding[S any] struct {
 	// what was found of what each refers to, in the order of its references. It is not asked where no policy says
 	// anything. nil: the section guards nothing.
 	Guard func(said []Written[S], found [][]Referent, at Kind) []*corev3.TypedExtensionConfig
+	// Identify is a filter that verifies what one level of these demands, for who goes by its claims before the Route
+	// is chosen, and puts them under a key: of what is not as demanded there are none, and nothing is refused. nil: what
+	// is demanded cannot be verified. nil of a section: it finds no claims.
+	Identify func(said []Written[S], found [][]Referent, key string) *corev3.TypedExtensionConfig
 	// Clash says in which field a newer policy cannot hold beside an older one of the same level; "": in none.
 	// nil: they always can.
 	Clash func(older, newer *S) string
@@ -94,23 +98,23 @@ func (s Section[S]) reads(r *Room) {
 		}
 	}
 	if s.Guarding.Connect != nil {
-		r.Connect = func(said []Decided) string { return s.Guarding.Connect(s.all(said)) }
+		r.Connect = func(said []Decided) string { return s.Guarding.Connect(s.each(said)) }
 	}
-}
-
-func (s Section[S]) all(said []Decided) (out []Written[S]) {
-	for _, d := range said {
-		out = append(out, s.of(d))
-	}
-	return out
 }
 
 func (s Section[S]) guard(said []Decided, at Kind) []*corev3.TypedExtensionConfig {
-	var found [][]Referent
+	return s.Guarding.Guard(s.each(said), found(said), at)
+}
+
+func (s Section[S]) identify(said []Decided, key string) *corev3.TypedExtensionConfig {
+	return s.Guarding.Identify(s.each(said), found(said), key)
+}
+
+func found(said []Decided) (out [][]Referent) {
 	for _, d := range said {
-		found = append(found, d.Referents)
+		out = append(out, d.Referents)
 	}
-	return s.Guarding.Guard(s.all(said), found, at)
+	return out
 }
 
 func (s Section[S]) clash(older, newer *v1alpha1.MeshPolicySpec) string {

@@ -74,7 +74,7 @@ type Written[S any] struct {
 	Level  Level
 	Says   *S
 	Rule   string // of a route, for which it holds: to a section with Entering
-	Claims string // to a section with Guard: the key of the claims that the policy goes by (see ClaimsFor)
+	Claims string // to a section with Guard, or that goes by claims: their key (see ClaimsFor); "": there are none
 	Apart  string // the name of the filter that it has Apart; "": none
 	// Law is what was made of it for whom is called, in a section with Read.
 	Law any
@@ -97,8 +97,8 @@ type Section[S any] struct {
 
 // Traffic is what a section about traffic does; one about security has the zero value.
 type Traffic[S any] struct {
-	// Refers are what the section names elsewhere, and Referring is the Request of a section that does so: it
-	// is told what was found of them, in their order. nil: it names nothing, or has a Guard.
+	// Refers are what the section names elsewhere, and Referring is the Request of a section that does so, or that
+	// goes by claims: it is told what was found of them, in their order. nil: it names nothing, or has a Guard.
 	Refers    func(*S) []Reference
 	Referring func(Written[S], []Referent, *routev3.Route)
 	// Upstream shapes the Cluster of a Service's port, whoever sends to it; nil: the section is not
@@ -157,8 +157,9 @@ type Traffic[S any] struct {
 	// Callers says whether the section is about what some callers send, who are known where they call a
 	// Service: it does not hold at Gateways. nil: it never is.
 	Callers func(*S) bool
-	// Claims is the first field, as it follows the section's name, that goes by claims of tokens (see Claims, the
-	// key): these are known at Gateways, where a section jwt demands them. "": none does. nil: the same.
+	// Claims is the first field, as it follows the section's name, that goes by claims of tokens. A section with a
+	// Shared filter goes by those under Claims, the key, at Gateways; another one by those that it is told. "": none
+	// does. nil: the same.
 	Claims func(*S) string
 	// Gateways says that the section is about what comes by Gateways only: it does not hold for what pods call.
 	Gateways bool
@@ -244,6 +245,8 @@ type Room struct {
 	// Read and Connect are those of the section's Guarding; nil as there.
 	Read    func(policy string, spec *v1alpha1.MeshPolicySpec, in Surroundings) Law
 	Connect func(said []Decided) string
+	// Identify is that of the section's Guarding; nil as there.
+	Identify func(said []Decided, key string) *corev3.TypedExtensionConfig
 	// Refers are those of the section's Traffic, of a policy.
 	Refers func(spec *v1alpha1.MeshPolicySpec) []Reference
 	// OwnRetries, Filter and Problem are those of the section's Traffic.
@@ -273,7 +276,7 @@ type Decided struct {
 	Says    any    // the section, by pointer
 	Rule    string // for which it was, in a Shared filter that tells rules apart; else ""
 	Level   Level  // of the policy's target, in a section with Guard
-	Claims  string // that it goes by, in such a section
+	Claims  string // that it goes by, in such a section, or in one that goes by claims
 	Law     any    // what was made of it for whom is called, in a section with Read
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
@@ -363,6 +366,9 @@ func (s Section[S]) Room() Room {
 	}
 	if s.Traffic.Apart != nil {
 		out.Apart = func(d Decided) proto.Message { return s.Traffic.Apart(s.of(d), d.Referents) }
+	}
+	if s.Guarding.Identify != nil {
+		out.Identify = s.identify
 	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
