@@ -33,6 +33,7 @@ func (p *proxy) plan() ([]*response, <-chan struct{}) {
 	defer p.store.mu.RUnlock()
 	s := p.newPass()
 	s.collect()
+	s.restore()
 	closed, opened := p.gated()
 	for k := range kinds {
 		if k == listeners && s.fresh && !closed && !opened {

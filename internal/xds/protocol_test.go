@@ -73,6 +73,53 @@ func TestFilterInTheMaking(t *testing.T) {
 	f.want("TypedExtensionConfig -policy/a")
 }
 
+// A proxy that refuses a filter of one policy is told again of the one before, so that it refuses no listener for it;
+// those that it has refused meanwhile it hears of again.
+func TestRefusedFilterIsRestored(t *testing.T) {
+	s := shop()
+	commit(s, put(ExtensionType, "policy/a", "1"), see("web", ExtensionType, "policy/a"))
+	f := listen(t, s).open("web-0")
+	f.boot()
+	f.subscribe(ExtensionType, "policy/a")
+	f.want("TypedExtensionConfig +policy/a@1")
+	commit(s, put(ExtensionType, "policy/a", "2"))
+	filter := f.unanswered("TypedExtensionConfig +policy/a@2")
+	commit(s, put(ListenerType, "l", "2"))
+	listener := f.unanswered("Listener +l@2")
+	f.nack(filter, "bad")
+	restored := f.unanswered("TypedExtensionConfig +policy/a@1")
+	f.nack(listener, "bad filter")
+	f.ack(restored)
+	f.want("Listener +l@2")
+	f.quiet()
+	commit(s, put(ExtensionType, "policy/a", "3"))
+	filter = f.unanswered("TypedExtensionConfig +policy/a@3")
+	commit(s, put(ExtensionType, "policy/a", "4"))
+	newer := f.unanswered("TypedExtensionConfig +policy/a@4")
+	f.nack(filter, "bad")
+	f.ack(newer)
+	f.quiet()
+}
+
+// Where the one before is not known, it goes once it has the proxy refuse a listener.
+func TestRefusedFilterGoes(t *testing.T) {
+	s := shop()
+	commit(s, put(ExtensionType, "policy/a", "2"), see("web", ExtensionType, "policy/a"))
+	f := listen(t, s).open("web-0")
+	f.boot()
+	f.resume(ExtensionType, map[string]string{"policy/a": "1"}, "policy/a")
+	f.nack(f.unanswered("TypedExtensionConfig +policy/a@2"), "bad")
+	f.quiet()
+	commit(s, put(ListenerType, "l", "2"))
+	f.nack(f.unanswered("Listener +l@2"), "bad filter")
+	f.want("TypedExtensionConfig -policy/a")
+	f.nack(f.unanswered("Listener +l@2"), "bad itself")
+	f.quiet()
+	commit(s, put(ListenerType, "l", "3"))
+	f.want("Listener +l@3")
+	f.quiet()
+}
+
 // A NACK ends the wait too.
 func TestRefusedClusterHoldsNothingBack(t *testing.T) {
 	s := shop()

@@ -40,6 +40,8 @@ type proxy struct {
 	unrouted  map[string]struct{} // RouteConfigurations that it refused, and so dropped virtual hosts of
 	alone     map[id]struct{}     // refused among others: to be sent in a response of its own
 	refused   map[id]string       // versions refused alone
+	kept      map[string]*item    // filters of policies, as it took them last
+	broken    []id                // those to be restored
 	listening bool                // has applied its listeners
 	whole     uint64              // the last revision of which nothing is held
 
@@ -136,7 +138,7 @@ func (p *proxy) take(req *discovery.DeltaDiscoveryRequest) (bool, error) {
 	if n := p.names(); n > p.maxNames {
 		return false, status.Errorf(codes.ResourceExhausted, "%d names are subscribed to; the limit is %d", n, p.maxNames)
 	}
-	return asks || p.waiting() || len(p.reopened) > 0, nil
+	return asks || p.waiting() || p.owes(), nil
 }
 
 // answer takes in the ACK or NACK that a request may be.
