@@ -2,7 +2,6 @@ package envoy_test
 
 import (
 	"net/http"
-	"sync/atomic"
 	"testing"
 	"time"
 

@@ -35,12 +35,16 @@ func (p *proxy) plan() ([]*response, <-chan struct{}) {
 	s.collect()
 	s.restore()
 	closed, opened := p.gated()
+	making := p.making()
 	for k := range kinds {
 		if k == listeners && s.fresh && !closed && !opened {
 			p.gate, p.settled, closed = p.nonce, false, true
 		}
 		if p.subs[k] != nil {
-			s.tell(k, closed && k.refers())
+			s.tell(k, closed && k.refers() || making && k > extensions)
+		}
+		if k == listeners && s.brings() {
+			p.brought, p.asked, making = p.nonce, false, true
 		}
 	}
 	s.withdraw(closed || p.flying(isClusters, p.greeting))

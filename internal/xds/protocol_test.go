@@ -101,6 +101,26 @@ func TestRefusedFilterIsRestored(t *testing.T) {
 	f.quiet()
 }
 
+// Routes and virtual hosts wait for the filters that a listener brings, and not for those that are still being made.
+func TestFiltersBeforeRoutes(t *testing.T) {
+	s := shop()
+	commit(s, put(ExtensionType, "other", "1"), see("web", ExtensionType, "other"))
+	f := listen(t, s).open("web-0")
+	f.boot()
+	f.subscribe(ExtensionType, "other")
+	f.want("TypedExtensionConfig +other@1")
+	commit(s, put(ListenerType, "l", "2"), put(ExtensionType, "policy/a", "1"), see("web", ExtensionType, "policy/a", "policy/b"), put(VirtualHostType, "r/x", "2"))
+	listener := f.unanswered("Listener +l@2")
+	f.quiet()
+	f.subscribe(ExtensionType, "policy/a", "policy/b")
+	filter := f.unanswered("TypedExtensionConfig +policy/a@1")
+	f.ack(listener)
+	f.quiet()
+	f.ack(filter)
+	f.want("VirtualHost +r/x@2")
+	f.quiet()
+}
+
 // Where the one before is not known, it goes once it has the proxy refuse a listener.
 func TestRefusedFilterGoes(t *testing.T) {
 	s := shop()

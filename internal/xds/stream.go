@@ -34,6 +34,8 @@ type proxy struct {
 	due       time.Time           // the first of these times
 	gate      uint64              // listeners and what follows wait for responses up to this nonce
 	settled   bool                // the gate is past its clusters, and waits for endpoints and secrets
+	brought   uint64              // routes and virtual hosts wait for the filters that listeners up to this nonce brought
+	asked     bool                // the proxy has those listeners, and waits for filters
 	greeting  uint64              // the first clusters of a proxy that came with some
 	warm      map[string]struct{} // endpoints that Envoy waits for without asking
 	reopened  []string            // RouteConfigurations that it gets anew: their virtual hosts follow
@@ -99,7 +101,7 @@ func (p *proxy) alarm() <-chan time.Time {
 }
 
 // waiting reports whether something is held that an answer may set free.
-func (p *proxy) waiting() bool { return len(p.held) > p.lingering || p.gate != 0 }
+func (p *proxy) waiting() bool { return len(p.held) > p.lingering || p.gate != 0 || p.brought != 0 }
 
 // requests reads the stream in a goroutine that ends with it.
 func requests(ctx context.Context, w wire) (<-chan *discovery.DeltaDiscoveryRequest, <-chan error) {
