@@ -42,7 +42,8 @@ func TestModuleTakesNoTime(t *testing.T) {
 	eventually(t, "it serves", func() bool { got, err := asks("/"); return err == nil && got == "200 " })
 	m.decide(t, "/runs", "["+aModule("a", "{}")+"]")
 	listener, host2 := m.entered(t, m.port)
-	commit(m.store, listener, m.filters(), host2)
+	commit(m.store, listener, m.filters("/runs"), host2)
+	time.AfterFunc(500*time.Millisecond, func() { commit(m.store, m.filters()) }) // it is fetched
 	var underWay sync.WaitGroup
 	eventually(t, "the module runs", func() bool {
 		underWay.Go(func() {

@@ -35,7 +35,7 @@ func (p *proxy) plan() ([]*response, <-chan struct{}) {
 	s.collect()
 	s.restore()
 	closed, opened := p.gated()
-	making := p.making()
+	making := s.making()
 	for k := range kinds {
 		if k == listeners && s.fresh && !closed && !opened {
 			p.gate, p.settled, closed = p.nonce, false, true
@@ -43,8 +43,8 @@ func (p *proxy) plan() ([]*response, <-chan struct{}) {
 		if p.subs[k] != nil {
 			s.tell(k, closed && k.refers() || making && k > extensions)
 		}
-		if k == listeners && s.brings() {
-			p.brought, p.asked, making = p.nonce, false, true
+		if k == listeners && s.bring() {
+			making = true
 		}
 	}
 	s.withdraw(closed || p.flying(isClusters, p.greeting))

@@ -121,6 +121,27 @@ func TestFiltersBeforeRoutes(t *testing.T) {
 	f.quiet()
 }
 
+// For one that is still being made they wait too, for a while.
+func TestRoutesWaitForAFilterInTheMaking(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.boot()
+	for i, name := range []string{"policy/a", "policy/b"} {
+		version := fmt.Sprint(i + 2)
+		commit(s, put(ListenerType, "l", version), see("web", ExtensionType, name), put(VirtualHostType, "r/x", version))
+		listener := f.unanswered("Listener +l@" + version)
+		f.subscribe(ExtensionType, name)
+		f.ack(listener)
+		f.quiet()
+		if i == 0 {
+			commit(s, put(ExtensionType, name, "1"))
+			f.want("TypedExtensionConfig +" + name + "@1")
+		}
+		f.want("VirtualHost +r/x@" + version)
+		f.quiet()
+	}
+}
+
 // Where the one before is not known, it goes once it has the proxy refuse a listener.
 func TestRefusedFilterGoes(t *testing.T) {
 	s := shop()
