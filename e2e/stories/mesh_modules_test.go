@@ -108,7 +108,9 @@ func TestWasm(t *testing.T) {
 	s.Remove(extended(one))
 	hears("")
 	from.Hold(2 * rate)
-	noneFailed(t, from.Stop())
+	results := from.Stop()
+	t.Logf("\n%s", load.Print(load.Table(results, nil)))
+	noneFailed(t, results)
 }
 
 // wrongModules has, in place of edition 2, a module whose server is away, and comes; one that proxies refuse; and

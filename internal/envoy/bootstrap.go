@@ -49,7 +49,6 @@ func Bootstrap(p Proxy) ([]byte, error) {
 	}
 	return plainJSON(&bootstrapv3.Bootstrap{
 		Admin:            &bootstrapv3.Admin{Address: tcp("127.0.0.1", p.AdminPort)},
-		ClusterManager:   &bootstrapv3.ClusterManager{OutlierDetection: &bootstrapv3.ClusterManager_OutlierDetection{EventLogPath: "/dev/stdout"}},
 		DynamicResources: dynamicResources(p),
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Clusters:  []*clusterv3.Cluster{xds, adminCluster(p.AdminPort)},

@@ -300,6 +300,12 @@ const changingRoutes, changingBackend = "gateway/shop/web/80", "service/shop/car
 
 func startLingering(t *testing.T) lingering {
 	t.Helper()
+	return startDraining(t, 20*time.Second)
+}
+
+// startDraining is startLingering with another time to drain.
+func startDraining(t *testing.T, drain time.Duration) lingering {
+	t.Helper()
 	l := lingering{store: xds.NewStore(nil), facts: xds.NewFacts(), server: processes(t)}
 	certificate, ports := keyPair(t, "weft-xds.weft-system.svc"), freePorts(t, 4)
 	l.port = ports[3]
@@ -316,7 +322,7 @@ func startLingering(t *testing.T) lingering {
 		changingRoutes:  envoy.RouteConfiguration(changingRoutes),
 		changingBackend: envoy.Endpoints(mesh.Endpoints{Cluster: changingBackend, Addresses: echoes(t, changingBackend)[changingBackend]}),
 	}, l.says(t, ""))
-	l.gateway = run(t, bootstrap(t, p), 20*time.Second)
+	l.gateway = run(t, bootstrap(t, p), drain)
 	l.admin = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	l.url = "http://127.0.0.1:" + fmt.Sprint(ports[3])
 	eventually(t, "the proxy is ready", func() bool { return status(fmt.Sprintf("http://127.0.0.1:%d", p.ReadyPort)+envoy.ReadyPath) == 200 })

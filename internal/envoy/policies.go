@@ -3,7 +3,6 @@ package envoy
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -12,7 +11,6 @@ import (
 	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -110,14 +108,11 @@ func sectionFilters(of room.Kind, at shared) (out []*hcmv3.HttpFilter) {
 	return out
 }
 
-// apartPatience is how long a proxy waits for a filter of a policy, while its port is not served yet or as before.
-const apartPatience = 5 * time.Second
-
-// apartFilter is disabled but where a Route enters it. One that does not come in time harms only those Routes.
+// apartFilter is disabled but where a Route enters it. The listener does not wait for it: Routes do.
 func apartFilter(r room.Room, a mesh.Apart) *hcmv3.HttpFilter {
 	a.Decided.Referents = nil
 	source := discovered(r.Apart(a.Decided))
-	source.ConfigSource.InitialFetchTimeout = durationpb.New(apartPatience)
+	source.ApplyDefaultConfigWithoutWarming = true
 	return &hcmv3.HttpFilter{Name: a.Name, Disabled: true, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: source}}
 }
 

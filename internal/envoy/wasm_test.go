@@ -160,6 +160,36 @@ func TestModuleComes(t *testing.T) {
 	hears("/late", "ran{}")
 }
 
+// TestModuleRefused: a module that the proxy refuses holds up nothing else, neither another policy's nor a change of
+// the listener.
+func TestModuleRefused(t *testing.T) {
+	t.Parallel()
+	m := modular{startLingering(t), map[string]room.Decided{}}
+	m.decide(t, "/first", "["+aModule("a", "{refuse: true}")+"]")
+	m.decide(t, "/had", "["+aModule("a", "{edition: 1}")+"]")
+	listener, host := m.entered(t, m.port)
+	commit(m.store, listener, m.filters(), host)
+	m.settled(t, 1)
+	m.decide(t, "/had", "["+aModule("a", "{refuse: true}")+"]")
+	commit(m.store, m.filters())
+	m.settled(t, 2)
+	m.decide(t, "/second", "["+aModule("a", "{}")+"]")
+	listener, host = m.entered(t, m.port)
+	commit(m.store, listener, m.filters(), host)
+	m.settled(t, 2)
+	eventually(t, "another one runs", func() bool { _, got := m.meets(t, "/second", ""); return got.Header.Get("x-wasm") == "ran{}" })
+	if _, got := m.meets(t, "/had", ""); got.Header.Get("x-wasm") != `ran{"edition":1}` {
+		t.Errorf("what ran before the one that is refused: %q", got.Header.Get("x-wasm"))
+	}
+	if response, _ := m.meets(t, "/first", ""); response.StatusCode != 500 {
+		t.Errorf("whose module is refused: %d", response.StatusCode)
+	}
+	m.decide(t, "/first", "["+aModule("a", "{edition: 2}")+"]")
+	commit(m.store, m.filters())
+	m.settled(t, 1)
+	eventually(t, "it runs", func() bool { _, got := m.meets(t, "/first", ""); return got.Header.Get("x-wasm") == `ran{"edition":2}` })
+}
+
 // TestModuleChanges: while modules come, change and go, no request fails.
 func TestModuleChanges(t *testing.T) {
 	t.Parallel()

@@ -17,6 +17,8 @@ type response struct {
 	rev   uint64
 	add   []*item
 	gone  []string
+	// restores says that it has the proxy go back from what it has refused.
+	restores bool
 }
 
 // Field numbers of DeltaDiscoveryResponse.

@@ -93,6 +93,7 @@ func (p *proxy) acked(r *response) {
 		p.warm = nil // what it subscribed to before this stream, it has asked for by now
 	}
 	p.listening = p.listening || r.kind == listeners
+	p.keep(r)
 	for _, it := range r.add {
 		if len(p.alone)+len(p.refused)+len(p.unrouted) == 0 {
 			return
@@ -157,6 +158,7 @@ func (p *proxy) refuse(n id, version, detail string) {
 	}
 	p.refused[n] = version
 	p.fact.refuse(Refusal{n.wire(), version, detail})
+	p.mend(n)
 }
 
 // retell asks for a name again, unless a later response speaks of it: that one has its own answer.

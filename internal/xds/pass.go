@@ -33,13 +33,18 @@ func (p *proxy) plan() ([]*response, <-chan struct{}) {
 	defer p.store.mu.RUnlock()
 	s := p.newPass()
 	s.collect()
+	s.restore()
 	closed, opened := p.gated()
+	making := s.making()
 	for k := range kinds {
 		if k == listeners && s.fresh && !closed && !opened {
 			p.gate, p.settled, closed = p.nonce, false, true
 		}
 		if p.subs[k] != nil {
-			s.tell(k, closed && k.refers())
+			s.tell(k, closed && k.refers() || making && k > extensions)
+		}
+		if k == listeners && s.bring() {
+			making = true
 		}
 	}
 	s.withdraw(closed || p.flying(isClusters, p.greeting))

@@ -73,6 +73,94 @@ func TestFilterInTheMaking(t *testing.T) {
 	f.want("TypedExtensionConfig -policy/a")
 }
 
+// A proxy that refuses a filter of one policy is told again of the one before, so that it refuses no listener for it;
+// those that it has refused meanwhile it hears of again.
+func TestRefusedFilterIsRestored(t *testing.T) {
+	s := shop()
+	commit(s, put(ExtensionType, "policy/a", "1"), see("web", ExtensionType, "policy/a"))
+	f := listen(t, s).open("web-0")
+	f.boot()
+	f.subscribe(ExtensionType, "policy/a")
+	f.want("TypedExtensionConfig +policy/a@1")
+	commit(s, put(ExtensionType, "policy/a", "2"))
+	filter := f.unanswered("TypedExtensionConfig +policy/a@2")
+	commit(s, put(ListenerType, "l", "2"))
+	listener := f.unanswered("Listener +l@2")
+	f.nack(filter, "bad")
+	restored := f.unanswered("TypedExtensionConfig +policy/a@1")
+	f.nack(listener, "bad filter")
+	f.ack(restored)
+	f.want("Listener +l@2")
+	f.quiet()
+	commit(s, put(ExtensionType, "policy/a", "3"))
+	filter = f.unanswered("TypedExtensionConfig +policy/a@3")
+	commit(s, put(ExtensionType, "policy/a", "4"))
+	newer := f.unanswered("TypedExtensionConfig +policy/a@4")
+	f.nack(filter, "bad")
+	f.ack(newer)
+	f.quiet()
+}
+
+// Routes and virtual hosts wait for the filters that a listener brings, and not for those that are still being made.
+func TestFiltersBeforeRoutes(t *testing.T) {
+	s := shop()
+	commit(s, put(ExtensionType, "other", "1"), see("web", ExtensionType, "other"))
+	f := listen(t, s).open("web-0")
+	f.boot()
+	f.subscribe(ExtensionType, "other")
+	f.want("TypedExtensionConfig +other@1")
+	commit(s, put(ListenerType, "l", "2"), put(ExtensionType, "policy/a", "1"), see("web", ExtensionType, "policy/a", "policy/b"), put(VirtualHostType, "r/x", "2"))
+	listener := f.unanswered("Listener +l@2")
+	f.quiet()
+	f.subscribe(ExtensionType, "policy/a", "policy/b")
+	filter := f.unanswered("TypedExtensionConfig +policy/a@1")
+	f.ack(listener)
+	f.quiet()
+	f.ack(filter)
+	f.want("VirtualHost +r/x@2")
+	f.quiet()
+}
+
+// For one that is still being made they wait too, for a while.
+func TestRoutesWaitForAFilterInTheMaking(t *testing.T) {
+	s := shop()
+	f := listen(t, s).open("web-0")
+	f.boot()
+	for i, name := range []string{"policy/a", "policy/b"} {
+		version := fmt.Sprint(i + 2)
+		commit(s, put(ListenerType, "l", version), see("web", ExtensionType, name), put(VirtualHostType, "r/x", version))
+		listener := f.unanswered("Listener +l@" + version)
+		f.subscribe(ExtensionType, name)
+		f.ack(listener)
+		f.quiet()
+		if i == 0 {
+			commit(s, put(ExtensionType, name, "1"))
+			f.want("TypedExtensionConfig +" + name + "@1")
+		}
+		f.want("VirtualHost +r/x@" + version)
+		f.quiet()
+	}
+}
+
+// Where the one before is not known, it goes once it has the proxy refuse a listener.
+func TestRefusedFilterGoes(t *testing.T) {
+	s := shop()
+	commit(s, put(ExtensionType, "policy/a", "2"), see("web", ExtensionType, "policy/a"))
+	f := listen(t, s).open("web-0")
+	f.boot()
+	f.resume(ExtensionType, map[string]string{"policy/a": "1"}, "policy/a")
+	f.nack(f.unanswered("TypedExtensionConfig +policy/a@2"), "bad")
+	f.quiet()
+	commit(s, put(ListenerType, "l", "2"))
+	f.nack(f.unanswered("Listener +l@2"), "bad filter")
+	f.want("TypedExtensionConfig -policy/a")
+	f.nack(f.unanswered("Listener +l@2"), "bad itself")
+	f.quiet()
+	commit(s, put(ListenerType, "l", "3"))
+	f.want("Listener +l@3")
+	f.quiet()
+}
+
 // A NACK ends the wait too.
 func TestRefusedClusterHoldsNothingBack(t *testing.T) {
 	s := shop()

@@ -29,17 +29,20 @@ type proxy struct {
 	nonce  uint64
 	flight []*response // unanswered ones, oldest first
 
-	held      map[id]change       // what changed but cannot be told yet
-	lingering int                 // how many of these wait for nothing but a time
-	due       time.Time           // the first of these times
-	gate      uint64              // listeners and what follows wait for responses up to this nonce
-	settled   bool                // the gate is past its clusters, and waits for endpoints and secrets
+	held      map[id]change // what changed but cannot be told yet
+	lingering int           // how many of these wait for nothing but a time
+	due       time.Time     // the first of these times
+	gate      uint64        // listeners and what follows wait for responses up to this nonce
+	settled   bool          // the gate is past its clusters, and waits for endpoints and secrets
+	brought   bringing
 	greeting  uint64              // the first clusters of a proxy that came with some
 	warm      map[string]struct{} // endpoints that Envoy waits for without asking
 	reopened  []string            // RouteConfigurations that it gets anew: their virtual hosts follow
 	unrouted  map[string]struct{} // RouteConfigurations that it refused, and so dropped virtual hosts of
 	alone     map[id]struct{}     // refused among others: to be sent in a response of its own
 	refused   map[id]string       // versions refused alone
+	kept      map[string]*item    // filters of policies, as it took them last
+	broken    []id                // those to be restored
 	listening bool                // has applied its listeners
 	whole     uint64              // the last revision of which nothing is held
 
@@ -88,16 +91,22 @@ func (p *proxy) serve(ctx context.Context, w wire, stop <-chan error) error {
 	}
 }
 
-// alarm receives when a removal's time has come; nil if none waits for one.
+// alarm receives when the time of something that waits has come; nil if nothing waits for one.
 func (p *proxy) alarm() <-chan time.Time {
-	if p.lingering == 0 {
+	due := p.due
+	if until := p.brought.until; p.lingering == 0 || !until.IsZero() && until.Before(due) {
+		due = until
+	}
+	if due.IsZero() {
 		return nil
 	}
-	return time.After(time.Until(p.due))
+	return time.After(time.Until(due))
 }
 
 // waiting reports whether something is held that an answer may set free.
-func (p *proxy) waiting() bool { return len(p.held) > p.lingering || p.gate != 0 }
+func (p *proxy) waiting() bool {
+	return len(p.held) > p.lingering || p.gate != 0 || p.brought.nonce != 0
+}
 
 // requests reads the stream in a goroutine that ends with it.
 func requests(ctx context.Context, w wire) (<-chan *discovery.DeltaDiscoveryRequest, <-chan error) {
@@ -136,7 +145,7 @@ func (p *proxy) take(req *discovery.DeltaDiscoveryRequest) (bool, error) {
 	if n := p.names(); n > p.maxNames {
 		return false, status.Errorf(codes.ResourceExhausted, "%d names are subscribed to; the limit is %d", n, p.maxNames)
 	}
-	return asks || p.waiting() || len(p.reopened) > 0, nil
+	return asks || p.waiting() || p.owes(), nil
 }
 
 // answer takes in the ACK or NACK that a request may be.

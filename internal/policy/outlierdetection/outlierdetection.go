@@ -3,7 +3,6 @@
 package outlierdetection
 
 import (
-	"math"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -61,12 +60,8 @@ func eject(s *v1alpha1.OutlierDetection, c *clusterv3.Cluster) {
 	heedBelowHalf(c, d.MaxEjectionPercent.GetValue())
 }
 
-// never is more pods than a Service has: Envoy would tell in its log whom it would leave out by what nobody asked for.
-func never() *wrapperspb.UInt32Value { return wrapperspb.UInt32(math.MaxUint32) }
-
 func byRate(d *clusterv3.OutlierDetection, s *v1alpha1.SuccessRate) {
 	if s == nil {
-		d.SuccessRateMinimumHosts = never()
 		return
 	}
 	d.EnforcingSuccessRate = always()
@@ -80,7 +75,6 @@ func byRate(d *clusterv3.OutlierDetection, s *v1alpha1.SuccessRate) {
 
 func byPercentage(d *clusterv3.OutlierDetection, s *v1alpha1.FailurePercentage) {
 	if s == nil {
-		d.FailurePercentageMinimumHosts = never()
 		return
 	}
 	d.EnforcingFailurePercentage = always()
