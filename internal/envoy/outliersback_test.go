@@ -50,7 +50,6 @@ func comesBack(t *testing.T, path string, slow bool) {
 	time.Sleep(11 * time.Second) // until none is new
 	backends[0].status.Store(http.StatusInternalServerError)
 	eventually(t, "it is left out", out)
-	eventually(t, "it is not asked", func() bool { return share() < 0.1 })
 	backends[0].status.Store(0)
 	eventually(t, "it is back", func() bool { return !out() && !backends[0].rests() })
 	if got := share(); (got < 0.7) != slow {
