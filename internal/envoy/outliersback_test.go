@@ -50,6 +50,9 @@ func comesBack(t *testing.T, path string, slow bool) {
 	time.Sleep(11 * time.Second) // until none is new
 	backends[0].status.Store(http.StatusInternalServerError)
 	eventually(t, "it is left out", out)
+	if slow {
+		eventually(t, "it is ill", func() bool { return backends[0].ill.Load() > 4 })
+	}
 	backends[0].status.Store(0)
 	eventually(t, "it is back", func() bool { return !out() && !backends[0].rests() })
 	if got := share(); (got < 0.7) != slow {
