@@ -27,7 +27,6 @@ type moody struct {
 	status atomic.Int32 // 0: 200
 	delay  atomic.Int64
 	asked  atomic.Int32
-	ill    atomic.Int32 // health checks that it failed
 }
 
 func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -39,9 +38,6 @@ func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 	}
 	if s := m.status.Load(); s != 0 && r.URL.Path != "/well" {
-		if r.UserAgent() == "Envoy/HC" {
-			m.ill.Add(1)
-		}
 		w.WriteHeader(int(s))
 	}
 }
