@@ -121,35 +121,42 @@ func input(r *rand.Rand) map[string]any {
 	}
 }
 
-// FuzzCompiled: of what is drawn from a seed, what was compiled for a destination says the same as OPA does by the
+// TestCompiled: of what is drawn from a seed, what was compiled for a destination says the same as OPA does by the
 // whole of it.
-func FuzzCompiled(f *testing.F) {
+func TestCompiled(t *testing.T) {
 	for seed := range int64(300) {
-		f.Add(seed)
+		compiledAlike(t, seed)
 	}
+}
+
+// FuzzCompiled has few seeds of its own: OPA is slow under the engine that draws them.
+func FuzzCompiled(f *testing.F) {
+	f.Add(int64(300))
+	f.Fuzz(compiledAlike)
+}
+
+func compiledAlike(t *testing.T, seed int64) {
 	d := Destination{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels}
-	f.Fuzz(func(t *testing.T, seed int64) {
-		r := rand.New(rand.NewSource(seed))
-		p := Policy{Key: "shop/p", Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name + "tch" }}
-		rules, problems := Compile(p).For(d)
-		if len(problems) > 0 {
-			t.Fatalf("%v of\n%s", problems, p.Module())
+	r := rand.New(rand.NewSource(seed))
+	p := Policy{Key: "shop/p", Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name + "tch" }}
+	rules, problems := Compile(p).For(d)
+	if len(problems) > 0 {
+		t.Fatalf("%v of\n%s", problems, p.Module())
+	}
+	opa := opatest.Decide(t, p.Module())
+	for range 30 {
+		in := input(r)
+		destination := d.input()["destination"].(map[string]any)
+		destination["port"] = 8080.0
+		in["destination"] = destination
+		allow, deny := false, false
+		for _, rule := range rules {
+			allow, deny = allow || !rule.Deny && rule.is.holds(in), deny || rule.Deny && rule.is.holds(in)
 		}
-		opa := opatest.Decide(t, p.Module())
-		for range 30 {
-			in := input(r)
-			destination := d.input()["destination"].(map[string]any)
-			destination["port"] = 8080.0
-			in["destination"] = destination
-			allow, deny := false, false
-			for _, rule := range rules {
-				allow, deny = allow || !rule.Deny && rule.is.holds(in), deny || rule.Deny && rule.is.holds(in)
-			}
-			if wantAllow, wantDeny := opa.Of(t, in); allow != wantAllow || deny != wantDeny {
-				t.Fatalf("%v: allow %t, wanted %t, deny %t, wanted %t, by\n%s", in, allow, wantAllow, deny, wantDeny, p.Module())
-			}
+		if wantAllow, wantDeny := opa.Of(t, in); allow != wantAllow || deny != wantDeny {
+			t.Fatalf("%v: allow %t, wanted %t, deny %t, wanted %t, by\n%s", in, allow, wantAllow, deny, wantDeny, p.Module())
 		}
-	})
+	}
 }
 
 // TestOPAOfToday: what Rego here is written around. A negation of a function whose operand is missing is
