@@ -321,23 +321,7 @@ func (s Section[S]) Room() Room {
 		}
 		return ""
 	}
-	if s.Traffic.Upstream != nil {
-		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
-	}
-	if s.Traffic.Arrange != nil {
-		out.Arrange = func(d Decided, from Locality, groups []Group) []Share {
-			return s.Traffic.Arrange(d.Says.(*S), from, groups)
-		}
-	}
-	if s.Traffic.Default != nil {
-		out.Default = func(svc *corev1.Service) (Decided, bool) {
-			says := s.Traffic.Default(svc)
-			return Decided{Section: s.Name, Says: says}, says != nil
-		}
-	}
-	if s.Traffic.ByLabels != nil {
-		out.ByLabels = func(d Decided) []string { return s.Traffic.ByLabels(d.Says.(*S)) }
-	}
+	s.upstream(&out)
 	if s.Traffic.Request != nil {
 		out.Request = func(d Decided, r *routev3.Route) { s.Traffic.Request(d.Says.(*S), r) }
 	}
@@ -359,21 +343,47 @@ func (s Section[S]) Room() Room {
 			return nil
 		}
 	}
-	if s.Guarding.Guard != nil {
-		out.Guard, out.Clash = s.guard, s.clash
-		out.Contest, out.Decide = s.beside, s.alone
-		s.reads(&out)
-	}
+	s.guarding(&out)
 	if s.Traffic.Apart != nil {
 		out.Apart = func(d Decided) proto.Message { return s.Traffic.Apart(s.of(d), d.Referents) }
-	}
-	if s.Guarding.Identify != nil {
-		out.Identify = s.identify
 	}
 	if s.Traffic.Entering != nil {
 		out.Entering = func(d Decided, shared string, r *routev3.Route) { s.Traffic.Entering(s.of(d), shared, r) }
 	}
 	return out
+}
+
+// upstream gives a Room what shapes Clusters and their endpoints.
+func (s Section[S]) upstream(out *Room) {
+	if s.Traffic.Upstream != nil {
+		out.Upstream = func(d Decided, c *clusterv3.Cluster) { s.Traffic.Upstream(d.Says.(*S), c) }
+	}
+	if s.Traffic.Arrange != nil {
+		out.Arrange = func(d Decided, from Locality, groups []Group) []Share {
+			return s.Traffic.Arrange(d.Says.(*S), from, groups)
+		}
+	}
+	if s.Traffic.Default != nil {
+		out.Default = func(svc *corev1.Service) (Decided, bool) {
+			says := s.Traffic.Default(svc)
+			return Decided{Section: s.Name, Says: says}, says != nil
+		}
+	}
+	if s.Traffic.ByLabels != nil {
+		out.ByLabels = func(d Decided) []string { return s.Traffic.ByLabels(d.Says.(*S)) }
+	}
+}
+
+// guarding gives a Room what guards requests; all of its policies hold beside each other.
+func (s Section[S]) guarding(out *Room) {
+	if s.Guarding.Guard != nil {
+		out.Guard, out.Clash = s.guard, s.clash
+		out.Contest, out.Decide = s.beside, s.alone
+		s.reads(out)
+	}
+	if s.Guarding.Identify != nil {
+		out.Identify = s.identify
+	}
 }
 
 // narrowing gives a Room what narrows rules.
