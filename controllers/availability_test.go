@@ -29,6 +29,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
@@ -79,13 +80,13 @@ func (i *installation) operate() {
 // operateRevision runs the operator of a revision.
 func (i *installation) operateRevision(revision string) {
 	i.Helper()
-	i.health = fmt.Sprintf("127.0.0.1:%d", freePort(i.T))
+	i.health = fmt.Sprintf("127.0.0.1:%d", int(porttest.Free(i.T, 1)[0]))
 	mgr, err := ctrl.NewManager(as(i.config, "weft-system:weft-operator"), ctrl.Options{
 		Scheme: i.Scheme(), Cache: CacheOptions(revision), Metrics: server.Options{BindAddress: "0"},
 		HealthProbeBindAddress: i.health, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err == nil {
-		err = Setup(mgr, Ports{XDS: "127.0.0.1:0", Webhook: freePort(i.T)}, "weft:test", revision)
+		err = Setup(mgr, Ports{XDS: "127.0.0.1:0", Webhook: int(porttest.Free(i.T, 1)[0])}, "weft:test", revision)
 	}
 	if err != nil {
 		i.Fatal(err)
@@ -99,16 +100,6 @@ func (i *installation) operateRevision(revision string) {
 			i.Errorf("the operator: %v", err)
 		}
 	})
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // awaitReady waits for the readiness check that the kubelet would ask.

@@ -27,6 +27,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/sidecar"
 	"github.com/weft-mesh/weft/webhooks"
 )
@@ -37,7 +38,7 @@ const canary = "canary"
 // revision canary, which does not: no pod of it is made, and all others are.
 func TestRevisions(t *testing.T) {
 	s := newInjectorStage(t)
-	absent := freePort(t)
+	absent := int(porttest.Free(t, 1)[0])
 	s.registerInjector(canary, absent, nil)
 	trial := maps.Clone(inMesh)
 	trial[sidecar.RevisionLabel] = canary

@@ -26,6 +26,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
@@ -40,7 +41,7 @@ func newWebhookStage(t *testing.T) *webhookStage {
 	config := apiServer(t)
 	installGatewayAPI(t, config)
 	installMesh(t, config)
-	s := &webhookStage{T: t, Client: newClient(t, config), port: freePort(t)}
+	s := &webhookStage{T: t, Client: newClient(t, config), port: int(porttest.Free(t, 1)[0])}
 	create(t, s.Client, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}})
 	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: s.Scheme(), Cache: CacheOptions(""), Metrics: server.Options{BindAddress: "0"}})
 	if err == nil {
@@ -163,7 +164,7 @@ func TestWebhookIsNotAskedAboutOtherGateways(t *testing.T) {
 	config := apiServer(t)
 	installGatewayAPI(t, config)
 	s := &webhookStage{T: t, Client: newClient(t, config)}
-	s.register("unanswered", freePort(t), nil, admissionv1.Fail)
+	s.register("unanswered", int(porttest.Free(t, 1)[0]), nil, admissionv1.Fail)
 	asked := map[string]string{mesh.IssuerAnnotation: "ca"}
 	var err error
 	eventually(t, "the configuration", func(ctx context.Context) bool {

@@ -28,6 +28,7 @@ import (
 	"github.com/weft-mesh/weft/bench/process"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 const backendCluster = "service/bench/shop/80"
@@ -53,7 +54,7 @@ type proxy struct {
 }
 
 func newProxy(b *testing.B, w way, n int) *proxy {
-	p := &proxy{b: b, way: w, ads: newADS(b), hosts: n, port: freePort(b)}
+	p := &proxy{b: b, way: w, ads: newADS(b), hosts: n, port: int(porttest.Free(b, 1)[0])}
 	l, err := front(p.port, w.listener)
 	if err != nil {
 		b.Fatal(err)
@@ -179,13 +180,4 @@ func static(name string, at net.Listener) *cluster.Cluster {
 	return &cluster.Cluster{Name: name, ConnectTimeout: durationpb.New(time.Second), LoadAssignment: &endpoint.ClusterLoadAssignment{
 		ClusterName: name, Endpoints: []*endpoint.LocalityLbEndpoints{{LbEndpoints: []*endpoint.LbEndpoint{{
 			HostIdentifier: &endpoint.LbEndpoint_Endpoint{Endpoint: &endpoint.Endpoint{Address: socket(at.Addr().(*net.TCPAddr).Port)}}}}}}}}
-}
-
-func freePort(tb testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

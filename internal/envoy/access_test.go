@@ -20,6 +20,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/sidecar"
 	"github.com/weft-mesh/weft/internal/smi"
 	"github.com/weft-mesh/weft/internal/xds"
@@ -82,7 +83,7 @@ func startGuard(t *testing.T) guard {
 // newGuard starts one that is told of these filters.
 func newGuard(t *testing.T, filters map[string]proto.Message) guard {
 	t.Helper()
-	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), freePorts(t, 4)
+	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), porttest.Free(t, 4)
 	g := guard{web: ports[0], raw: ports[1], loose: ports[2], probed: ports[3]}
 	in := mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Guarded: true, Telemetry: everything, Ports: []mesh.InboundPort{
 		{Port: int32(g.web), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 80},

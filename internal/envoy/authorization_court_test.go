@@ -28,6 +28,7 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/opa/opatest"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/internal/xds"
 )
@@ -106,7 +107,7 @@ func (s seen) input(q request, from caller, port int, now time.Time) map[string]
 
 func startCourt(t *testing.T) court {
 	t.Helper()
-	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), freePorts(t, 2)
+	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), porttest.Free(t, 2)
 	c := court{web: ports[0], free: ports[1], key: jwttest.NewKey(t, "a", "ES256"), lines: map[string]func(*testing.T, request) (int, []byte){}}
 	in := mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Telemetry: everything}
 	for _, port := range ports {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -133,7 +134,7 @@ func TestBackendTLSIntoTheMesh(t *testing.T) {
 		Authorities: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})}
 	w := world{endpoints: map[string][]mesh.Endpoint{}, tls: map[string]*mesh.BackendTLS{}}
 	for account, mode := range map[string]mesh.MTLSMode{"permissive": mesh.MTLSPermissive, "strict": mesh.MTLSStrict} {
-		port := freePorts(t, 1)[0]
+		port := porttest.Free(t, 1)[0]
 		l := envoy.Inbound(mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSStrict, ConnectionAge: time.Hour,
 			Ports: []mesh.InboundPort{{Port: int32(port), Protocol: mesh.TLS, Mode: mode, Service: "shop/pay", Of: 443}}})
 		l.Address.GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: port}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -154,7 +155,7 @@ func TestServiceSplit(t *testing.T) {
 	t.Parallel()
 	const name = "outbound/shop/db/5432"
 	p := startPassing(t, map[string]mesh.Endpoint{"one": namer(t, "one"), "two": namer(t, "two")})
-	l := mesh.ServiceListener{Name: name, Service: "shop/db", Addresses: []string{"127.0.0.1"}, Port: freePorts(t, 1)[0], Protocol: mesh.TCP, Cluster: "one"}
+	l := mesh.ServiceListener{Name: name, Service: "shop/db", Addresses: []string{"127.0.0.1"}, Port: porttest.Free(t, 1)[0], Protocol: mesh.TCP, Cluster: "one"}
 	listener := func() map[string]proto.Message {
 		made := envoy.ServiceListener(l)
 		made.BindToPort = nil // here nothing hands it connections over
@@ -261,7 +262,7 @@ func TestUDP(t *testing.T) {
 		}
 	}
 
-	nobody := mesh.Endpoint{Address: "127.0.0.1", Port: freePorts(t, 1)[0], Weight: 20}
+	nobody := mesh.Endpoint{Address: "127.0.0.1", Port: porttest.Free(t, 1)[0], Weight: 20}
 	p.sendTo(one.weighing(10), two.weighing(50), three.weighing(20), nobody)
 	eventually(t, "the weights hold", func() bool { return ask(t, session(t, p.udp), "hello") == "two" })
 	before := []int64{one.heard.Load(), two.heard.Load(), three.heard.Load()}

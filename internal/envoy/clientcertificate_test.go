@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -50,7 +51,7 @@ func TestBackendClientCertificate(t *testing.T) {
 	operatorKey, store := keyPair(t, operatorName), xds.NewStore(nil)
 	at := operator(t, store, operatorKey, known{})
 	app := startAsker(t, "pay.internal")
-	port := freePorts(t, 1)[0] // once all others have theirs
+	port := porttest.Free(t, 1)[0] // once all others have theirs
 	trust := &mesh.BackendTLS{SNI: "pay.internal", Names: []gwv1.SubjectAltName{hostname("pay.internal")},
 		Authorities: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})}
 	pay := func(certificate string) map[string]proto.Message {

@@ -20,6 +20,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -239,7 +240,7 @@ func TestExtProc(t *testing.T) {
 	}
 	endpoints := echoes(t, "a")
 	endpoints["proc/h2"] = processes(t)
-	endpoints["away/h2"] = []mesh.Endpoint{{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}}
+	endpoints["away/h2"] = []mesh.Endpoint{{Address: "127.0.0.1", Port: porttest.Free(t, 1)[0]}}
 	endpoints["none/h2"] = nil
 	proxy := world{endpoints: endpoints, hosts: decidedHost(t, map[string]string{
 		"/both":        asksProc("proc/h2", ""),
@@ -307,7 +308,7 @@ func startLingering(t *testing.T) lingering {
 func startDraining(t *testing.T, drain time.Duration) lingering {
 	t.Helper()
 	l := lingering{store: xds.NewStore(nil), facts: xds.NewFacts(), server: processes(t)}
-	certificate, ports := keyPair(t, "weft-xds.weft-system.svc"), freePorts(t, 4)
+	certificate, ports := keyPair(t, "weft-xds.weft-system.svc"), porttest.Free(t, 4)
 	l.port = ports[3]
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
 	close(door.open)

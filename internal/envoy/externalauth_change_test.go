@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -20,7 +21,7 @@ import (
 // way and other headers are told of, no request that it allows fails, and none that it refuses passes.
 func TestExternalAuthChanges(t *testing.T) {
 	const routes, backend = "gateway/shop/web/80", "service/shop/cart/80"
-	store, ports := xds.NewStore(nil), freePorts(t, 4)
+	store, ports := xds.NewStore(nil), porttest.Free(t, 4)
 	certificate := keyPair(t, "weft-xds.weft-system.svc")
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
 	close(door.open)

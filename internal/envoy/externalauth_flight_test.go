@@ -21,6 +21,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -92,7 +93,7 @@ func newFlight(t *testing.T, protocol string, linger func(string) time.Duration)
 		f.speaks = mesh.Cluster{Name: f.asked, Endpoints: f.speaks.Endpoints, Protocol: mesh.HTTP2}
 	}
 	f.at = f.served(t, protocol == "GRPC")
-	ports, certificate := freePorts(t, 4), keyPair(t, "weft-xds.weft-system.svc")
+	ports, certificate := porttest.Free(t, 4), keyPair(t, "weft-xds.weft-system.svc")
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
 	close(door.open)
 	p := sample
@@ -237,7 +238,7 @@ func TestExternalAuthLeavesNothing(t *testing.T) {
 func TestExternalAuthAsksAnother(t *testing.T) {
 	w := world{endpoints: echoes(t, "b"), hosts: host(t, authRules)}
 	asked, at := judge(t)
-	for _, port := range freePorts(t, 2) {
+	for _, port := range porttest.Free(t, 2) {
 		at = append(at, mesh.Endpoint{Address: "127.0.0.1", Port: port})
 	}
 	w.endpoints["authz"] = at

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // question is what a server was asked.
@@ -307,7 +308,7 @@ func TestExternalAuthFailsClosed(t *testing.T) {
 `)}
 	asked, at := judge(t)
 	garbage := []mesh.Endpoint{listen(t, func(c net.Conn) { _, _ = io.WriteString(c, "yes, all of it\r\n\r\n") })}
-	dead := []mesh.Endpoint{{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}}
+	dead := []mesh.Endpoint{{Address: "127.0.0.1", Port: porttest.Free(t, 1)[0]}}
 	for name, at := range map[string][]mesh.Endpoint{"authz": at, "none": nil, "none/h2": nil, "dead": dead, "garbage": garbage, "garbage/h2": garbage} {
 		w.endpoints[name] = at
 	}

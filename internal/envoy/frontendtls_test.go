@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -83,7 +84,7 @@ func TestFrontendTLSFollows(t *testing.T) {
 	operatorKey, served, store := keyPair(t, operatorName), keyPair(t, "shop.test"), xds.NewStore(nil)
 	at := operator(t, store, operatorKey, known{})
 	backend := echoes(t, cluster)[cluster]
-	port := freePorts(t, 1)[0] // once all others have theirs
+	port := porttest.Free(t, 1)[0] // once all others have theirs
 	trusting := func(authorities []byte) map[string]proto.Message {
 		return map[string]proto.Message{"gateway/shop/web/443": envoy.Listener(mesh.Listener{Name: "gateway/shop/web/443", Port: port,
 			Chains: []mesh.Chain{{Name: "https", Routes: routes, Secrets: []string{served.Name}, Clients: &mesh.ClientTLS{Authorities: authorities, Required: true}}}})}

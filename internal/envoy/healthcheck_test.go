@@ -15,6 +15,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/smi"
 	"github.com/weft-mesh/weft/internal/xds"
 )
@@ -148,7 +149,7 @@ func TestHealthCheckOfBytes(t *testing.T) {
 // the check, requests that it may make are answered all the same.
 func TestHealthCheckByMTLS(t *testing.T) {
 	t.Parallel()
-	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), freePorts(t, 2)
+	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), porttest.Free(t, 2)
 	at := operator(t, store, operatorKey, known{})
 	app1 := &patient{}
 	caller := atomic.Value{}

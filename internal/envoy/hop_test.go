@@ -32,6 +32,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // hop is two Envoys between a client and an app, with mTLS from one to the other: the caller's
@@ -59,7 +60,7 @@ const stockCluster = "service/stock/stock-canary/80"
 
 func startHop(t *testing.T, l logs, app, tcpApp mesh.Endpoint) hop {
 	t.Helper()
-	ports := freePorts(t, 4)
+	ports := porttest.Free(t, 4)
 	h := hop{http: ports[0], tcp: ports[1]}
 	inside := &bootstrapv3.Bootstrap_StaticResources{
 		Listeners: []*listenerv3.Listener{

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -40,7 +41,7 @@ const operatorName = "weft-xds.weft-system.svc"
 
 func startSidecar(t *testing.T, store *xds.Store, at string, operator mesh.Secret, account string) *station {
 	t.Helper()
-	ports := freePorts(t, 3)
+	ports := porttest.Free(t, 3)
 	p := sample
 	p.Sidecar, p.XDSAddress, p.XDSName = true, at, operatorName
 	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]
@@ -96,7 +97,7 @@ func TestSidecarWaitsForItsIdentity(t *testing.T) {
 	t.Parallel()
 	operatorKey := keyPair(t, operatorName)
 	store := xds.NewStore(nil)
-	port := freePorts(t, 1)[0]
+	port := porttest.Free(t, 1)[0]
 	commitTo(store, "cart", rootsSecret(), unguarded(), map[string]proto.Message{
 		mesh.InboundListener: received(port),
 		mesh.AppHTTP1:        envoy.FixedCluster(mesh.AppHTTP1),
@@ -152,7 +153,7 @@ func TestPeers(t *testing.T) {
 		fmt.Fprint(w, "meshed ", caller)
 	})[0]
 	t.Cleanup(release) // before the server waits for its requests
-	ports := freePorts(t, 3)
+	ports := porttest.Free(t, 3)
 	inside := mesh.Endpoint{Address: "127.0.0.1", Port: ports[0], Identity: appID}
 	only := mesh.Peers{Identities: []string{appID}, All: true}
 	commitTo(store, "cart", rootsSecret(), identitySecret(t, appID), unguarded(), map[string]proto.Message{mesh.InboundListener: received(ports[0]), mesh.AppHTTP1: app(mesh.AppHTTP1, backend)})

@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -165,7 +166,7 @@ func TestLocalityOfOutliers(t *testing.T) {
 // zone b, and no request fails.
 func TestLocalityUnsent(t *testing.T) {
 	t.Parallel()
-	gone := mesh.Endpoint{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}
+	gone := mesh.Endpoint{Address: "127.0.0.1", Port: porttest.Free(t, 1)[0]}
 	there := numbered(t, 1, nil)
 	b := startBalancer(t, mesh.HTTP1, "{}", there...)
 	b.heed(near())

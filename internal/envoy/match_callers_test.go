@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/policy/roomtest"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -68,7 +69,7 @@ func startCaller(t *testing.T, endpoints map[string][]mesh.Endpoint, host mesh.V
 	t.Helper()
 	t.Setenv("POD_NAMESPACE", "shop")
 	t.Setenv("SERVICE_ACCOUNT", "web")
-	port := freePorts(t, 1)[0]
+	port := porttest.Free(t, 1)[0]
 	l := envoy.ServiceListener(mesh.ServiceListener{Name: host.Routes, Addresses: []string{"127.0.0.1"}, Port: port, Protocol: mesh.HTTP1, Service: "shop/cart"})
 	l.BindToPort = nil
 	resources := map[string]proto.Message{host.Routes: l}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -44,7 +45,7 @@ func (k knock) Authenticate(_ context.Context, token string) (xds.Identity, erro
 func served(t *testing.T, free int) (envoy.Proxy, *xds.Store, []uint32) {
 	t.Helper()
 	const name = "weft-xds.weft-system.svc"
-	certificate, store, ports := keyPair(t, name), xds.NewStore(nil), freePorts(t, free)
+	certificate, store, ports := keyPair(t, name), xds.NewStore(nil), porttest.Free(t, free)
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
 	close(door.open)
 	own := sample
@@ -62,7 +63,7 @@ func TestOperator(t *testing.T) {
 	door := knock{token: "who I am", heard: make(chan string, 10), open: make(chan bool)}
 	store := xds.NewStore(nil)
 	at := operator(t, store, certificate, door)
-	ports := freePorts(t, 5)
+	ports := porttest.Free(t, 5)
 	p := sample
 	p.XDSAddress, p.XDSName = at, name
 	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]
@@ -235,7 +236,7 @@ func TestImpostor(t *testing.T) {
 	certificate := keyPair(t, "weft-xds.elsewhere.svc")
 	door := knock{heard: make(chan string, 10), open: make(chan bool)}
 	close(door.open)
-	ports := freePorts(t, 3)
+	ports := porttest.Free(t, 3)
 	p := sample
 	p.XDSAddress = operator(t, xds.NewStore(nil), certificate, door)
 	p.AdminPort, p.ReadyPort, p.StatsPort = ports[0], ports[1], ports[2]

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 const scrapeFile = "../../config/prometheus/scrape.yaml"
@@ -41,7 +42,7 @@ func startPrometheus(t *testing.T, pods map[string]map[string]string) prometheus
 	if err := os.WriteFile(config, shippedJobs(t, pods), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	at := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	at := fmt.Sprintf("127.0.0.1:%d", porttest.Free(t, 1)[0])
 	out := &log{}
 	command := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+folder, "--web.listen-address="+at)
 	command.Stdout, command.Stderr = out, out

@@ -39,6 +39,7 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // gateway is a real Envoy with our bootstrap, and with our resources put where a proxy without an
@@ -73,7 +74,7 @@ const drainKey = "known to the kubelet"
 
 func (w world) start(t *testing.T) *gateway {
 	t.Helper()
-	ports := freePorts(t, 4)
+	ports := porttest.Free(t, 4)
 	own := sample
 	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]
 	own.DrainKey, own.Drain = drainKey, w.drain
@@ -357,32 +358,6 @@ func eventually(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("not in 20 s: %s", what)
 		}
 	}
-}
-
-// Ports for proxies are of a range from which the kernel gives none unasked, to a listener on port 0 or to
-// a connection: what was free is so until the proxy binds it. Nor is one given twice by a process.
-const (
-	firstPort = 16000
-	portCount = 12000
-)
-
-// lastPort counts the ports that were looked at; each process begins elsewhere.
-var lastPort atomic.Uint32
-
-func freePorts(t *testing.T, n int) (ports []uint32) {
-	t.Helper()
-	for tries := 0; len(ports) < n; tries++ {
-		port := firstPort + (lastPort.Add(1)+uint32(os.Getpid()*97))%portCount
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		switch {
-		case err == nil:
-			l.Close()
-			ports = append(ports, port)
-		case tries == portCount:
-			t.Fatalf("no port is free: %v", err)
-		}
-	}
-	return ports
 }
 
 // log is what a proxy writes.

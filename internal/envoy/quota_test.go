@@ -24,6 +24,7 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/quota"
 	"github.com/weft-mesh/weft/internal/quota/rls"
 	"github.com/weft-mesh/weft/internal/xds"
@@ -59,7 +60,7 @@ func quotaService(t *testing.T, said ...room.Decided) *counts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &counts{owner: mesh.Endpoint{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}}
+	c := &counts{owner: mesh.Endpoint{Address: "127.0.0.1", Port: porttest.Free(t, 1)[0]}}
 	c.files.Token, c.files.Roots = files(t, token, certificate.Chain)
 	c.listen = func() {
 		c.Table = quota.New()

@@ -12,6 +12,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/weft-mesh/weft/internal/envoy"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // A proxy whose main thread is held, here by Clusters that it reads to no end, serves as before, and so
@@ -20,7 +21,7 @@ func TestReadyWhileMainThreadIsHeld(t *testing.T) {
 	t.Parallel()
 	clusters := filepath.Join(t.TempDir(), "clusters.json")
 	noClusters(t, clusters)
-	ports := freePorts(t, 3)
+	ports := porttest.Free(t, 3)
 	own := sample
 	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]
 	config := bootstrap(t, own)

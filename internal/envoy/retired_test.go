@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -82,7 +83,7 @@ func repeats(t *testing.T) mesh.Endpoint {
 // age is bounded, do not end for that.
 func TestRetiredRootsEndRawTCP(t *testing.T) {
 	t.Parallel()
-	operatorKey, store, port := keyPair(t, operatorName), xds.NewStore(nil), freePorts(t, 1)[0]
+	operatorKey, store, port := keyPair(t, operatorName), xds.NewStore(nil), porttest.Free(t, 1)[0]
 	backend := serve(t, func(http.ResponseWriter, *http.Request) {})[0]
 	in := mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSStrict, ConnectionAge: time.Hour}
 	listener := func() map[string]proto.Message {

@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
@@ -94,7 +95,7 @@ func gets(t *testing.T, port uint32, path string) {
 // and a port that no policy in Shadow is about, are not.
 func TestShadowMTLS(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 5)
+	ports := porttest.Free(t, 5)
 	web, raw, free, named, other := ports[0], ports[1], ports[2], ports[3], ports[4]
 	in := tried(mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Telemetry: everything, Ports: []mesh.InboundPort{
 		{Port: int32(web), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 80},
@@ -143,7 +144,7 @@ func TestShadowMTLS(t *testing.T) {
 // where they cannot be told from other connections, none is.
 func TestShadowMTLSAndProbes(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 3)
+	ports := porttest.Free(t, 3)
 	web, raw, other := ports[0], ports[1], ports[2]
 	in := tried(mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Telemetry: everything, Ports: []mesh.InboundPort{
 		{Port: int32(web), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 80},
@@ -173,7 +174,7 @@ func TestShadowMTLSAndProbes(t *testing.T) {
 // TestShadowEgress: a connection to an unknown destination passes and is counted while it is open.
 func TestShadowEgress(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 2)
+	ports := porttest.Free(t, 2)
 	tried := mesh.Outbound{Egress: mesh.EgressAllow, Shadow: "shop/no-egress", Identity: callerID, Telemetry: everything}
 	free := tried
 	free.Shadow = ""

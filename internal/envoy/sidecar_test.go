@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // What comes in to a draining sidecar is served on connections that end; what its pod asks of others
@@ -17,7 +18,7 @@ import (
 func TestSidecarDrains(t *testing.T) {
 	t.Parallel()
 	w := world{endpoints: echoes(t, "a"), hosts: host(t, `[{backendRefs: [{name: a}]}]`)}
-	ports := freePorts(t, 5)
+	ports := porttest.Free(t, 5)
 	own := sample
 	own.Sidecar, own.DrainKey, own.Drain = true, drainKey, 0
 	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]

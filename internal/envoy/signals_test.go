@@ -20,6 +20,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 var stock = envoy.Called{Namespace: "stock", Service: "stock", Port: 80}
@@ -217,7 +218,7 @@ func giveUp(t *testing.T, h hop, path string, asked <-chan struct{}) {
 
 // Listeners that are for the same count into the same series, and each has its own bound on them.
 func TestSignalsOfListeners(t *testing.T) {
-	ports := freePorts(t, 3)
+	ports := porttest.Free(t, 3)
 	resources := &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{plain(stockCluster, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		code, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
 		w.WriteHeader(code)

@@ -16,13 +16,14 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // A scrape of a sidecar that knows 1,000 Services and calls some of them is small, and it is what
 // Prometheus gets: by the proxy's own port, compressed if asked for.
 func TestScrapeOfThousandServices(t *testing.T) {
 	const services, calls = 1000, 15
-	ports := freePorts(t, 3+calls)
+	ports := porttest.Free(t, 3+calls)
 	own := sample
 	own.AdminPort, own.ReadyPort, own.StatsPort = ports[0], ports[1], ports[2]
 	config := bootstrap(t, own)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 func TestHeaders(t *testing.T) {
@@ -136,7 +137,7 @@ func TestRetries(t *testing.T) {
 
 // closedPort refuses connections.
 func closedPort(t *testing.T) mesh.Endpoint {
-	return mesh.Endpoint{Address: "127.0.0.1", Port: freePorts(t, 1)[0]}
+	return mesh.Endpoint{Address: "127.0.0.1", Port: porttest.Free(t, 1)[0]}
 }
 
 func TestTimeouts(t *testing.T) {

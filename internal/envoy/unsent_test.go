@@ -23,12 +23,13 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // beside runs an Envoy in front of an app, as a sidecar is, and returns where it listens.
 func beside(t *testing.T, app mesh.Endpoint) mesh.Endpoint {
 	t.Helper()
-	port := freePorts(t, 1)[0]
+	port := porttest.Free(t, 1)[0]
 	envoytest.Start(t, &bootstrapv3.Bootstrap{StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 		Listeners: []*listenerv3.Listener{listening(t, port, inbound())},
 		Clusters:  []*clusterv3.Cluster{appCluster(t, app)},

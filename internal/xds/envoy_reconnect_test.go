@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weft-mesh/weft/internal/envoytest"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // connected waits until the proxy of that pod has a stream whose listeners are applied.
@@ -93,7 +94,7 @@ func TestEnvoyWarmsOnReconnect(t *testing.T) {
 // A stream ends with its token. Envoy comes back with the new one and is resent nothing.
 func TestEnvoyTokenExpires(t *testing.T) {
 	brief := pod("brief", "web")
-	p := &proxied{port: freePort(t)}
+	p := &proxied{port: int(porttest.Free(t, 1)[0])}
 	p.harness = listen(t, NewStore(nil), func(o *Options) {
 		known := o.Authenticator.(tokens)
 		brief.Expires = time.Now().Add(3 * time.Second)

@@ -13,6 +13,8 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	envoytls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // secret is a TLS certificate as Envoy gets it.
@@ -51,7 +53,7 @@ func shown(port int) []byte {
 // even if it is made to ask.
 func TestEnvoySecrets(t *testing.T) {
 	p := proxyWith(t)
-	port, stolen := freePort(t), freePort(t)
+	port, stolen := int(porttest.Free(t, 1)[0]), int(porttest.Free(t, 1)[0])
 	first, second, other := certificate(t), certificate(t), certificate(t)
 	theirs := Marshal("api", secret(t, "api", other))
 	commit(p.store, func(w *world) { w.Resources[at(SecretType, "api")] = theirs }, see("api", SecretType, "api"))

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weft-mesh/weft/internal/envoytest"
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // proxied is a world with a server, a real Envoy and a listener with virtual hosts x and y.
@@ -22,7 +23,7 @@ type proxied struct {
 }
 
 func proxyWith(t *testing.T, more ...proto.Message) *proxied {
-	p := &proxied{harness: listen(t, NewStore(nil)), port: freePort(t)}
+	p := &proxied{harness: listen(t, NewStore(nil)), port: int(porttest.Free(t, 1)[0])}
 	p.commit(append(more, gateway("in", p.port, "r"), discovered("r"), answering("r/x", "x.test", "x 1"), answering("r/y", "y.test", "y 1"))...)
 	p.Envoy = p.envoy()
 	p.says("x.test", "200 x 1")
@@ -79,7 +80,7 @@ func TestEnvoyTakesEachChangeAlone(t *testing.T) {
 	p.says("a.test", "200 two")
 
 	// Envoy asks for virtual hosts once: those of a later listener come by themselves.
-	other := freePort(t)
+	other := int(porttest.Free(t, 1)[0])
 	p.commit(gateway("other", other, "r2"), discovered("r2"), answering("r2/x", "x.test", "other"))
 	p.Until("the other listener answers", func() bool { return p.Get(other, "x.test", "/") == "200 other" })
 	p.said("< Listener +other", "< RouteConfiguration +r2", "< VirtualHost +r2/x")
@@ -92,7 +93,7 @@ func TestEnvoyTakesEachChangeAlone(t *testing.T) {
 // A RouteConfiguration without virtual hosts does not keep its listener from starting.
 func TestEnvoyDoesNotWaitForVirtualHosts(t *testing.T) {
 	p := proxyWith(t)
-	port := freePort(t)
+	port := int(porttest.Free(t, 1)[0])
 	p.talk.take()
 	p.commit(gateway("bare", port, "bare"), discovered("bare"))
 	p.Until("the listener answers", func() bool { return p.Get(port, "x.test", "/") == "404" })

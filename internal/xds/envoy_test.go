@@ -119,15 +119,6 @@ func web(messages ...proto.Message) Change {
 
 func resources(s *Store, messages ...proto.Message) uint64 { return s.Commit(web(messages...)) }
 
-func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // backend answers every request with that text.
 func backend(t *testing.T, text string) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
