@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
 )
 
@@ -26,5 +28,23 @@ func TestOfConfigMaps(t *testing.T) {
 	}
 	if secret, has := cm.BinaryData["key"]; !has || secret != nil || string(cm.BinaryData["a.wasm"]) != "module" {
 		t.Errorf("%q", cm.BinaryData)
+	}
+}
+
+// TestOfSecrets: what is kept of people's Secrets is what Weft may have to read.
+func TestOfSecrets(t *testing.T) {
+	for kind, read := range map[corev1.SecretType]bool{
+		corev1.SecretTypeTLS: true, v1alpha1.SecretTypeCredentials: true, corev1.SecretTypeOpaque: false, "helm.sh/release.v1": false, "example.com/x": true,
+	} {
+		if got := readSecrets.Matches(fields.Set{"type": string(kind)}); got != read {
+			t.Errorf("%s is watched: %v", kind, got)
+		}
+		s := &corev1.Secret{Type: kind, Data: map[string][]byte{"a": []byte("b")}}
+		if _, err := trimSecret(s); err != nil {
+			t.Fatal(err)
+		}
+		if kept := len(s.Data) > 0; kept != (read && kind != "example.com/x") {
+			t.Errorf("what %s has is kept: %v", kind, kept)
+		}
 	}
 }
