@@ -17,8 +17,8 @@ import (
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
-// opened says how a port of this machine answers who has a key and is a user.
-func opened(port uint32, path, key, user string) int {
+// admitted says how a port of this machine answers who has a key and is a user.
+func admitted(port uint32, path, key, user string) int {
 	request, err := http.NewRequest("GET", fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
 	if err != nil {
 		return 0
@@ -43,8 +43,8 @@ func TestCredentialsAtPods(t *testing.T) {
 		g.knows(t)
 		g.knows(t) // what was committed before the first has been taken once the second has
 	}
-	keys := keyed(t, room.AtPort, "{}", room.Pairs{"key-of-ann": "ann"})
-	users := listed(t, room.AtPort, "{realm: x}", room.Pairs{"ann": ofSecret})
+	keys := keyDemand(t, room.AtPort, "{}", room.Pairs{"key-of-ann": "ann"})
+	users := userDemand(t, room.AtPort, "{realm: x}", room.Pairs{"ann": ofSecret})
 	asks(mesh.GuardedPort{Port: int32(g.web), By: []room.Decided{keys}}, mesh.GuardedPort{Port: int32(g.loose), By: []room.Decided{users}})
 	for name, c := range map[string]struct {
 		port            uint32
@@ -59,13 +59,13 @@ func TestCredentialsAtPods(t *testing.T) {
 		"a probe":                         {g.probed, "/live", "", "", 200},
 		"what is no probe, from the node": {g.probed, "/", "key-of-ann", "ann", 403},
 	} {
-		if got := opened(c.port, c.path, c.key, c.user); got != c.status {
+		if got := admitted(c.port, c.path, c.key, c.user); got != c.status {
 			t.Errorf("%s: %d, want %d", name, got, c.status)
 		}
 	}
 	g.shows(t, g.station.admin)
 	asks()
-	if web, loose := opened(g.web, "/", "", ""), opened(g.loose, "/", "", ""); web != 200 || loose != 200 {
+	if web, loose := admitted(g.web, "/", "", ""), admitted(g.loose, "/", "", ""); web != 200 || loose != 200 {
 		t.Errorf("where nothing is asked for: %d and %d", web, loose)
 	}
 }
@@ -118,8 +118,8 @@ func TestCredentialsChangeAtGateways(t *testing.T) {
 // changing is what is demanded at the time i: the key and the user that are always there, and one of that time alone.
 func changing(t *testing.T, at room.Level, i int) []room.Decided {
 	return []room.Decided{
-		keyed(t, at, "{}", room.Pairs{"key-of-ann": "ann", fmt.Sprintf("key-of-%d", i): "guest"}),
-		listed(t, at, "{realm: x}", room.Pairs{"ann": ofSecret, fmt.Sprintf("guest-%d", i): ofSecret}),
+		keyDemand(t, at, "{}", room.Pairs{"key-of-ann": "ann", fmt.Sprintf("key-of-%d", i): "guest"}),
+		userDemand(t, at, "{realm: x}", room.Pairs{"ann": ofSecret, fmt.Sprintf("guest-%d", i): ofSecret}),
 	}
 }
 
@@ -140,7 +140,7 @@ func changes(t *testing.T, port uint32, says func(i int)) {
 	}{{"key-of-ann", "ann", 200}, {"key-of-ann", "bob", 401}, {"x", "ann", 401}} {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				if got := opened(port, "/", c.key, c.user); got != c.status {
+				if got := admitted(port, "/", c.key, c.user); got != c.status {
 					t.Errorf("with the key %q, as user %q: %d, want %d", c.key, c.user, got, c.status)
 				}
 				count.Add(1)
@@ -151,9 +151,9 @@ func changes(t *testing.T, port uint32, says func(i int)) {
 		says(i)
 		key, user, before := fmt.Sprintf("key-of-%d", i), fmt.Sprintf("guest-%d", i), count.Load()
 		eventually(t, "a key and a user that came are known", func() bool {
-			return opened(port, "/", key, "ann") == 200 && opened(port, "/", "key-of-ann", user) == 200
+			return admitted(port, "/", key, "ann") == 200 && admitted(port, "/", "key-of-ann", user) == 200
 		})
-		if old := opened(port, "/", fmt.Sprintf("key-of-%d", i-1), "ann"); old != 401 {
+		if old := admitted(port, "/", fmt.Sprintf("key-of-%d", i-1), "ann"); old != 401 {
 			t.Errorf("a key that went: %d", old)
 		}
 		eventually(t, "requests end", func() bool { return count.Load() >= before+6 })

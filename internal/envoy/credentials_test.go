@@ -14,8 +14,8 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
-// keyed is a policy's section apiKey, of a level, and whose each key is.
-func keyed(t *testing.T, at room.Level, text string, clients room.Pairs) room.Decided {
+// keyDemand is a policy's section apiKey, of a level, and whose each key is.
+func keyDemand(t *testing.T, at room.Level, text string, clients room.Pairs) room.Decided {
 	t.Helper()
 	says := &v1alpha1.APIKey{}
 	if err := yaml.UnmarshalStrict([]byte(text), says); err != nil {
@@ -24,8 +24,8 @@ func keyed(t *testing.T, at room.Level, text string, clients room.Pairs) room.De
 	return room.Decided{Section: "apiKey", Policy: fmt.Sprintf("shop/level-%d", at), Level: at, Says: says, Referents: []room.Referent{{Text: clients.Text()}}}
 }
 
-// listed is a policy's section basicAuth, of a level, and how its users' passwords are hashed.
-func listed(t *testing.T, at room.Level, text string, users room.Pairs) room.Decided {
+// userDemand is a policy's section basicAuth, of a level, and how its users' passwords are hashed.
+func userDemand(t *testing.T, at room.Level, text string, users room.Pairs) room.Decided {
 	t.Helper()
 	says := &v1alpha1.BasicAuth{}
 	if err := yaml.UnmarshalStrict([]byte(text), says); err != nil {
@@ -57,10 +57,10 @@ func TestAPIKeys(t *testing.T) {
 	keys := room.Pairs{"key-of-ann": "ann", "key-of-bob": "bob"}
 	many := "from: [{header: X-Key}, {queryParam: key}, {cookie: key}], clientHeader: X-Client"
 	g := world{endpoints: echoes(t, "a"), hosts: guardedHost(t, map[string][]room.Decided{
-		"/one":  {keyed(t, room.AtService, "{}", keys)},
-		"/many": {keyed(t, room.AtService, "{"+many+"}", keys)},
-		"/kept": {keyed(t, room.AtService, "{forward: true, "+many+"}", keys)},
-		"/mesh": {keyed(t, room.AtMesh, "{"+many+"}", keys), keyed(t, room.AtRoute, "{"+many+"}", keys)},
+		"/one":  {keyDemand(t, room.AtService, "{}", keys)},
+		"/many": {keyDemand(t, room.AtService, "{"+many+"}", keys)},
+		"/kept": {keyDemand(t, room.AtService, "{forward: true, "+many+"}", keys)},
+		"/mesh": {keyDemand(t, room.AtMesh, "{"+many+"}", keys), keyDemand(t, room.AtRoute, "{"+many+"}", keys)},
 	})}.start(t)
 	for _, c := range []struct {
 		path    string
@@ -109,10 +109,10 @@ func TestUsers(t *testing.T) {
 	t.Parallel()
 	users := room.Pairs{"ann": ofSecret, "bob": ofOther, "eve": ofNone, "a b": ofSecret}
 	g := world{endpoints: echoes(t, "a"), hosts: guardedHost(t, map[string][]room.Decided{
-		"/one":  {listed(t, room.AtService, "{realm: the shop}", users)},
-		"/told": {listed(t, room.AtService, "{realm: the shop, userHeader: X-User}", users)},
-		"/kept": {listed(t, room.AtService, "{realm: the shop, forward: true}", users)},
-		"/mesh": {listed(t, room.AtMesh, "{realm: the shop}", users), listed(t, room.AtRoute, "{realm: the shop}", users)},
+		"/one":  {userDemand(t, room.AtService, "{realm: the shop}", users)},
+		"/told": {userDemand(t, room.AtService, "{realm: the shop, userHeader: X-User}", users)},
+		"/kept": {userDemand(t, room.AtService, "{realm: the shop, forward: true}", users)},
+		"/mesh": {userDemand(t, room.AtMesh, "{realm: the shop}", users), userDemand(t, room.AtRoute, "{realm: the shop}", users)},
 	})}.start(t)
 	for _, c := range []struct {
 		path, authorization string
@@ -156,9 +156,9 @@ func TestUsers(t *testing.T) {
 func TestLevelsOfCredentials(t *testing.T) {
 	t.Parallel()
 	keys := func(at room.Level, key, place string) room.Decided {
-		return keyed(t, at, "{from: [{header: "+place+"}], clientHeader: x-"+key+"}", room.Pairs{key: key})
+		return keyDemand(t, at, "{from: [{header: "+place+"}], clientHeader: x-"+key+"}", room.Pairs{key: key})
 	}
-	users := func(at room.Level, users room.Pairs) room.Decided { return listed(t, at, "{realm: x}", users) }
+	users := func(at room.Level, users room.Pairs) room.Decided { return userDemand(t, at, "{realm: x}", users) }
 	paths, same := map[string][]room.Decided{}, map[string]bool{}
 	for out := room.AtMesh; out <= room.AtRule; out++ {
 		for in := out; in <= room.AtRule; in++ {
@@ -208,16 +208,16 @@ func triesOf(path string, either int) map[string]try {
 func TestNoCredentials(t *testing.T) {
 	t.Parallel()
 	ann := room.Pairs{"key-of-ann": "ann"}
-	other := keyed(t, room.AtRoute, "{}", room.Pairs{"key-of-ann": "bob", "key-of-bob": "bob"})
+	other := keyDemand(t, room.AtRoute, "{}", room.Pairs{"key-of-ann": "bob", "key-of-bob": "bob"})
 	other.Policy += "-too"
-	user := listed(t, room.AtRoute, "{}", room.Pairs{"ann": ofOther, "bob": ofSecret})
+	user := userDemand(t, room.AtRoute, "{}", room.Pairs{"ann": ofOther, "bob": ofSecret})
 	user.Policy += "-too"
 	g := world{endpoints: echoes(t, "a"), hosts: guardedHost(t, map[string][]room.Decided{
-		"/none":  {keyed(t, room.AtRoute, "{}", nil)},
-		"/outer": {keyed(t, room.AtMesh, "{}", nil), keyed(t, room.AtRoute, "{}", ann)},
-		"/users": {listed(t, room.AtRoute, "{}", nil)},
-		"/torn":  {keyed(t, room.AtRoute, "{}", ann), other},
-		"/twice": {listed(t, room.AtRoute, "{}", room.Pairs{"ann": ofSecret, "eve": ofSecret}), user},
+		"/none":  {keyDemand(t, room.AtRoute, "{}", nil)},
+		"/outer": {keyDemand(t, room.AtMesh, "{}", nil), keyDemand(t, room.AtRoute, "{}", ann)},
+		"/users": {userDemand(t, room.AtRoute, "{}", nil)},
+		"/torn":  {keyDemand(t, room.AtRoute, "{}", ann), other},
+		"/twice": {userDemand(t, room.AtRoute, "{}", room.Pairs{"ann": ofSecret, "eve": ofSecret}), user},
 		"/free":  nil,
 	})}.start(t)
 	for _, c := range []struct {
@@ -238,7 +238,7 @@ func TestNoCredentials(t *testing.T) {
 func TestCredentialsAreNotShown(t *testing.T) {
 	t.Parallel()
 	g := world{endpoints: echoes(t, "a"), hosts: guardedHost(t, map[string][]room.Decided{
-		"/": {keyed(t, room.AtService, "{}", room.Pairs{"key-of-ann": "ann"}), listed(t, room.AtService, "{}", room.Pairs{"ann": ofSecret})},
+		"/": {keyDemand(t, room.AtService, "{}", room.Pairs{"key-of-ann": "ann"}), userDemand(t, room.AtService, "{}", room.Pairs{"ann": ofSecret})},
 	})}.start(t)
 	if response, _ := g.send(t, "GET", "/", "x-api-key", "key-of-ann", "authorization", basic("ann", "secret")); response.StatusCode != 200 {
 		t.Fatalf("with both: %d", response.StatusCode)
