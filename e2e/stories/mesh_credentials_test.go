@@ -57,9 +57,9 @@ spec:
   apiKey: {secretRefs: [{name: partners}]}
 `
 
-// credentials is the story of an app behind a Gateway, which wants a key of clients, while the app wants a password of
+// keysAndUsers is the story of an app behind a Gateway, which wants a key of clients, while the app wants a password of
 // all.
-type credentials struct {
+type keysAndUsers struct {
 	*stage.Scene
 	t       *testing.T
 	from    *stage.Caller
@@ -115,9 +115,9 @@ func secretsOf(key, line string) string {
 	return strings.NewReplacer("$KEY", key, "$LINE", line).Replace(credentialSecrets)
 }
 
-func newCredentials(t *testing.T) *credentials {
+func newCredentials(t *testing.T) *keysAndUsers {
 	t.Helper()
-	c := &credentials{Scene: stage.NewMeshed(t, "credentials"), t: t}
+	c := &keysAndUsers{Scene: stage.NewMeshed(t, "credentials"), t: t}
 	c.OnThisMachine()
 	echo(t, c.Scene, "echo", "declared", "{}")
 	caller(t, c.Scene, "caller", false)
@@ -137,14 +137,14 @@ func requested(address, key, user string) call.Request {
 }
 
 // ask makes a request of a Gateway's address, or of "" as a pod does.
-func (c *credentials) ask(gateway, key, user string) call.Outcome {
+func (c *keysAndUsers) ask(gateway, key, user string) call.Outcome {
 	if gateway == "" {
 		return c.from.Call(requested(at("echo", 80), key, user))
 	}
 	return call.Do(c.t.Context(), requested(gateway, key, user))
 }
 
-func (c *credentials) becomes(gateway, key, user string, status int) {
+func (c *keysAndUsers) becomes(gateway, key, user string, status int) {
 	c.t.Helper()
 	c.Until(time.Minute, fmt.Sprintf("a request with the key %q, as user %q, is answered %d", key, user, status), func(context.Context) error {
 		if out := c.ask(gateway, key, user); out.Status != status {
@@ -155,7 +155,7 @@ func (c *credentials) becomes(gateway, key, user string, status int) {
 }
 
 // says waits for what a policy says of being ready.
-func (c *credentials) says(policy, reason, message string) {
+func (c *keysAndUsers) says(policy, reason, message string) {
 	c.t.Helper()
 	c.Until(time.Minute, fmt.Sprintf("the policy %s says %s", policy, reason), func(ctx context.Context) error {
 		var p v1alpha1.MeshPolicy
@@ -171,7 +171,7 @@ func (c *credentials) says(policy, reason, message string) {
 }
 
 // sorts asks with keys and as users of each kind.
-func (c *credentials) sorts() {
+func (c *keysAndUsers) sorts() {
 	c.t.Helper()
 	for what, k := range map[string]struct {
 		gateway, key, user string
@@ -199,7 +199,7 @@ func (c *credentials) sorts() {
 }
 
 // held calls and calls from a pod while something is done, and wants no call to fail.
-func (c *credentials) held(do func(), key, user string) {
+func (c *keysAndUsers) held(do func(), key, user string) {
 	c.t.Helper()
 	throughout(c.t, c.from, requested(at("echo", 80), key, user), do)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
-// admitted says how a port of this machine answers who has a key and is a user.
-func admitted(port uint32, path, key, user string) int {
+// answered says how a port of this machine answers who has a key and is a user.
+func answered(port uint32, path, key, user string) int {
 	request, err := http.NewRequest("GET", fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
 	if err != nil {
 		return 0
@@ -59,13 +59,13 @@ func TestCredentialsAtPods(t *testing.T) {
 		"a probe":                         {g.probed, "/live", "", "", 200},
 		"what is no probe, from the node": {g.probed, "/", "key-of-ann", "ann", 403},
 	} {
-		if got := admitted(c.port, c.path, c.key, c.user); got != c.status {
+		if got := answered(c.port, c.path, c.key, c.user); got != c.status {
 			t.Errorf("%s: %d, want %d", name, got, c.status)
 		}
 	}
 	g.shows(t, g.station.admin)
 	asks()
-	if web, loose := admitted(g.web, "/", "", ""), admitted(g.loose, "/", "", ""); web != 200 || loose != 200 {
+	if web, loose := answered(g.web, "/", "", ""), answered(g.loose, "/", "", ""); web != 200 || loose != 200 {
 		t.Errorf("where nothing is asked for: %d and %d", web, loose)
 	}
 }
@@ -81,7 +81,7 @@ func TestCredentialsChangeAtPods(t *testing.T) {
 	says(0)
 	g.knows(t)
 	g.knows(t)
-	changes(t, g.web, says)
+	changesUnder(t, g.web, says)
 }
 
 // TestCredentialsChangeAtGateways is the same of a Gateway's routes.
@@ -111,7 +111,7 @@ func TestCredentialsChangeAtGateways(t *testing.T) {
 	says(0)
 	g := run(t, bootstrap(t, p), 0)
 	eventually(t, "the proxy is ready", func() bool { return status(fmt.Sprintf("http://127.0.0.1:%d", p.ReadyPort)+envoy.ReadyPath) == 200 })
-	changes(t, ports[3], says)
+	changesUnder(t, ports[3], says)
 	g.shows(t, fmt.Sprintf("http://127.0.0.1:%d", ports[0]))
 }
 
@@ -123,8 +123,8 @@ func changing(t *testing.T, at room.Level, i int) []room.Decided {
 	}
 }
 
-// changes has what is demanded change while requests are made.
-func changes(t *testing.T, port uint32, says func(i int)) {
+// changesUnder has what is demanded change while requests are made.
+func changesUnder(t *testing.T, port uint32, says func(i int)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var count atomic.Int64
@@ -140,7 +140,7 @@ func changes(t *testing.T, port uint32, says func(i int)) {
 	}{{"key-of-ann", "ann", 200}, {"key-of-ann", "bob", 401}, {"x", "ann", 401}} {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				if got := admitted(port, "/", c.key, c.user); got != c.status {
+				if got := answered(port, "/", c.key, c.user); got != c.status {
 					t.Errorf("with the key %q, as user %q: %d, want %d", c.key, c.user, got, c.status)
 				}
 				count.Add(1)
@@ -151,9 +151,9 @@ func changes(t *testing.T, port uint32, says func(i int)) {
 		says(i)
 		key, user, before := fmt.Sprintf("key-of-%d", i), fmt.Sprintf("guest-%d", i), count.Load()
 		eventually(t, "a key and a user that came are known", func() bool {
-			return admitted(port, "/", key, "ann") == 200 && admitted(port, "/", "key-of-ann", user) == 200
+			return answered(port, "/", key, "ann") == 200 && answered(port, "/", "key-of-ann", user) == 200
 		})
-		if old := admitted(port, "/", fmt.Sprintf("key-of-%d", i-1), "ann"); old != 401 {
+		if old := answered(port, "/", fmt.Sprintf("key-of-%d", i-1), "ann"); old != 401 {
 			t.Errorf("a key that went: %d", old)
 		}
 		eventually(t, "requests end", func() bool { return count.Load() >= before+6 })
