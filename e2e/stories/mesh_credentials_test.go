@@ -91,7 +91,7 @@ func TestCredentials(t *testing.T) {
 		c.becomes(c.gateway.At(80), "key-of-globex", "ann", 401)
 		c.Apply(secretsOf("key-of-acme", "carl:$2y$05$abc"))
 		c.says("front", "Invalid", "are the same key")
-		c.says("app", "Invalid", "line 2 has a password hashed by bcrypt")
+		c.says("app", "Invalid", `line 2 of data[".htpasswd"] of Secret `+c.Namespace+"/staff has a password hashed by bcrypt")
 	}, "", "ann")
 	c.becomes(c.gateway.At(80), "key-of-acme", "ann", 503) // two clients have it, and it is the only one
 	c.Apply(secretsOf("key-of-globex", "# nobody else"))

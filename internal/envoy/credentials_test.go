@@ -102,6 +102,10 @@ func TestAPIKeys(t *testing.T) {
 			t.Errorf("%s with %q: %+v, want %+v", c.path, c.headers, is, c.came)
 		}
 	}
+	response, _ := g.send(t, "POST", "/one", "content-type", "application/grpc")
+	if got := response.Header.Get("Grpc-Status"); got != "16" {
+		t.Errorf("of gRPC: status %q", got)
+	}
 }
 
 // TestUsers asks a real Envoy as users and as others.

@@ -130,7 +130,7 @@ func (m *Mesh) collideIn(q *incr.Query, r room.Room, rivals []selected, p *v1alp
 	own := m.referentsOf(q, r, key(p.Namespace, p.Name), room.Service)
 	var torn []Verdict
 	for _, o := range rivals {
-		if o.key() == key(p.Namespace, p.Name) || o.Level != s.level() || !r.Has(&o.Spec) {
+		if o.key() == key(p.Namespace, p.Name) || o.Level != s.level() || !r.Has(&o.Spec) || r.Clash(&o.Spec, &p.Spec) != "" {
 			continue
 		}
 		if problem := r.Collide(own, m.referentsOf(q, r, o.key(), room.Service)); problem != "" {

@@ -33,24 +33,22 @@ func read(secrets []room.Credentials, key string) (room.Pairs, []string) {
 			flaws = append(flaws, fmt.Sprintf("Secret %s has no data[%q]: add it, or name another key", s.Secret, key))
 			continue
 		}
-		lines, problems := parse(string(text))
+		lines, problems := parse(string(text), where)
 		switch {
 		case len(lines) > MaxUsers:
 			return nil, []string{fmt.Sprintf("%s has %d users, and may have %d", where, len(lines), MaxUsers)}
 		case len(lines)+len(problems) == 0:
-			problems = []string{"has no user: write a line of user:{SHA}hash for each, by htpasswd -s"}
+			problems = []string{where + " has no user: write a line of user:{SHA}hash for each, by htpasswd -s"}
 		}
 		var torn []string
-		users, torn = passwords(lines)
-		for _, p := range append(problems, torn...) {
-			flaws = append(flaws, where+" "+p)
-		}
+		users, torn = passwords(lines, where)
+		flaws = append(append(flaws, problems...), torn...)
 	}
 	return users, flaws
 }
 
-// parse reads the lines of a file.
-func parse(text string) (lines []line, problems []string) {
+// parse reads the lines of a file, which is called where.
+func parse(text, where string) (lines []line, problems []string) {
 	n := 0
 	for raw := range strings.Lines(text) {
 		n++
@@ -69,7 +67,7 @@ func parse(text string) (lines []line, problems []string) {
 			problem = unusable(hash)
 		}
 		if problem != "" {
-			problems = append(problems, fmt.Sprintf("line %d %s", n, problem))
+			problems = append(problems, fmt.Sprintf("line %d of %s %s", n, where, problem))
 			continue
 		}
 		lines = append(lines, line{n, user, hash})
@@ -103,7 +101,7 @@ func unusable(hash string) string {
 }
 
 // passwords are those of users who have one.
-func passwords(lines []line) (users room.Pairs, torn []string) {
+func passwords(lines []line, where string) (users room.Pairs, torn []string) {
 	users = room.Pairs{}
 	at := map[string][]line{}
 	for _, l := range lines {
@@ -111,7 +109,7 @@ func passwords(lines []line) (users room.Pairs, torn []string) {
 	}
 	for user, of := range at {
 		if slices.ContainsFunc(of, func(l line) bool { return l.hash != of[0].hash }) {
-			torn = append(torn, fmt.Sprintf("lines %d and %d are of one user: keep one", of[0].number, of[len(of)-1].number))
+			torn = append(torn, fmt.Sprintf("lines %d and %d of %s are of one user: keep one", of[0].number, of[len(of)-1].number, where))
 			continue
 		}
 		users[user] = of[0].hash
