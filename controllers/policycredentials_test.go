@@ -27,7 +27,7 @@ var credentialsSpecs = map[string]string{
 	ofKeys + "from: [{header: X-A}], clientHeader: x-a}":              "the key is in that header",
 	ofKeys + "clientHeader: x-api-key}":                               "the key is in that header",
 
-	"basicAuth: {}":                                                           "spec.basicAuth.secretRef: Required value",
+	"basicAuth: {}":                                                           "spec.basicAuth.secretRef.name",
 	"basicAuth: {secretRef: {}}":                                              "spec.basicAuth.secretRef.name",
 	"basicAuth: {secretRef: {name: a, key: 'a/b'}}":                           "spec.basicAuth.secretRef.key",
 	"basicAuth: {secretRef: {name: a}, realm: 'a\"b'}":                        "spec.basicAuth.realm",
