@@ -1,0 +1,34 @@
+package envoy
+
+import (
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+)
+
+// Who is denied is told the request's ID and nothing else. Who may read the proxy's log finds by it which policy and
+// rule it was.
+
+const requestID = "x-request-id"
+
+// tellsID has the answers by which the proxy denies carry the ID that is in their line of the access log. A request
+// has one when it gets to a filter that denies: that of the proxy, or of whom the proxy believes.
+func tellsID() *hcmv3.ResponseMapper {
+	return &hcmv3.ResponseMapper{
+		Filter: denial(),
+		HeadersToAdd: []*corev3.HeaderValueOption{{
+			Header:       &corev3.HeaderValue{Key: requestID, Value: "%REQ(X-REQUEST-ID)%"},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}},
+	}
+}
+
+// denial takes what the proxy itself answers with 401 or 403: by gRPC too, where the answer's own status is another.
+func denial() *accesslogv3.AccessLogFilter {
+	return expression("response.code_details != 'via_upstream' && (response.code == 401 || response.code == 403 || response.code_details.startsWith('jwt_authn_access_denied') || response.code_details.startsWith('rbac_access_denied'))")
+}
+
+// ownReplies are the answers of a manager that faces callers, by who gives them.
+func ownReplies(more ...*hcmv3.ResponseMapper) *hcmv3.LocalReplyConfig {
+	return &hcmv3.LocalReplyConfig{Mappers: append([]*hcmv3.ResponseMapper{tellsID()}, more...)}
+}
