@@ -36,7 +36,7 @@ func testify(t *testing.T, seed int64, counts map[string]int) {
 	}
 	opa := opatest.Decide(t, p.Module())
 	for range 20 {
-		in := typed(t, input(r))
+		in := typed(t, opatest.Input(r))
 		in.Destination = Receiver{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels, Port: 8080}
 		document, err := in.document()
 		if err != nil {
