@@ -18,7 +18,7 @@ type Part struct {
 	Takes     string `json:"takes"`            // what the rule takes, in words
 	// Values are those, one of which makes the part hold, where what the rule takes are plain values.
 	Values []string `json:"values,omitempty"`
-	With   string   `json:"with,omitempty"` // what the request has of the other attribute, where the rule compares two
+	With   string   `json:"with,omitempty"` // what the request has of the other attribute, or absent, where the rule compares two
 	Holds  bool     `json:"holds"`
 	// Unknown says that it cannot be known of a connection without HTTP.
 	Unknown bool `json:"unknown,omitempty"`
@@ -44,7 +44,7 @@ func (p Part) String() string {
 	default:
 		has = p.Attribute + " is " + p.Has
 	}
-	if p.with != nil && p.With != "" {
+	if p.With != "" {
 		return fmt.Sprintf("%s, the rule takes %s, which is %s", has, p.Takes, p.With)
 	}
 	return fmt.Sprintf("%s, the rule takes %s", has, p.Takes)

@@ -193,7 +193,10 @@ func (f Finding) of(document any, holds map[string]bool, connection bool) Findin
 				}
 				p.Has, p.Absent = shown(p.of, document)
 				if p.with != nil {
-					p.With, _ = shown(p.with, document)
+					var absent bool
+					if p.With, absent = shown(p.with, document); absent {
+						p.With = "absent"
+					}
 				}
 				ways[i] = append(ways[i], p)
 			}

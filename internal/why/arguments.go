@@ -168,7 +168,7 @@ func claims(f flags, read func(string) ([]byte, error)) (out map[string]any, err
 	text := []byte(f.claims)
 	if f.claims != "" && !strings.HasPrefix(strings.TrimSpace(f.claims), "{") {
 		if text, err = read(f.claims); err != nil {
-			return nil, fmt.Errorf("--claims: write JSON, or name a file: %w", err)
+			return nil, fmt.Errorf("--claims: write an object of JSON, or name a file with one: %w", err)
 		}
 	}
 	if f.claims != "" {

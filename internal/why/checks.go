@@ -82,7 +82,7 @@ func (e *explaining) denied(r Ruling) {
 	}
 	first := r.Denials[0]
 	e.check(Check{
-		Name: "authorization", Status: e.forbidden(), Rule: first.Name, Policies: []string{policyOf(first.Name)}, Misses: r.Denials,
+		Name: "authorization", Level: first.Level, Status: e.forbidden(), Rule: first.Name, Policies: []string{policyOf(first.Name)}, Misses: r.Denials,
 		Why: fmt.Sprintf("rule %s of MeshPolicy %s denies it: %s", first.Short(), policyOf(first.Name), heldText(first.Finding)),
 	})
 }
@@ -176,7 +176,7 @@ func (e *explaining) remarks(guards []room.Decided) {
 			}
 		}
 	}
-	if len(guards) > 0 || e.called.Requests.Guarded {
+	if len(guards) > 0 || e.called.Requests.Guarded || e.gateway && !e.taken {
 		return
 	}
 	if e.gateway {

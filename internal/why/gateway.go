@@ -33,6 +33,7 @@ func (e *explaining) routed() []room.Decided {
 		if !plainly(r.Match, e, query) {
 			continue
 		}
+		e.taken = true
 		e.check(Check{Name: "route", Passed: true, Rule: r.Rule.RuleID(), Why: fmt.Sprintf("listener %s has rule %s for it", e.called.Listener, r.Rule.RuleID())})
 		for _, b := range r.Rule.Backends {
 			e.note("what passes goes on to %s, where it is decided upon again: ask with gateway/%s as SRC", b.Cluster, strings.TrimPrefix(e.called.Name, "Gateway "))

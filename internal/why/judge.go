@@ -44,6 +44,7 @@ type LevelRuling struct {
 // Miss is a rule and what was found of it.
 type Miss struct {
 	opa.Finding
+	Level string `json:"level"` // of its policy
 	// First is the part that fails first; nil: none does.
 	First *opa.Part `json:"first,omitempty"`
 	// Unenforced is the part that no proxy decides, so that the rule lets nobody in; "": there is none.
@@ -85,7 +86,7 @@ func Judge(levels []Level, c Call) (Ruling, error) {
 
 // take counts what was found of one rule.
 func (l *LevelRuling) take(of *Ruling, f opa.Finding, unenforced string) {
-	m := Miss{Finding: f, Unenforced: unenforced}
+	m := Miss{Finding: f, Level: l.Level, Unenforced: unenforced}
 	if first, fails := f.FirstFailing(); fails {
 		m.First = &first
 	}

@@ -72,6 +72,15 @@ func resolved(path string) string {
 	return strings.Join(out, "/")
 }
 
+// withoutDot is an authority as proxies read it: without one dot at the end of its name.
+func withoutDot(authority string) string {
+	host, port, has := strings.Cut(authority, ":")
+	if host = strings.TrimSuffix(host, "."); has {
+		return host + ":" + port
+	}
+	return host
+}
+
 var slashes = regexp.MustCompile("/{2,}")
 
 // merged has one slash for several.

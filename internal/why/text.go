@@ -93,10 +93,14 @@ func (c Check) write(out *strings.Builder) {
 // text says what of a rule held, and what failed first.
 func (m Miss) text() string {
 	var held, failed []string
+	words := [2]string{"from", "to"}
+	if strings.HasPrefix(m.Short(), "roles/") {
+		words = [2]string{"heldBy", "may"}
+	}
 	for _, c := range []struct {
 		name string
 		opa.Clause
-	}{{"from", m.From}, {"to", m.To}, {"when", m.When}} {
+	}{{words[0], m.From}, {words[1], m.To}, {"when", m.When}} {
 		switch {
 		case !c.Asked():
 		case c.Holds():

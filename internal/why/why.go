@@ -96,6 +96,7 @@ type explaining struct {
 	from    caller
 	called  mesh.Called
 	gateway bool
+	taken   bool         // by a rule of a route, at a Gateway
 	request *opa.Request // nil: a connection without HTTP
 	out     Explanation
 }
@@ -116,6 +117,9 @@ func (e *explaining) explain() error {
 	switch {
 	case e.called.Outside != "":
 		e.note("no sidecar decides: %s. What gets there is let in, whatever policies say", e.called.Outside)
+		e.conclude()
+		return nil
+	case len(e.out.Checks) > 0: // what has no form is asked nothing else
 		e.conclude()
 		return nil
 	case e.gateway:
@@ -156,6 +160,9 @@ func (e *explaining) asks() {
 		return
 	}
 	path, problem := normalized(e.Path)
+	if e.Host = withoutDot(e.Host); e.called.Outside != "" {
+		problem = ""
+	}
 	e.out.Asks = e.Method + " " + path
 	e.request = opa.RequestOf(e.Method, path, e.Host, e.Headers)
 	if problem != "" {
