@@ -23,9 +23,15 @@ func tellsID() *hcmv3.ResponseMapper {
 	}
 }
 
-// denial takes what the proxy itself answers with 401 or 403: by gRPC too, where the answer's own status is another.
+// denial takes what the proxy itself answers with 401 or 403, or with what is the same in gRPC. Of what is answered
+// otherwise nothing more is looked at.
 func denial() *accesslogv3.AccessLogFilter {
-	return expression("response.code_details != 'via_upstream' && (response.code == 401 || response.code == 403 || response.code_details.startsWith('jwt_authn_access_denied') || response.code_details.startsWith('rbac_access_denied'))")
+	status := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_GrpcStatusFilter{
+		GrpcStatusFilter: &accesslogv3.GrpcStatusFilter{Statuses: []accesslogv3.GrpcStatusFilter_Status{
+			accesslogv3.GrpcStatusFilter_UNAUTHENTICATED, accesslogv3.GrpcStatusFilter_PERMISSION_DENIED,
+		}},
+	}}
+	return allOf(status, expression("response.code_details != 'via_upstream'"))
 }
 
 // ownReplies are the answers of a manager that faces callers, by who gives them.

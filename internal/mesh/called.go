@@ -54,7 +54,7 @@ func (m *Mesh) CalledByService(service, port string) (out []Called, err error) {
 	case port == "" && len(svc.Spec.Ports) == 1:
 		i = 0
 	case i < 0:
-		return nil, fmt.Errorf("Service %s has no port %q of TCP: it has %s", service, port, portsOf(svc))
+		return nil, fmt.Errorf("there is no port %q of TCP in Service %s: it has %s", port, service, portsOf(svc))
 	}
 	p := svc.Spec.Ports[i]
 	var pods []*corev1.Pod
@@ -82,7 +82,7 @@ func (m *Mesh) CalledByService(service, port string) (out []Called, err error) {
 		seen[same], out = len(out), append(out, c)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("Service %s leads to no pod that has its port %s: look at its selector, and at its targetPort", service, cmp.Or(port, fmt.Sprint(p.Port)))
+		return nil, fmt.Errorf("no pod is behind port %s of Service %s: look at its selector, and at its targetPort", cmp.Or(port, fmt.Sprint(p.Port)), service)
 	}
 	return out, nil
 }
@@ -172,7 +172,7 @@ func (m *Mesh) listenerFor(g gateway, k string, port int32, host string) (listen
 	}
 	slices.SortStableFunc(fit, func(a, b listener) int { return cmp.Compare(specificity(b.host()), specificity(a.host())) })
 	if i := slices.IndexFunc(fit, func(l listener) bool { return l.Port != fit[0].Port }); i > 0 {
-		return listener{}, fmt.Errorf("Gateway %s serves host %q at the ports %d and %d: write which one, as in gateway/%s:%d", k, host, fit[0].Port, fit[i].Port, k, fit[0].Port)
+		return listener{}, fmt.Errorf("host %q is served by Gateway %s at the ports %d and %d: write which one, as in gateway/%s:%d", host, k, fit[0].Port, fit[i].Port, k, fit[0].Port)
 	}
 	return fit[0], nil
 }

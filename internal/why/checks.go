@@ -57,7 +57,7 @@ func (e *explaining) authorized(guards []room.Decided) error {
 			e.check(Check{Name: "shape", Status: http.StatusForbidden, Rule: guard, Policies: keysOf(levels), Why: why})
 		}
 	}
-	ruling, err := Judge(levels, e.out.Call)
+	ruling, err := NewCourt(levels).Judge(e.out.Call)
 	if err != nil {
 		return err
 	}

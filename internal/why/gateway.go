@@ -34,6 +34,10 @@ func (e *explaining) routed() []room.Decided {
 			continue
 		}
 		e.taken = true
+		if r.Rule.Fail != 0 {
+			e.check(Check{Name: "route", Status: int(r.Rule.Fail), Rule: r.Rule.RuleID(), Why: fmt.Sprintf("rule %s answers all with %d: see the status of its route", r.Rule.RuleID(), r.Rule.Fail)})
+			return r.Rule.Guards
+		}
 		e.check(Check{Name: "route", Passed: true, Rule: r.Rule.RuleID(), Why: fmt.Sprintf("listener %s has rule %s for it", e.called.Listener, r.Rule.RuleID())})
 		for _, b := range r.Rule.Backends {
 			e.note("what passes goes on to %s, where it is decided upon again: ask with gateway/%s as SRC", b.Cluster, strings.TrimPrefix(e.called.Name, "Gateway "))

@@ -3,7 +3,6 @@ package why
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/weft-mesh/weft/internal/opa"
@@ -51,26 +50,46 @@ type Miss struct {
 	Unenforced string `json:"unenforced,omitempty"`
 }
 
-// Judge has OPA evaluate the policies of all levels whole.
-func Judge(levels []Level, c Call) (Ruling, error) {
-	out := Ruling{Allowed: true}
+// Court are the policies of all levels, as OPA has read them.
+type Court struct{ levels []benched }
+
+// benched is a Level whose policies were read.
+type benched struct {
+	Level
+	witnesses []opa.Witness // of those that can be read
+	broken    []string      // the others, and why
+}
+
+// NewCourt has OPA read policies. One that it cannot read lets nobody in.
+func NewCourt(levels []Level) (c Court) {
 	for _, l := range levels {
-		ruling := LevelRuling{Level: l.Name}
-		in := c.Input
+		b := benched{Level: l}
+		for _, p := range l.Policies {
+			if w, err := p.Witness(); err != nil {
+				b.broken = append(b.broken, fmt.Sprintf("%s: %v", p.Key, err))
+			} else {
+				b.witnesses = append(b.witnesses, w)
+			}
+		}
+		c.levels = append(c.levels, b)
+	}
+	return c
+}
+
+// Judge has OPA evaluate the policies of all levels whole.
+func (c Court) Judge(call Call) (Ruling, error) {
+	out := Ruling{Allowed: true}
+	for _, l := range c.levels {
+		ruling := LevelRuling{Level: l.Name, Policies: keysOf([]Level{l.Level}), Broken: l.broken}
+		in := call.Input
 		in.JWT.Claims = nil
 		if l.Claims != "" {
-			in.JWT.Claims = maps.Clone(c.Tokens[l.Claims])
+			in.JWT.Claims = call.Tokens[l.Claims]
 		}
-		for _, p := range l.Policies {
-			ruling.Policies = append(ruling.Policies, p.Key)
-			w, err := p.Witness()
-			if err != nil {
-				ruling.Broken = append(ruling.Broken, fmt.Sprintf("%s: %v", p.Key, err))
-				continue
-			}
+		for _, w := range l.witnesses {
 			said, err := w.Of(in)
 			if err != nil {
-				return Ruling{}, fmt.Errorf("MeshPolicy %s: %w", p.Key, err)
+				return Ruling{}, fmt.Errorf("evaluate the policies of level %s: %w", l.Name, err)
 			}
 			for _, f := range said.Rules {
 				ruling.take(&out, f, l.Unenforced[f.Name])

@@ -41,6 +41,7 @@ func judged(t *testing.T, r *rand.Rand, counts map[string]int) {
 		}
 		levels, answers = append(levels, l), append(answers, of)
 	}
+	court := NewCourt(levels)
 	for range 25 {
 		document := opatest.Input(r)
 		document["destination"] = map[string]any{"namespace": "shop", "service_account": "cart", "labels": opatest.Labels, "port": 8080}
@@ -48,7 +49,7 @@ func judged(t *testing.T, r *rand.Rand, counts map[string]int) {
 		if r.Intn(2) == 0 {
 			c.Tokens["claims/port"] = opatest.Claims(r)
 		}
-		got, err := Judge(levels, c)
+		got, err := court.Judge(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,11 +139,12 @@ func TestRecorded(t *testing.T) {
 			t.Fatal(err)
 		}
 		levels := []Level{{Name: "port", Policies: []opa.Policy{p}, Claims: "claims"}}
-		one, err := Judge(levels, c)
+		court := NewCourt(levels)
+		one, err := court.Judge(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, err := Judge(levels, again)
+		other, err := court.Judge(again)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,10 @@
 // Package why tells why a call is let in, or is not.
 //
 //	the cluster's objects → internal/mesh: who is called, and what policies say there (as proxies are told it)
-//	a Question ─→ Call, as proxies see it ─→ Judge: OPA evaluates the whole policies ─→ Explanation
+//	a Question ─→ Call, as proxies see it ─→ Court: OPA evaluates the whole policies ─→ Explanation
 //
 // What is compiled for Envoy is not asked: internal/envoy has a test that it answers as OPA does. Of a Call that was
-// recorded, Judge says the same.
+// recorded, a Court says the same.
 package why
 
 import (
@@ -153,6 +153,9 @@ func (e *explaining) conclude() {
 func (e *explaining) asks() {
 	e.out.Asks = "a connection without HTTP"
 	if e.Method == "" {
+		if e.called.Protocol.HTTP() && e.called.Outside == "" && !e.called.Destination.Gateway {
+			e.check(Check{Name: "form", Why: fmt.Sprintf("port %d is declared to carry HTTP, and what is none is not let in there: write METHOD and PATH", e.called.Port)})
+		}
 		return
 	}
 	if !e.called.HTTP() && e.called.Outside == "" {
