@@ -9,9 +9,9 @@ import (
 
 var escapedSlash = regexp.MustCompile(`(?i)%2f|%5c`)
 
-// normalized is the path of a request, without the query, as proxies read it before anybody decides, and what has it
+// PathOf is the path of a request, without the query, as proxies read it before anybody decides, and what has it
 // refused with 400; "": nothing.
-func normalized(sent string) (path, problem string) {
+func PathOf(sent string) (path, problem string) {
 	path, _, _ = strings.Cut(sent, "?")
 	switch at := escapedSlash.FindString(path); {
 	case at != "":

@@ -162,7 +162,7 @@ func (e *explaining) asks() {
 		e.note("port %d is declared to carry no HTTP: METHOD and PATH, headers and tokens are not asked there", e.called.Port)
 		return
 	}
-	path, problem := normalized(e.Path)
+	path, problem := PathOf(e.Path)
 	if e.Host = withoutDot(e.Host); e.called.Outside != "" {
 		problem = ""
 	}
