@@ -29,19 +29,26 @@ const (
 // route takes is none: a scanner would fill the disk. The runtime key weft.log_status, 0 to log every
 // request, moves the threshold. More fields come in the place of those of the same name.
 func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
+	if r != source {
+		return httpDecisions(r, t, append([]map[string]string{shadow(httpRBAC)}, more...)...)
+	}
+	return requestLogs(r, t, nil, more)
+}
+
+// httpDecisions are the same of a proxy that decides by policies who is let in.
+func httpDecisions(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
+	return requestLogs(r, t, []*accesslogv3.AccessLogFilter{deniedRequest(), denial()}, append([]map[string]string{enforced}, more...))
+}
+
+func requestLogs(r reporter, t v1alpha1.Telemetry, denied []*accesslogv3.AccessLogFilter, more []map[string]string) []*accesslogv3.AccessLog {
 	status := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
 			Op:    accesslogv3.ComparisonFilter_GE,
 			Value: &corev3.RuntimeUInt32{DefaultValue: 500, RuntimeKey: "weft.log_status"},
 		}},
 	}}
-	errors := []*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX", "FI", "DI")}
-	fields := []map[string]string{r.identities(), httpFields}
-	if r != source {
-		errors = append(errors, deniedRequest())
-		fields = append(fields, enforced, shadow(httpRBAC))
-	}
-	return written(wanted(t, errors), append(fields, more...)...)
+	errors := append([]*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX", "FI", "DI")}, denied...)
+	return written(wanted(t, errors), append([]map[string]string{r.identities(), httpFields}, more...)...)
 }
 
 // tcpLogs are the same for connections, of which each has one line, when it ends. One that a policy refuses

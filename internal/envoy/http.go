@@ -14,7 +14,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
@@ -39,7 +38,8 @@ func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManag
 	}}
 	m.HttpFilters = routeFilters(room.Gateway, shared{c.Routes, c.Shared, c.Counted, c.Apart})
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
-	m.AccessLog = routeLogs(l.Telemetry, called{}, c.Shared)
+	m.LocalReplyConfig = ownReplies()
+	m.AccessLog = routeLogs(httpDecisions(source, l.Telemetry), called{}, c.Shared)
 	return m
 }
 
@@ -94,8 +94,8 @@ func routeFilters(of room.Kind, at shared) []*hcmv3.HttpFilter {
 }
 
 // routeLogs are those of such a port, where some sections share filters.
-func routeLogs(t v1alpha1.Telemetry, to called, shared []string) []*accesslogv3.AccessLog {
-	out := append(httpLogs(source, t), httpSignals(source, to))
+func routeLogs(logs []*accesslogv3.AccessLog, to called, shared []string) []*accesslogv3.AccessLog {
+	out := append(logs, httpSignals(source, to))
 	for _, section := range shared {
 		out = append(out, turnedAway(source, to, section))
 	}

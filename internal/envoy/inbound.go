@@ -253,7 +253,7 @@ func (r *receiver) given(m *hcmv3.HttpConnectionManager, cluster string, to call
 		}}}},
 	}}
 	m.HttpFilters = []*hcmv3.HttpFilter{guardedRequests(), guarded(), router()}
-	m.LocalReplyConfig = unsentReplies()
+	m.LocalReplyConfig = ownReplies(unsentReplies()...)
 	m.AccessLog = append(httpLogs(destination, r.Telemetry), httpSignals(destination, to))
 	m.CommonHttpProtocolOptions.MaxConnectionDuration = durationpb.New(r.ConnectionAge)
 	return m
