@@ -369,7 +369,7 @@ var (
 	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
 	sharedText   = regexp.MustCompile(`(shared|quota)/[^ \]]+`)
 	policyText   = regexp.MustCompile(`%CEL\([^%]*'none'\)%`)
-	shadowText   = regexp.MustCompile(`name:section valueFormat:(\S+)\] map\[name:policy valueFormat:(\S+)\]`)
+	shadowText   = regexp.MustCompile(`name:section valueFormat:([^%\s]+)\] map\[name:policy valueFormat:(\S+)\]`)
 )
 
 // chains are named by the server names that they match or, without any, by their own names.

@@ -39,7 +39,7 @@ func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManag
 	}}
 	m.HttpFilters = routeFilters(room.Gateway, shared{c.Routes, c.Shared, c.Counted, c.Apart})
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
-	m.AccessLog = routeLogs(l.Telemetry, called{}, c.Shared)
+	m.AccessLog = gatewayLogs(l.Telemetry, c.Shared)
 	return m
 }
 
@@ -95,7 +95,17 @@ func routeFilters(of room.Kind, at shared) []*hcmv3.HttpFilter {
 
 // routeLogs are those of such a port, where some sections share filters.
 func routeLogs(t v1alpha1.Telemetry, to called, shared []string) []*accesslogv3.AccessLog {
-	out := append(httpLogs(source, t), httpSignals(source, to))
+	return withShared(append(httpLogs(source, t), httpSignals(source, to)), to, shared)
+}
+
+// gatewayLogs are those of a Gateway's port, which has guards.
+func gatewayLogs(t v1alpha1.Telemetry, shared []string) []*accesslogv3.AccessLog {
+	guards := guardTrial(source, "%UPSTREAM_LOCAL_URI_SAN%")
+	logs := append(requestLogs(source, t, deniedInTrial(nil)), httpSignals(source, called{}), guards.requestOutcomes(called{}))
+	return withShared(logs, called{}, shared)
+}
+
+func withShared(out []*accesslogv3.AccessLog, to called, shared []string) []*accesslogv3.AccessLog {
 	for _, section := range shared {
 		out = append(out, turnedAway(source, to, section))
 	}

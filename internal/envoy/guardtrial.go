@@ -1,0 +1,151 @@
+package envoy
+
+import (
+	"slices"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
+	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
+	transformv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/actions/transform_stat/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/sidecar"
+	"github.com/weft-mesh/weft/internal/wire"
+)
+
+// What policies in Shadow would refuse of what guards let through is said, by these themselves, in the metadata of each
+// request: so loggers are the same whatever policies say, and no listener changes with them.
+//
+//	shadow_engine_result                 allowed or denied
+//	shadow_effective_policy_id           the policy by which it would be denied; else the first of those that are tried
+//	section_shadow_effective_policy_id   its section
+//	rule_shadow_effective_policy_id      what of it; only where it would be denied
+const (
+	resultField = "shadow_engine_result"
+	policyField = "shadow_effective_policy_id"
+)
+
+// outcome says which of what would be refused counts: the first.
+func outcome(said []room.Decided, would []room.Refusal) []*corev3.TypedExtensionConfig {
+	at := slices.IndexFunc(said, func(d room.Decided) bool { return d.Shadow })
+	if at < 0 {
+		return nil
+	}
+	first, _ := structpb.NewStruct(map[string]any{policyField: said[at].Policy, "section_" + policyField: said[at].Section}) // they are texts
+	return []*corev3.TypedExtensionConfig{
+		wire.Extension("envoy.filters.http.set_metadata", &metadatav3.Config{Metadata: []*metadatav3.Metadata{{MetadataNamespace: httpRBAC, Value: first, AllowOverwrite: true}}}),
+		counting("section", would, func(r room.Refusal) string { return r.Section }),
+		counting("rule", would, func(r room.Refusal) string { return r.Rule }),
+		counting("", would, func(r room.Refusal) string { return r.Policy }),
+	}
+}
+
+// counting says what is refused first, by one of its names.
+func counting(name string, would []room.Refusal, called func(room.Refusal) string) *corev3.TypedExtensionConfig {
+	rules := &rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{}}
+	var before []*rbacv3.Principal
+	for i, r := range would {
+		p := rules.Policies[called(r)]
+		if p == nil {
+			p = &rbacv3.Policy{Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_Any{Any: true}}}}
+			rules.Policies[called(r)] = p
+		}
+		who := []*rbacv3.Principal{said(r.Filter+"_"+resultField, denied)}
+		if r.By != "" {
+			who = append(who, said(r.Filter+"_"+policyField, r.By))
+		}
+		p.Principals = append(p.Principals, &rbacv3.Principal{Identifier: &rbacv3.Principal_AndIds{AndIds: &rbacv3.Principal_Set{Ids: append(who, before...)}}})
+		if i+1 < len(would) && would[i+1].Filter != r.Filter {
+			before = append(before, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: said(r.Filter+"_"+resultField, denied)}})
+		}
+	}
+	return room.Trying(name, rules)
+}
+
+// said is true of requests of which a filter has said so.
+func said(field, value string) *rbacv3.Principal {
+	return &rbacv3.Principal{Identifier: &rbacv3.Principal_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{MetadataMatcher: metadataIs(field, value)}}}
+}
+
+func metadataIs(field, value string) *matcherv3.MetadataMatcher {
+	return &matcherv3.MetadataMatcher{
+		Filter: httpRBAC,
+		Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: field}}},
+		Value:  &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: wire.Exactly(value)}},
+	}
+}
+
+// deniedInTrial is true of requests that would be refused, and are none of the probes.
+func deniedInTrial(probes []sidecar.Probe) *accesslogv3.AccessLogFilter {
+	return allOf(ofMetadata(resultField, denied), notAsked(probes))
+}
+
+// shadowed is what a logger finds in the metadata of a request.
+func shadowed(field string) string { return "%DYNAMIC_METADATA(" + httpRBAC + ":" + field + ")%" }
+
+// guardTrial is what policies in Shadow would refuse of the requests that guards let through: each tells itself which.
+func guardTrial(r reporter, pods string) trial {
+	t := trial{reporter: r, section: shadowed("section_" + policyField), policy: shadowed(policyField), pods: pods}
+	switch r {
+	case destination:
+		t.more = []*statslogv3.Config_Tag{tag("source_principal", "%DOWNSTREAM_PEER_URI_SAN%")}
+	case source:
+		t.more = []*statslogv3.Config_Tag{tag("destination_principal", "%UPSTREAM_PEER_URI_SAN%"), tag("upstream_cluster", "%UPSTREAM_CLUSTER%")}
+	}
+	return t
+}
+
+// outcomes count requests both ways.
+func (s trial) outcomes(to called, result string, when *accesslogv3.AccessLogFilter) *accesslogv3.AccessLog {
+	tags := s.tags(to)
+	return signalLog(when, &statslogv3.Config{
+		StatsScope: s.scope(to),
+		Counters: []*statslogv3.Config_Counter{
+			count("shadow_denied_total", append(tags[:len(tags):len(tags)], only(result, denied))),
+			count("shadow_allowed_total", append(tags[:len(tags):len(tags)], only(result, allowed))),
+		},
+	})
+}
+
+// only drops what is of another result, and then itself.
+func only(result, is string) *statslogv3.Config_Tag {
+	action := func(a *transformv3.TransformStat) *xdsmatcherv3.Matcher_OnMatch {
+		return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: &xdscorev3.TypedExtensionConfig{Name: "result", TypedConfig: wire.Any(a)}}}
+	}
+	t := tag("result", result)
+	t.Rules = &xdsmatcherv3.Matcher{
+		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
+			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
+				Predicate: tagValue(is), OnMatch: action(&transformv3.TransformStat{DropTag: &transformv3.TransformStat_DropTag{}}),
+			}},
+		}},
+		OnNoMatch: action(&transformv3.TransformStat{DropStat: &transformv3.TransformStat_DropStat{}}),
+	}
+	return t
+}
+
+// requestOutcomes count requests that guards of policies in Shadow have seen, but probes.
+func (s trial) requestOutcomes(to called) *accesslogv3.AccessLog {
+	return s.outcomes(to, shadowed(resultField), allOf(hasMetadata(resultField), notAsked(s.asked)))
+}
+
+func ofMetadata(field, value string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
+		MetadataFilter: &accesslogv3.MetadataFilter{Matcher: metadataIs(field, value), MatchIfKeyNotFound: wrapperspb.Bool(false)},
+	}}
+}
+
+func hasMetadata(field string) *accesslogv3.AccessLogFilter {
+	m := metadataIs(field, "")
+	m.Value = &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_PresentMatch{PresentMatch: true}}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
+		MetadataFilter: &accesslogv3.MetadataFilter{Matcher: m, MatchIfKeyNotFound: wrapperspb.Bool(false)},
+	}}
+}
