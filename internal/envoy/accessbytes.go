@@ -54,9 +54,7 @@ func oneMember(trustDomain string) string {
 // caller's first byte, and until then give it what the app sends; and which cluster it is is settled before.
 func accessOfBytes(a mesh.Access) *netstatev3.Config {
 	out := enforcedOfBytes(a)
-	begins, proven := triedOfBytes(a.Tried)
-	out.OnNewConnection = append(out.OnNewConnection, begins...)
-	out.OnDownstreamTlsHandshake = append(out.OnDownstreamTlsHandshake, proven...)
+	out.OnDownstreamTlsHandshake = append(out.OnDownstreamTlsHandshake, triedOfBytes(a.Tried)...)
 	return out
 }
 

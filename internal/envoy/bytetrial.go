@@ -44,34 +44,35 @@ func (s trial) connectionOutcomes(to called) *accesslogv3.AccessLog {
 	return s.outcomes(to, inState(triedResult), allOf(logTypes(accessdatav3.AccessLogType_TcpUpstreamConnected), tried))
 }
 
-// choice is a text that holds where an expression of CEL is true, and nothing before it was.
+// choice is a text, as an expression of CEL, that holds where another one is true, and nothing before it was.
 type choice struct{ when, text string }
 
-// triedOfBytes says what would be refused: at first all, as of who shows no certificate; then what is known of who does.
-// Where nothing is tried out it says nothing.
-func triedOfBytes(tried []mesh.TriedPorts) (begins, proven []*filterstatev3.FilterStateValue) {
+// triedOfBytes says what would be refused, where something is tried out, as soon as it is known who calls or that nobody
+// shows a certificate: whoever does not would be let in nowhere.
+func triedOfBytes(tried []mesh.TriedPorts) []*filterstatev3.FilterStateValue {
 	if len(tried) == 0 {
-		return nil, nil
+		return nil
 	}
 	where := places(tried)
 	why := few(reasons(tried, where), maxNamed/2)
 	where = few(where, maxNamed/2)
-	result := func(verdict string) func(room.Refusal) string { return func(room.Refusal) string { return verdict } }
-	policy, section := func(r room.Refusal) string { return r.Policy }, func(r room.Refusal) string { return r.Section }
-	rule := func(r room.Refusal) string { return r.Rule }
-	begins = []*filterstatev3.FilterStateValue{
-		chosen(triedResult, choices(where, result(denied))), chosen(triedPolicy, choices(where, policy)), chosen(triedSection, choices(where, section)),
-	}
-	proven = []*filterstatev3.FilterStateValue{
-		chosen(triedResult, choices(why, result(denied)), choices(where, result(allowed))),
+	policy, section := func(r room.Refusal) string { return quoted(r.Policy) }, func(r room.Refusal) string { return quoted(r.Section) }
+	always := func(text string) func(room.Refusal) string { return func(room.Refusal) string { return text } }
+	out := []*filterstatev3.FilterStateValue{
+		chosen(triedResult, choices(why, always(quoted(denied))), choices(where, always("("+proven+" ? "+quoted(allowed)+" : "+quoted(denied)+")"))),
 		chosen(triedPolicy, choices(why, policy), choices(where, policy)),
 		chosen(triedSection, choices(why, section), choices(where, section)),
 	}
 	if len(why) > 0 {
-		proven = append(proven, chosen(triedRule, choices(why, rule)))
+		out = append(out, chosen(triedRule, choices(why, func(r room.Refusal) string { return quoted(r.Rule) })))
 	}
-	return begins, proven
+	return out
 }
+
+// proven is true of who shows a certificate.
+const proven = "connection.mtls"
+
+func quoted(text string) string { return "'" + text + "'" }
 
 // places are where what is tried, each with the first policy there: any others follow the known ones.
 func places(tried []mesh.TriedPorts) (out []room.Refusal) {
@@ -98,7 +99,7 @@ func reasons(tried []mesh.TriedPorts, where []room.Refusal) (out []room.Refusal)
 	size := 0
 	for i, at := range where {
 		for _, r := range tried[i].Would {
-			r.When = fmt.Sprintf("%s && (%s)", at.When, r.When)
+			r.When = fmt.Sprintf("%s && %s && (%s)", proven, at.When, r.When)
 			out, size = append(out, r), size+len(r.When)
 		}
 	}
@@ -134,7 +135,7 @@ func choices(all []room.Refusal, text func(room.Refusal) string) (out []choice) 
 func chosen(key string, all ...[]choice) *filterstatev3.FilterStateValue {
 	text := "''"
 	for _, c := range slices.Backward(slices.Concat(all...)) {
-		text = fmt.Sprintf("%s ? '%s' : %s", c.when, c.text, text)
+		text = fmt.Sprintf("%s ? %s : %s", c.when, c.text, text)
 	}
 	out := state(key, "%CEL("+text+")%")
 	out.SkipIfEmpty = true

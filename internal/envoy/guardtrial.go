@@ -9,10 +9,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
-	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
 	transformv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/actions/transform_stat/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -38,13 +36,20 @@ func outcome(said []room.Decided, would []room.Refusal) []*corev3.TypedExtension
 	if at < 0 {
 		return nil
 	}
-	first, _ := structpb.NewStruct(map[string]any{policyField: said[at].Policy, "section_" + policyField: said[at].Section}) // they are texts
 	return []*corev3.TypedExtensionConfig{
-		wire.Extension("envoy.filters.http.set_metadata", &metadatav3.Config{Metadata: []*metadatav3.Metadata{{MetadataNamespace: httpRBAC, Value: first, AllowOverwrite: true}}}),
+		namedFirst("section", said[at].Section),
+		namedFirst("", said[at].Policy),
 		counting("section", would, func(r room.Refusal) string { return r.Section }),
 		counting("rule", would, func(r room.Refusal) string { return r.Rule }),
 		counting("", would, func(r room.Refusal) string { return r.Policy }),
 	}
+}
+
+// namedFirst says a name of all requests.
+func namedFirst(name, of string) *corev3.TypedExtensionConfig {
+	return room.Trying(name, &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{of: {
+		Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_Any{Any: true}}}, Principals: []*rbacv3.Principal{{Identifier: &rbacv3.Principal_Any{Any: true}}},
+	}}})
 }
 
 // counting says what is refused first, by one of its names.

@@ -1,13 +1,14 @@
 package jwt
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
-	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -16,7 +17,7 @@ import (
 
 // What policies in Shadow demand is verified beside what is enforced, and nothing is refused for it:
 //
-//	remove claims' headers, theirs too → verify tokens → headers of theirs that lack a claim go → what would be refused
+//	remove claims' headers, theirs too → verify tokens → what would be refused → headers of claims that waited for that
 //
 // Tokens go on as they came. Claims are under keys by which nothing goes that is enforced.
 
@@ -26,6 +27,8 @@ const (
 	noToken  = "token"  // there is none that is valid
 	noClaims = "claims" // it lacks what is demanded
 )
+
+const rbacFilter = "envoy.filters.http.rbac"
 
 // triedBeside are those levels of which policies in Shadow alone demand a token: where something is enforced, they would
 // only add to what is accepted there. headers are those that nobody but a provider may fill, at whichever level.
@@ -37,14 +40,27 @@ func triedBeside(enforced, shadow []level) (tried []level, headers []string) {
 		}
 		l.key = room.ShadowClaims(l.Level)
 		for i := range l.of {
-			l.of[i].strip = false
-			l.of[i].ClaimHeaders = slices.DeleteFunc(slices.Clone(l.of[i].ClaimHeaders), func(c v1alpha1.ClaimHeader) bool {
-				return slices.Contains(taken, strings.ToLower(c.Header))
-			})
+			p := &l.of[i]
+			p.strip, p.ClaimHeaders = false, headersBeside(p.JWTProvider, taken)
 		}
 		tried = append(tried, l)
 	}
-	return tried, headers
+	return tried, append(headers, claimHeaders(tried)...)
+}
+
+// headersBeside are the headers of a provider that no other one fills, which is enforced.
+func headersBeside(p v1alpha1.JWTProvider, taken []string) (out []v1alpha1.ClaimHeader) {
+	for _, c := range p.ClaimHeaders {
+		name := strings.ToLower(c.Header)
+		if slices.Contains(taken, name) {
+			continue
+		}
+		if c.Header = name; len(p.Claims) > 0 {
+			c.Header = waiting + name
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // try finds out of each level whether its demand is met.
@@ -53,7 +69,7 @@ func try(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.Kin
 	for _, l := range tried {
 		name := room.TryingAt(section, l.Level)
 		rules := l.refusals()
-		out = append(out, room.Trying(name, rules))
+		out = append(append(out, room.Trying(name, rules)), l.filled()...)
 		for _, by := range []string{noKeys, noToken, noClaims} {
 			if rules.Policies[by] != nil {
 				would = append(would, room.Refusal{Section: section, Policy: l.policy, Rule: by, Filter: name, By: by})
@@ -95,34 +111,29 @@ func not(p *rbacv3.Principal) *rbacv3.Principal {
 	return &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: p}}
 }
 
-// unfit takes away what was filled by tokens that lack a claim: they would get no request to the app.
-func unfit(tried []level) (out []*corev3.TypedExtensionConfig) {
-	for _, l := range tried {
-		list := &xdsmatcherv3.Matcher_MatcherList{}
-		for _, p := range l.able() {
-			headers := claimHeaders([]level{{of: []provider{p}}})
-			if len(headers) == 0 || len(p.Claims) == 0 {
+// waiting is where a claim waits, of a token that may yet lack what is demanded, until it is known whether it does.
+const waiting = "x-weft-claim-"
+
+// filled has headers that waited filled where a level would refuse nothing.
+func (l level) filled() []*corev3.TypedExtensionConfig {
+	m := &mutationfilterv3.Mutations{}
+	for _, p := range l.able() {
+		for _, c := range p.ClaimHeaders {
+			header, waits := strings.CutPrefix(c.Header, waiting)
+			if !waits {
 				continue
 			}
-			made := room.HasClaims(l.key, []v1alpha1.RequiredClaim{{Path: []string{"iss"}, Values: []string{p.Issuer}}})
-			list.Matchers = append(list.Matchers, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{
-				Predicate: bothOf(made, noneOf(room.HasClaims(l.key, p.Claims))), OnMatch: room.Chain(without(headers, nil)),
-			})
-		}
-		if len(list.Matchers) > 0 {
-			m := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: list}}
-			out = append(out, wire.Extension("envoy.filters.http.composite", &compositev3.Composite{Matcher: m}))
+			value := fmt.Sprintf("%%CEL(metadata.filter_metadata['%s']['%s_shadow_engine_result'] == 'allowed' && '%s' in request.headers ? request.headers['%s'] : '')%%",
+				rbacFilter, room.TryingAt(section, l.Level), c.Header, c.Header)
+			m.RequestMutations = append(m.RequestMutations,
+				&mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
+					Header: &corev3.HeaderValue{Key: header, Value: value}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+				}}},
+				&mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: c.Header}})
 		}
 	}
-	return out
-}
-
-func bothOf(a, b *xdsmatcherv3.Matcher_MatcherList_Predicate) *xdsmatcherv3.Matcher_MatcherList_Predicate {
-	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_AndMatcher{
-		AndMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: []*xdsmatcherv3.Matcher_MatcherList_Predicate{a, b}},
-	}}
-}
-
-func noneOf(p *xdsmatcherv3.Matcher_MatcherList_Predicate) *xdsmatcherv3.Matcher_MatcherList_Predicate {
-	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_NotMatcher{NotMatcher: p}}
+	if len(m.RequestMutations) == 0 {
+		return nil
+	}
+	return []*corev3.TypedExtensionConfig{wire.Extension("envoy.filters.http.header_mutation", &mutationfilterv3.HeaderMutation{Mutations: m})}
 }
