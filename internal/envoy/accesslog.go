@@ -29,7 +29,7 @@ func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*ac
 	if r == source {
 		return requestLogs(r, t, nil, more...)
 	}
-	return requestLogs(r, t, deniedInTrial(nil), more...)
+	return requestLogs(r, t, inTrial(denied, nil), more...)
 }
 
 // requestLogs are those where policies in Shadow would have refused what tried is true of, which is an error too; nil:
@@ -59,7 +59,7 @@ func tcpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*acc
 	if r == source {
 		return connectionLogs(r, t, nil, more...)
 	}
-	return connectionLogs(r, t, deniedBytes(nil), more...)
+	return connectionLogs(r, t, bytesInTrial(denied, nil), more...)
 }
 
 // connectionLogs are to these what requestLogs are to those of requests.

@@ -32,16 +32,18 @@ var shadowOfBytes = map[string]string{
 
 func inState(key string) string { return "%FILTER_STATE(" + key + ":PLAIN)%" }
 
-// deniedBytes is true of connections that would be refused, and cannot be probes.
-func deniedBytes(probes []sidecar.Probe) *accesslogv3.AccessLogFilter {
-	return allOf(expression("filter_state['"+triedResult+"'] == b'"+denied+"'"), notTo(probes))
+// bytesInTrial is true of connections of which that would become, and that cannot be probes.
+func bytesInTrial(result string, probes []sidecar.Probe) *accesslogv3.AccessLogFilter {
+	return allOf(expression("filter_state['"+triedResult+"'] == b'"+result+"'"), notTo(probes))
 }
 
 // connectionOutcomes count connections about which policies in Shadow are, once they are through to the app.
-func (s trial) connectionOutcomes(to called) *accesslogv3.AccessLog {
-	tried := allOf(expression("filter_state['"+triedResult+"'] in [b'"+denied+"', b'"+allowed+"']"), notTo(s.asked))
+func (s trial) connectionOutcomes(to called) []*accesslogv3.AccessLog {
 	s.section, s.policy = inState(triedSection), inState(triedPolicy)
-	return s.outcomes(to, inState(triedResult), allOf(logTypes(accessdatav3.AccessLogType_TcpUpstreamConnected), tried))
+	through := func(result string) *accesslogv3.AccessLogFilter {
+		return allOf(logTypes(accessdatav3.AccessLogType_TcpUpstreamConnected), bytesInTrial(result, s.asked))
+	}
+	return []*accesslogv3.AccessLog{s.counter(to, through(denied)), s.letIn(to, through(allowed))}
 }
 
 // choice is a text, as an expression of CEL, that holds where another one is true, and nothing before it was.

@@ -23,8 +23,8 @@ func inShadow(d room.Decided, policy, claims string) room.Decided {
 	return d
 }
 
-// asked is a request to a Gateway, and what becomes of it.
-type asked struct {
+// triedRequest is a request to a Gateway, and what becomes of it.
+type triedRequest struct {
 	path, a, b   string // the tokens of two providers
 	status       int
 	user         string // as the app is told
@@ -53,10 +53,10 @@ func triedHosts(t *testing.T, sets map[string]string) []mesh.VirtualHost {
 }
 
 // triedRequests are all that may be asked of them.
-func triedRequests(a, b op) []asked {
+func triedRequests(a, b op) []triedRequest {
 	with := func(more jwttest.Claims) string { return a.token(jwttest.Claims{"tenant": "ours"}.With(more)) }
 	good, bob := with(nil), b.token(jwttest.Claims{"sub": "bob"})
-	return []asked{
+	return []triedRequest{
 		{"/tokens", good, "", 200, "ann", "", ""},
 		{"/tokens", "x", "", 200, "", "shop/tokens", "token"},
 		{"/tokens", "", "", 200, "", "shop/tokens", "token"},

@@ -101,8 +101,8 @@ func routeLogs(t v1alpha1.Telemetry, to called, shared []string) []*accesslogv3.
 // gatewayLogs are those of a Gateway's port, which has guards.
 func gatewayLogs(t v1alpha1.Telemetry, shared []string) []*accesslogv3.AccessLog {
 	guards := guardTrial(source, "%UPSTREAM_LOCAL_URI_SAN%")
-	logs := append(requestLogs(source, t, deniedInTrial(nil)), httpSignals(source, called{}), guards.requestOutcomes(called{}))
-	return withShared(logs, called{}, shared)
+	logs := append(requestLogs(source, t, inTrial(denied, nil)), httpSignals(source, called{}))
+	return withShared(append(logs, guards.requestOutcomes(called{})...), called{}, shared)
 }
 
 func withShared(out []*accesslogv3.AccessLog, to called, shared []string) []*accesslogv3.AccessLog {

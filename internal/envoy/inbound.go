@@ -130,7 +130,7 @@ func (r *receiver) anything(port uint32, to called, open plaintext, checked bool
 // bytes passes on what is not HTTP, and TLS that is not the mesh's to the app, as the filter of that name lets it.
 func (r *receiver) bytes(port uint32, to called, open plaintext, access string) {
 	peer, guards := fromPeer(mesh.AppTCP, to, r.Telemetry), r.guardTrial(port)
-	peer.AccessLog = append(peer.AccessLog, guards.connectionOutcomes(to))
+	peer.AccessLog = append(peer.AccessLog, guards.connectionOutcomes(to)...)
 	r.mutual(port, []string{offerTCP}, onlyNameOfBytes(r.TrustDomain), guardedBytes(access), filterNamed(tcpProxyFilter, peer)).Metadata = since(r.RootsRetired)
 	if !open.taken {
 		return
@@ -140,7 +140,7 @@ func (r *receiver) bytes(port uint32, to called, open plaintext, access string) 
 		r.tries(open.shadow, port).ofConnections(proxy, to, r.Telemetry)
 	} else {
 		guards.asked = r.asked(port)
-		proxy.AccessLog = append(append(connectionLogs(destination, r.Telemetry, deniedBytes(guards.asked)), tcpSignals(destination, to)...), guards.connectionOutcomes(to))
+		proxy.AccessLog = append(append(connectionLogs(destination, r.Telemetry, bytesInTrial(denied, guards.asked)), tcpSignals(destination, to)...), guards.connectionOutcomes(to)...)
 	}
 	app := []*listenerv3.Filter{guardedBytes(access), filterNamed(tcpProxyFilter, proxy)}
 	r.plain(port, nil, app...)
@@ -175,7 +175,7 @@ func (r *receiver) requests(port uint32, cluster string, to called, open plainte
 func (r *receiver) logs(port uint32, to called, asked []sidecar.Probe) []*accesslogv3.AccessLog {
 	guards := r.guardTrial(port)
 	guards.asked = asked
-	return append(requestLogs(destination, r.Telemetry, deniedInTrial(asked)), httpSignals(destination, to), guards.requestOutcomes(to))
+	return append(append(requestLogs(destination, r.Telemetry, inTrial(denied, asked)), httpSignals(destination, to)), guards.requestOutcomes(to)...)
 }
 
 func (r *receiver) guardTrial(port uint32) trial {

@@ -81,7 +81,7 @@ func (s trial) fields() map[string]string {
 
 // ofRequests has requests counted, when they end.
 func (s trial) ofRequests(m *hcmv3.HttpConnectionManager, to called, t v1alpha1.Telemetry) {
-	m.AccessLog = append(requestLogs(s.reporter, t, deniedInTrial(s.asked), s.fields()), httpSignals(s.reporter, to), s.counter(to, notAsked(s.asked)))
+	m.AccessLog = append(requestLogs(s.reporter, t, inTrial(denied, s.asked), s.fields()), httpSignals(s.reporter, to), s.counter(to, notAsked(s.asked)))
 }
 
 // ofConnections has connections counted, when they begin.
@@ -95,7 +95,7 @@ func (s trial) connectionLogs(t v1alpha1.Telemetry) []*accesslogv3.AccessLog {
 	if s.reporter == source {
 		return tcpLogs(s.reporter, t, s.fields())
 	}
-	return connectionLogs(s.reporter, t, deniedBytes(s.asked), s.fields())
+	return connectionLogs(s.reporter, t, bytesInTrial(denied, s.asked), s.fields())
 }
 
 // notAsked is true of a request that is none of the probes, and nil where there are none.
