@@ -59,7 +59,7 @@ type MeshPolicyList struct {
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match) || has(self.admissionControl) || has(self.locality) || has(self.authorization) || has(self.jwt) || has(self.apiKey) || has(self.basicAuth)",message="a policy without a section says nothing: set one, such as mtls or timeout"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && !has(self.locality) && !has(self.authorization) && !has(self.jwt) && !has(self.apiKey) && !has(self.basicAuth) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && !has(self.locality) && !has(self.apiKey) && !has(self.basicAuth) && (has(self.mtls) || has(self.egress) || has(self.authorization) || has(self.jwt))",message="Shadow is for mtls, egress, authorization and jwt only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
 // +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
@@ -95,8 +95,13 @@ type MeshPolicySpec struct {
 	// Enforce: the policy holds.
 	//
 	// Shadow: nothing is refused because of the policy; what it would refuse, were it enforced beside
-	// those that are, is counted by the sidecar that lets it pass, in the metric
-	// weft_shadow_denied_total. Only mtls and egress can be shadowed.
+	// those that are, is counted by the proxy that lets it pass, in the metric
+	// weft_shadow_denied_total, and of authorization and jwt it is logged too. Only mtls, egress,
+	// authorization and jwt can be shadowed.
+	//
+	// In Shadow, jwt has claimHeaders filled by valid tokens, and removes what clients write there
+	// themselves. No policy that is enforced goes by the claims of tokens that only policies in
+	// Shadow demand.
 	//
 	// +optional
 	// +kubebuilder:default=Enforce

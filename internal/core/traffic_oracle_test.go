@@ -26,6 +26,8 @@ var traffic = []string{
 	"jwt: {providers: [{name: a, issuer: a, jwks: {inline: '" + tokenKeys + "'}}]}", "jwt: {providers: [{name: b, issuer: b, jwks: {remote: {uri: 'https://b/'}}}]}, timeout: {request: 1s}",
 	"apiKey: {secretRefs: [{name: x}]}", "apiKey: {secretRefs: [{name: u}, {name: x}], clientHeader: x-a}, basicAuth: {secretRef: {name: x, key: ca.crt}, realm: x}",
 	"authorization: {rules: [{name: a, from: [{namespace: a}]}]}", "authorization: {rules: [{name: d, action: Deny, to: [{methods: [PUT]}]}], roles: [{name: r, may: [{ports: [80]}], heldBy: [{gateway: {namespace: a, name: x}}]}]}, timeout: {request: 1s}",
+	"mode: Shadow, authorization: {rules: [{name: a, from: [{namespace: a}]}, {name: d, action: Deny, to: [{paths: [{exact: /x}]}]}]}",
+	"mode: Shadow, authorization: {rules: [{name: s, when: [{attribute: jwt.subject, operator: Exists}]}]}, jwt: {providers: [{name: a, issuer: a, claims: [{path: [a]}], claimHeaders: [{path: [sub], header: x-a}], jwks: {inline: '" + tokenKeys + "'}}]}",
 	`authorization: {rules: [{name: l, when: [{attribute: "destination.labels[app]", operator: In, values: [x]}]}]}`,
 	"match: {claims: [{path: [a], values: [b]}]}", "match: {claims: [{path: [a]}], cel: \"request.method == 'GET'\"}, jwt: {providers: [{name: c, issuer: c, jwks: {inline: '" + tokenKeys + "'}}]}",
 	`fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}, claims: [{path: [a], bool: true}]}`,

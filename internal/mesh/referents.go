@@ -51,6 +51,9 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 		} else {
 			found.Text, found.Stale, bad = m.referredText(q, p, ref, field)
 		}
+		if !bad.OK() && isShadow(p) {
+			ref.Instead = "in Shadow nothing is refused for it"
+		}
 		if !bad.OK() {
 			found = missing(bad, ref.Instead)
 		}

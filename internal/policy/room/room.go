@@ -76,6 +76,7 @@ type Written[S any] struct {
 	Rule   string // of a route, for which it holds: to a section with Entering
 	Claims string // to a section with Guard, or that goes by claims: their key (see ClaimsFor); "": there are none
 	Apart  string // the name of the filter that it has Apart; "": none
+	Shadow bool   // to a section with Try: it is of a policy in Shadow
 	// Law is what was made of it for whom is called, in a section with Read.
 	Law any
 }
@@ -246,6 +247,9 @@ type Room struct {
 	// Read and Connect are those of the section's Guarding; nil as there.
 	Read    func(policy string, spec *v1alpha1.MeshPolicySpec, in Surroundings) Law
 	Connect func(said []Decided) string
+	// Try and TryConnect are those of the section's Guarding; nil as there.
+	Try        func(said []Decided, at Kind) ([]*corev3.TypedExtensionConfig, []Refusal)
+	TryConnect func(said []Decided) []Refusal
 	// Identify is that of the section's Guarding; nil as there.
 	Identify func(said []Decided, key string) *corev3.TypedExtensionConfig
 	// Refers are those of the section's Traffic, of a policy.
@@ -279,6 +283,7 @@ type Decided struct {
 	Level   Level  // of the policy's target, in a section with Guard
 	Claims  string // that it goes by, in such a section, or in one that goes by claims
 	Law     any    // what was made of it for whom is called, in a section with Read
+	Shadow  bool   // in a section with Try: the policy is in Shadow
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Apart is the name of the policy's filter that is a resource of its own; "": there is none.
@@ -415,7 +420,7 @@ func (s Section[S]) each(said []Decided) (written []Written[S]) {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims, Apart: d.Apart, Law: d.Law}
+	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims, Apart: d.Apart, Shadow: d.Shadow, Law: d.Law}
 }
 
 // Proxy is one by what tells it from others of the same Routes.
