@@ -26,6 +26,7 @@ var traffic = []string{
 	"jwt: {providers: [{name: a, issuer: a, jwks: {inline: '" + tokenKeys + "'}}]}", "jwt: {providers: [{name: b, issuer: b, jwks: {remote: {uri: 'https://b/'}}}]}, timeout: {request: 1s}",
 	"authorization: {rules: [{name: a, from: [{namespace: a}]}]}", "authorization: {rules: [{name: d, action: Deny, to: [{methods: [PUT]}]}], roles: [{name: r, may: [{ports: [80]}], heldBy: [{gateway: {namespace: a, name: x}}]}]}, timeout: {request: 1s}",
 	`authorization: {rules: [{name: l, when: [{attribute: "destination.labels[app]", operator: In, values: [x]}]}]}`,
+	"extAuth: {protocol: GRPC, backendRef: {name: x, port: 80}}", "extAuth: {protocol: HTTP, backendRef: {name: u, namespace: b, port: 80}, failOpen: true, http: {path: /c}}, timeout: {request: 1s}",
 	"match: {claims: [{path: [a], values: [b]}]}", "match: {claims: [{path: [a]}], cel: \"request.method == 'GET'\"}, jwt: {providers: [{name: c, issuer: c, jwks: {inline: '" + tokenKeys + "'}}]}",
 	`fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}, claims: [{path: [a], bool: true}]}`,
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",

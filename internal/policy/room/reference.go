@@ -22,8 +22,9 @@ type Reference struct {
 	// Kept is, in place of all of these, the name of a ConfigMap of weft-system, for a policy of a namespace: the
 	// operator keeps there, under KeptText, what it fetched last, and under KeptProblem why it could not of late.
 	Kept func(namespace string) string
-	// Server is spoken to by gRPC; nil: it is a text.
+	// Server is spoken to by gRPC or, ByHTTP, as its port declares; nil: it is a text.
 	Server *gwv1.BackendObjectReference
+	ByHTTP bool
 	// Instead is what becomes of requests without it.
 	Instead string
 }
