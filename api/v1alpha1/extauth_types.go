@@ -47,7 +47,7 @@ type ExtAuth struct {
 	// unset, the server is told of no body.
 	//
 	// +optional
-	ForwardBody *gwv1.ForwardBodyConfig `json:"forwardBody,omitempty"`
+	ForwardBody *ExtAuthBody `json:"forwardBody,omitempty"`
 
 	// serverHeaders are headers that the app has from the server or not at all: what a client writes there is
 	// removed before the server is asked, by either protocol. Those of http.allowedResponseHeaders of which the
@@ -71,6 +71,16 @@ type ExtAuth struct {
 	FailOpen bool `json:"failOpen,omitempty"`
 }
 
+// ExtAuthBody is how much of a request's body a server is told of.
+type ExtAuthBody struct {
+	// maxSize is how many bytes a body may have. 0 has the server told of none, and bodies of any size pass.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	MaxSize int32 `json:"maxSize,omitempty"`
+}
+
 // ExtAuthProtocol is how a server is asked.
 //
 // +kubebuilder:validation:Enum=HTTP;GRPC
@@ -86,11 +96,14 @@ type ServerHeader string
 
 // Filter is the section as an HTTPRoute's filter says it.
 func (e *ExtAuth) Filter() *gwv1.HTTPExternalAuthFilter {
-	return &gwv1.HTTPExternalAuthFilter{
+	out := &gwv1.HTTPExternalAuthFilter{
 		ExternalAuthProtocol: gwv1.HTTPRouteExternalAuthProtocol(e.Protocol),
 		BackendRef:           e.BackendRef,
 		HTTPAuthConfig:       e.HTTP,
 		GRPCAuthConfig:       e.GRPC,
-		ForwardBody:          e.ForwardBody,
 	}
+	if e.ForwardBody != nil {
+		out.ForwardBody = &gwv1.ForwardBodyConfig{MaxSize: uint16(min(max(e.ForwardBody.MaxSize, 0), 65535))}
+	}
+	return out
 }

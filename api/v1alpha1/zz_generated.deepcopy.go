@@ -534,7 +534,7 @@ func (in *ExtAuth) DeepCopyInto(out *ExtAuth) {
 	}
 	if in.ForwardBody != nil {
 		in, out := &in.ForwardBody, &out.ForwardBody
-		*out = new(v1.ForwardBodyConfig)
+		*out = new(ExtAuthBody)
 		**out = **in
 	}
 	if in.ServerHeaders != nil {

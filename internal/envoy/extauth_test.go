@@ -293,7 +293,7 @@ func TestServersOfPods(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			g, s := startGuard(t), slow{heard: make(chan struct{}, inFlight), let: make(chan struct{})}
-			name, speaks := "service/shop/authz/80", mesh.HTTP1
+			at, name, speaks := s.served(t, protocol == "GRPC"), "service/shop/authz/80", mesh.HTTP1
 			if protocol == "GRPC" {
 				name, speaks = name+"/h2", mesh.HTTP2
 			}
@@ -306,7 +306,7 @@ func TestServersOfPods(t *testing.T) {
 				commitTo(g.store, g.account, map[string]proto.Message{
 					name: envoy.Cluster(mesh.Cluster{Name: name, Endpoints: "service/shop/authz/80", Protocol: speaks}), mesh.Asking(name): envoy.AskingCluster(mesh.Asking(name)),
 				}, map[string]proto.Message{
-					"service/shop/authz/80": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/authz/80", Addresses: s.served(t, protocol == "GRPC")}),
+					"service/shop/authz/80": envoy.Endpoints(mesh.Endpoints{Cluster: "service/shop/authz/80", Addresses: at}),
 				}, map[string]proto.Message{mesh.Guards: envoy.InboundGuards(mesh.InboundGuards{Ports: ports})})
 				g.knows(t)
 				g.knows(t)

@@ -20,20 +20,24 @@ var Section = room.Section[v1alpha1.ExtAuth]{
 	Name: "extAuth",
 	Of:   func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.ExtAuth { return spec.ExtAuth },
 	On:   []room.Kind{room.Mesh, room.Namespace, room.ServiceAccount, room.Pods, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
-	Traffic: room.Traffic[v1alpha1.ExtAuth]{
-		Refers:  refers,
-		Problem: func(s *v1alpha1.ExtAuth, _ room.Kind, _ bool) string { return Problem(s.Filter()) },
-	},
+	Traffic:  room.Traffic[v1alpha1.ExtAuth]{Refers: refers},
 	Guarding: room.Guarding[v1alpha1.ExtAuth]{Guard: guard},
 }
 
-// refers has one Reference.
+const refused = "requests are answered 503"
+
+// refers has a Reference to the server and, where the section cannot be served as it is written, one more to what is
+// wrong: then it does not merely not hold, which would let all pass.
 func refers(s *v1alpha1.ExtAuth) []room.Reference {
-	out := room.Reference{Field: ".backendRef", Server: &s.BackendRef, ByHTTP: s.Protocol == "HTTP", Instead: "requests are answered 503"}
+	server := room.Reference{Field: ".backendRef", Server: &s.BackendRef, ByHTTP: s.Protocol == "HTTP", Instead: refused}
 	if s.FailOpen {
-		out.Instead = "requests go on without it"
+		server.Instead = "requests go on without it"
 	}
-	return []room.Reference{out}
+	field, problem, wrong := strings.Cut(Problem(s.Filter()), ": ")
+	if !wrong {
+		return []room.Reference{server}
+	}
+	return []room.Reference{server, {Field: field, Check: func(string) string { return problem }, Instead: refused}}
 }
 
 // guard has the servers asked, those of the outer levels first. What one of them alone fills, no later one takes off:
@@ -50,6 +54,8 @@ func guard(said []room.Written[v1alpha1.ExtAuth], found [][]room.Referent, _ roo
 		filled = append(filled, own...)
 		there := i < len(found) && len(found[i]) > 0 && found[i][0].Problem == ""
 		switch out = append(out, Without(own)...); {
+		case Problem(w.Says.Filter()) != "":
+			out = append(out, room.Refuse(503))
 		case there:
 			a.Authority = found[i][0].Authority
 			out = append(out, a.Check(found[i][0].Cluster))
