@@ -86,8 +86,8 @@ func (m member) Check(_ context.Context, r *authv3.CheckRequest) (*authv3.CheckR
 	}}}, nil
 }
 
-// court are members, by whose names clusters lead to them.
-func court(t *testing.T, w *world, asked *questions, names ...string) {
+// panel are members, by whose names clusters lead to them.
+func panel(t *testing.T, w *world, asked *questions, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		m := member{name: name, asked: asked}
@@ -124,7 +124,7 @@ func TestLevelsOfServers(t *testing.T) {
 	t.Parallel()
 	asked := &questions{}
 	w := world{endpoints: echoes(t, "a")}
-	court(t, &w, asked, "outer", "inner", "route")
+	panel(t, &w, asked, "outer", "inner", "route")
 	protocols, n, paths := []string{"HTTP", "GRPC"}, 0, map[string][]room.Decided{}
 	for out := room.AtMesh; out <= room.AtRule; out++ {
 		for in := out; in <= room.AtRule; in++ {
@@ -140,13 +140,13 @@ func TestLevelsOfServers(t *testing.T) {
 	w.hosts[0].Rules = append(w.hosts[0].Rules, filter...)
 	g := w.start(t)
 	for path := range paths {
-		courtRules(t, g, asked, path, "outer", "inner")
+		panelRules(t, g, asked, path, "outer", "inner")
 	}
-	courtRules(t, g, asked, "/filter", "outer", "route")
+	panelRules(t, g, asked, "/filter", "outer", "route")
 }
 
-// courtRules asks of a path with each combination of two members' word.
-func courtRules(t *testing.T, g *gateway, asked *questions, path, outer, inner string) {
+// panelRules asks of a path with each combination of two members' word.
+func panelRules(t *testing.T, g *gateway, asked *questions, path, outer, inner string) {
 	t.Helper()
 	for yes, c := range map[string]struct{ asked, no string }{
 		outer + " " + inner: {outer + " " + inner, ""},
@@ -193,7 +193,7 @@ func TestHeadersOfServers(t *testing.T) {
 	t.Parallel()
 	asked := &questions{}
 	w := world{endpoints: echoes(t, "a")}
-	court(t, &w, asked, "outer", "inner")
+	panel(t, &w, asked, "outer", "inner")
 	paths := map[string][]room.Decided{}
 	for _, outer := range []string{"HTTP", "GRPC"} {
 		for _, inner := range []string{"HTTP", "GRPC"} {

@@ -17,9 +17,9 @@ import (
 
 // Section is about requests, and guards them.
 var Section = room.Section[v1alpha1.ExtAuth]{
-	Name: "extAuth",
-	Of:   func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.ExtAuth { return spec.ExtAuth },
-	On:   []room.Kind{room.Mesh, room.Namespace, room.ServiceAccount, room.Pods, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
+	Name:     "extAuth",
+	Of:       func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.ExtAuth { return spec.ExtAuth },
+	On:       []room.Kind{room.Mesh, room.Namespace, room.ServiceAccount, room.Pods, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Traffic:  room.Traffic[v1alpha1.ExtAuth]{Refers: refers},
 	Guarding: room.Guarding[v1alpha1.ExtAuth]{Guard: guard},
 }
