@@ -167,6 +167,7 @@ func (h chance) policy() string {
 		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
 		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}",
 			", jwt: {providers: [{name: a, issuer: a, jwks: {configMapRef: {name: x, key: jwks.json}}}]}", ", jwt: {providers: [{name: a, issuer: b, jwks: {inline: '"+tokenKeys+"'}}]}, mtls: {mode: Permissive}",
+			", extAuth: {protocol: HTTP, backendRef: {name: x, port: 80}}", ", extAuth: {protocol: GRPC, backendRef: {name: u, namespace: b, port: 80}}, mtls: {mode: Strict}",
 			", locality: {}", ", locality: {prefer: [rack, topology.kubernetes.io/zone], minEndpoints: 2}", ", locality: {weights: [{from: eu, to: [{region: us, percent: 100}]}]}",
 			", serverTLS: {hostnames: [v.example], certificateRefs: [{name: x}], unguarded: Accept}", ", serverTLS: {hostnames: [w.example], certificateRefs: [{name: u}, {name: x}]}"))
 }

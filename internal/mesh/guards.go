@@ -56,7 +56,8 @@ func (m *Mesh) InboundGuards(q *incr.Query, scope string) (out InboundGuards) {
 }
 
 func (m *Mesh) guardsOfPort(q *incr.Query, w workload, port int32) []room.Decided {
-	return m.guarding(q, m.selecting(q, w, port, anyKind), room.Service, w.destination())
+	out := m.guarding(q, m.selecting(q, w, port, anyKind), room.Service, w.destination())
+	return slices.DeleteFunc(out, func(d room.Decided) bool { return m.spared(q, d.Section, d.Policy, w, port) })
 }
 
 // checked says whether each request to a port of a workload is checked, so that what is none cannot be let in;
@@ -64,7 +65,7 @@ func (m *Mesh) guardsOfPort(q *incr.Query, w workload, port int32) []room.Decide
 func (m *Mesh) checked(q *incr.Query, w workload, port int32) (checked, ruled bool) {
 	for _, p := range m.selecting(q, w, port, anyKind) {
 		for _, r := range policy.All {
-			if r.Guarded() && m.heldIn(q, p, r) {
+			if r.Guarded() && m.heldIn(q, p, r) && !m.spared(q, r.Name, p.key(), w, port) {
 				checked, ruled = checked || r.Connect == nil, ruled || r.Connect != nil
 			}
 		}
@@ -72,12 +73,17 @@ func (m *Mesh) checked(q *incr.Query, w workload, port int32) (checked, ruled bo
 	return checked, ruled
 }
 
-// guardWants are what the sidecars of a scope see in place of what all see.
-func (m *Mesh) guardWants(scope string, in Inbound) []string {
-	if in.Checked || in.Ruled || in.Tried || slices.ContainsFunc(in.Ports, func(p InboundPort) bool { return p.Checked || p.Ruled || p.Tried }) {
-		return []string{Want{scope, KindExtension, Guards, scope}.Key()}
+// guardWants are what the sidecars of a scope see in place of what all see, and what it needs.
+func (m *Mesh) guardWants(q *incr.Query, scope string, in Inbound) []string {
+	if !in.Checked && !in.Ruled && !in.Tried && !slices.ContainsFunc(in.Ports, func(p InboundPort) bool { return p.Checked || p.Ruled || p.Tried }) {
+		return nil
 	}
-	return nil
+	guards := m.InboundGuards(q, scope)
+	said := slices.Clone(guards.Others)
+	for _, p := range guards.Ports {
+		said = append(said, p.By...)
+	}
+	return append(referredWants(scope, []Rule{{Guards: said}}), Want{scope, KindExtension, Guards, scope}.Key())
 }
 
 // guarding is what policies say in sections that guard, section by section in the order of all, of policies in

@@ -12,6 +12,7 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/compression"
 	"github.com/weft-mesh/weft/internal/policy/egress"
+	"github.com/weft-mesh/weft/internal/policy/extauth"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
 	"github.com/weft-mesh/weft/internal/policy/fault"
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
@@ -38,6 +39,7 @@ var All = []room.Room{
 	basicauth.Section.Room(),
 	jwt.Section.Room(),           // before all that may go by claims
 	authorization.Section.Room(), // after what verifies the claims that it asks for
+	extauth.Section.Room(),       // after what decides by itself: what that refuses, nobody is asked about
 	match.Section.Room(),
 	circuitbreaker.Section.Room(),
 	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body

@@ -26,8 +26,9 @@ type Reference struct {
 	// of Pairs: as far as there is one, whatever is wrong beside it. What is wrong, it says too.
 	Secrets []string
 	Read    func([]Credentials) (Pairs, []string)
-	// Server is spoken to by gRPC; nil: it is a text.
+	// Server is spoken to by gRPC or, ByHTTP, as its port declares; nil: it is a text.
 	Server *gwv1.BackendObjectReference
+	ByHTTP bool
 	// Instead is what becomes of requests without it.
 	Instead string
 }
