@@ -8,10 +8,9 @@ import (
 // does not allow, and what it cannot be asked about, is refused. Its fields are those of the filter ExternalAuth of
 // an HTTPRoute, and some more.
 //
-// As soon as a policy of a level (mesh, namespace, ServiceAccount, pods, Service or Gateway, port or listener, route,
-// rule) has the section, its server must allow the requests that it is about. Those of all levels are asked, the
-// outermost first, and of one level those of all policies, the oldest first. The server that an HTTPRoute's own
-// filter names comes last. None is asked about what another one refused.
+// The server must allow each request that the policy is about; that of an HTTPRoute's own filter is asked after it, about
+// what it allows. No inner policy loosens what an outer one asks, and a proxy asks one server by policies: requests that
+// several of them are about are refused.
 //
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'GRPC' || !has(self.grpc)",message="grpc is for a server that speaks GRPC: remove it, or set protocol to GRPC",fieldPath=".grpc"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'HTTP' || !has(self.http)",message="http is for a server that speaks HTTP: remove it, or set protocol to HTTP",fieldPath=".http"

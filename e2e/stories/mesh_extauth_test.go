@@ -15,14 +15,13 @@ import (
 	"github.com/weft-mesh/weft/e2e/stage"
 )
 
-// askingPolicies have authz asked about what comes to the Gateway and to the app, and second, by gRPC, about what comes to
-// the app's port.
+// askingPolicies have authz asked about what comes to the Gateway, and second, by gRPC, about what comes to the app.
 const askingPolicies = `
 apiVersion: mesh.weft.dev/v1alpha1
 kind: MeshPolicy
 metadata: {name: all}
 spec:
-  targetRefs: [{kind: Gateway, name: front}, {kind: Service, name: echo}]
+  targetRefs: [{kind: Gateway, name: front}]
   extAuth:
     protocol: HTTP
     backendRef: {name: authz, port: 80}
@@ -33,7 +32,7 @@ apiVersion: mesh.weft.dev/v1alpha1
 kind: MeshPolicy
 metadata: {name: app}
 spec:
-  targetRefs: [{kind: Service, name: echo, port: 80}]
+  targetRefs: [{kind: Service, name: echo}]
   extAuth:
     protocol: GRPC
     backendRef: {name: second, port: 90}
@@ -154,7 +153,12 @@ func (c *council) dies(server, port, policy string) {
 		}
 	}
 	turn("off")
-	c.becomes("without "+server+" nothing passes", good, 503)
+	c.Until(time.Minute, "without "+server+" nothing passes by the Gateway", func(context.Context) error {
+		if out := c.ways()["by the Gateway"](good); out.Status != 503 {
+			return fmt.Errorf("status %d %s", out.Status, out.Failed)
+		}
+		return nil
+	})
 	if port == "http" { // by which it says that it is ready
 		c.says(policy, "ServerUnavailable", "spec.extAuth.backendRef: port 80 of Service "+c.Namespace+"/"+server)
 	}

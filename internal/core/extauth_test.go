@@ -34,8 +34,8 @@ func servers(text string) (out []string) {
 	return out
 }
 
-// TestServersOfTwoLevels: of each pair of levels, the servers of both are asked wherever both are about requests, the
-// outer one first, and each alone where it is alone.
+// TestServersOfTwoLevels: of each pair of levels, each server is asked where it alone is to be; where both are, all is
+// refused.
 func TestServersOfTwoLevels(t *testing.T) {
 	for i, outer := range tokenLevels {
 		for _, inner := range tokenLevels[i+1:] {
@@ -61,8 +61,12 @@ func serversOfTwoLevels(t *testing.T, both ...tokenLevel) {
 				want = append(want, "of-"+l.name)
 			}
 		}
-		if got := servers(text); !slices.Equal(got, want) {
-			t.Errorf("at %s %v are asked, want %v", place, got, want)
+		several := len(want) == 2
+		if several {
+			want = nil
+		}
+		if got := servers(text); !slices.Equal(got, want) || strings.Contains(text, "httpStatus:503") != several {
+			t.Errorf("at %s %v are asked, want %v, or all is refused: %v: %s", place, got, want, several, text)
 		}
 	}
 }
@@ -91,10 +95,10 @@ func TestServersAskAboutThemselves(t *testing.T) {
 		"a policy of the namespace": {[]string{serverPolicy("shop", "own", "", "authz")},
 			map[string]string{"cart 8080": "authz", "second 8080": "authz", "authz 8080": "", "authz 8081": "authz"}},
 		"one of the mesh and one of the namespace": {[]string{grant, all, serverPolicy("shop", "own", "", "second")},
-			map[string]string{"cart 8080": "authz second", "second 8080": "authz", "authz 8080": "", "authz 8081": "authz second"}},
+			map[string]string{"cart 8080": "", "second 8080": "authz", "authz 8080": "", "authz 8081": ""}},
 		"one of the mesh that may not": {[]string{all, serverPolicy("shop", "own", "", "second")},
-			map[string]string{"cart 8080": "second", "second 8080": "", "authz 8080": "second"}},
-		"a server that has another one asked": {[]string{serverPolicy("shop", "cart", "{kind: Service, name: cart}", "authz"), serverPolicy("shop", "authz", "{kind: Service, name: authz}", "second")},
+			map[string]string{"cart 8080": "", "second 8080": "", "authz 8080": ""}},
+		"a server about which another one is asked": {[]string{serverPolicy("shop", "cart", "{kind: Service, name: cart}", "authz"), serverPolicy("shop", "authz", "{kind: Service, name: authz}", "second")},
 			map[string]string{"cart 8080": "authz", "second 8080": "", "authz 8080": "second"}},
 		"two that have each other asked": {[]string{serverPolicy("shop", "a", "{kind: Service, name: second}", "authz"), serverPolicy("shop", "b", "{kind: Service, name: authz}", "second")},
 			map[string]string{"second 8080": "authz", "authz 8080": ""}},
@@ -115,8 +119,7 @@ func TestServersAskAboutThemselves(t *testing.T) {
 	}
 }
 
-// TestServersGoRoundInNoCircle: whatever policies there are, questions about questions come to an end, and no server is
-// spared what a policy asks that comes before all that name it.
+// TestServersGoRoundInNoCircle: whatever policies there are, questions about questions come to an end.
 func TestServersGoRoundInNoCircle(t *testing.T) {
 	names := []string{"s0", "s1", "s2", "s3"}
 	for seed := range 40 {
@@ -126,13 +129,12 @@ func TestServersGoRoundInNoCircle(t *testing.T) {
 		for _, name := range names {
 			put(t, w.core, []byte(serverAt("shop", name)))
 		}
-		first := "" // whom the outermost and oldest policy asks
 		for i := range 2 + h.Intn(5) {
 			server, about := names[h.Intn(4)], names[h.Intn(4)]
 			target := []string{"", "{kind: ServiceAccount, name: " + about + "}", "{pods: {selector: {matchLabels: {app: " + about + "}}}}", "{kind: Service, name: " + about + "}", "{kind: Service, name: " + about + ", port: 80}"}[h.Intn(5)]
 			namespace := "shop"
 			if i == 0 {
-				namespace, target, first = "weft-system", "", server
+				namespace, target = "weft-system", ""
 				server += ", namespace: shop"
 			}
 			put(t, w.core, []byte(serverPolicy(namespace, fmt.Sprintf("p%d", i), target, server)))
@@ -141,9 +143,6 @@ func TestServersGoRoundInNoCircle(t *testing.T) {
 		asks := map[string][]string{}
 		for _, name := range names {
 			asks[name] = servers(w.guardsOf(name, "8080"))
-			if slices.Contains(asks[name], first) == (name == first) {
-				t.Errorf("seed %d: of what the mesh asks, %s has %v asked", seed, name, asks[name])
-			}
 		}
 		for _, name := range names {
 			if circle(asks, name, name, 0) {

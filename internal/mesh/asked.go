@@ -2,8 +2,10 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
@@ -173,6 +175,41 @@ func compatible(a, b map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// askedTwice says that other policies have servers asked about what a subject of a policy is about: then all of it that
+// both are about is refused, for a proxy asks one.
+func (m *Mesh) askedTwice(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
+	r := extauth.Section.Room()
+	if !r.Has(&p.Spec) {
+		return Verdict{}
+	}
+	var others []string
+	for _, o := range m.alongside(q, p, s) {
+		if o.key() != key(p.Namespace, p.Name) && m.heldIn(q, o, r) {
+			others = append(others, o.key())
+		}
+	}
+	if len(others) == 0 {
+		return Verdict{}
+	}
+	slices.Sort(others)
+	return wrong(gwv1.PolicyReasonConflicted, "spec.extAuth: MeshPolicy %s has a server asked about %s too, and of policies one may: requests that both are about are answered 503; remove one, or have one server ask the other", strings.Join(slices.Compact(others), ", "), s)
+}
+
+// alongside are the policies that are about what a subject of a policy is about, among them the policy itself.
+func (m *Mesh) alongside(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (out []selected) {
+	if !ofRoutes(s) {
+		return m.rivals(q, p, s)
+	}
+	for _, a := range m.attached.Get(q, routeKey(string(s.Kind), key(s.Namespace, s.Name))) {
+		for _, e := range m.entrances(q, a) {
+			if e.kind == room.Gateway {
+				out = append(out, m.aboutRule(q, e, Origin{Kind: string(s.Kind), Namespace: s.Namespace, Name: s.Name, RuleName: s.Part})...)
+			}
+		}
+	}
+	return out
 }
 
 // unanswered says that nobody is there to be asked, by what was found of a section's reference to a server.

@@ -192,7 +192,7 @@ func referredWants(scope string, rules []Rule) (out []string) {
 
 // lacks says what is missing of what a policy's sections refer to, whose word holds all the same.
 func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
-	problems := append(m.aroundGuards(q, p, s), m.unclaimed(q, p, s)...)
+	problems := append(append(m.aroundGuards(q, p, s), m.unclaimed(q, p, s)...), m.askedTwice(q, p, s))
 	if ofRoutes(s) {
 		if bad := m.quarantined(q, routeKey(string(s.Kind), key(s.Namespace, s.Name))); !bad.OK() {
 			problems = append(problems, wrong(reasonRefused, "%s is not served, which may be by what this policy says of it: %s", s, bad.Message))

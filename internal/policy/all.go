@@ -39,7 +39,7 @@ var All = []room.Room{
 	basicauth.Section.Room(),
 	jwt.Section.Room(),           // before all that may go by claims
 	authorization.Section.Room(), // after what verifies the claims that it asks for
-	extauth.Section.Room(),       // after what decides by itself: what that refuses, nobody is asked about
+	extauth.Section.Room(),       // the last that guards: what comes after an answer that is waited for is passed over
 	match.Section.Room(),
 	circuitbreaker.Section.Room(),
 	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body

@@ -39,6 +39,20 @@ func TestEverySectionHasARoom(t *testing.T) {
 	}
 }
 
+// TestWaitedForComesLast: of the sections that guard, the one whose filter waits for an answer is the last, for those after
+// it would be passed over.
+func TestWaitedForComesLast(t *testing.T) {
+	var last string
+	for _, r := range All {
+		if r.Guarded() {
+			last = r.Name
+		}
+	}
+	if last != "extAuth" {
+		t.Errorf("%s comes after extAuth", last)
+	}
+}
+
 // TestShadowIsRefusedElsewhere: the rule of the CRD that refuses mode Shadow knows every section that
 // cannot be shadowed.
 func TestShadowIsRefusedElsewhere(t *testing.T) {

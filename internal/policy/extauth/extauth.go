@@ -40,30 +40,22 @@ func refers(s *v1alpha1.ExtAuth) []room.Reference {
 	return []room.Reference{server, {Field: field, Check: func(string) string { return problem }, Instead: refused}}
 }
 
-// guard has the servers asked, those of the outer levels first. What one of them alone fills, no later one takes off:
-// it has it from there.
-func guard(said []room.Written[v1alpha1.ExtAuth], found [][]room.Referent, _ room.Kind) (out []*corev3.TypedExtensionConfig) {
-	var asked, filled []string
-	for i, w := range said {
-		if slices.Contains(asked, w.Policy) {
-			continue
-		}
-		asked = append(asked, w.Policy)
-		a := question(w.Says)
-		own := slices.DeleteFunc(a.Sole(), func(header string) bool { return slices.Contains(filled, header) })
-		filled = append(filled, own...)
-		there := i < len(found) && len(found[i]) > 0 && found[i][0].Problem == ""
-		switch out = append(out, Without(own)...); {
-		case Problem(w.Says.Filter()) != "":
-			out = append(out, room.Refuse(503))
-		case there:
-			a.Authority = found[i][0].Authority
-			out = append(out, a.Check(found[i][0].Cluster))
-		case !a.FailOpen:
-			out = append(out, room.Refuse(503))
-		}
+// guard has the server asked. Of the filters in one place those that come after one whose answer is waited for are passed
+// over, so that one server can be asked about a request, and last: where policies have several asked, all is refused.
+func guard(said []room.Written[v1alpha1.ExtAuth], found [][]room.Referent, _ room.Kind) []*corev3.TypedExtensionConfig {
+	first := said[0]
+	a := question(first.Says)
+	several := slices.ContainsFunc(said, func(w room.Written[v1alpha1.ExtAuth]) bool { return w.Policy != first.Policy })
+	there := len(found) > 0 && len(found[0]) > 0 && found[0][0].Problem == ""
+	switch own := Without(a.Sole()); {
+	case several || Problem(first.Says.Filter()) != "" || !there && !a.FailOpen:
+		return []*corev3.TypedExtensionConfig{room.Refuse(503)}
+	case there:
+		a.Authority = found[0][0].Authority
+		return append(own, a.Check(found[0][0].Cluster))
+	default:
+		return own
 	}
-	return out
 }
 
 func question(s *v1alpha1.ExtAuth) Question {
