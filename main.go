@@ -29,6 +29,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"operator": operator,
 	"redirect": redirectPod,
 	"version":  printVersion,
+	"why":      explain,
 }
 
 const usage = `Usage: weft <command> [flags]
@@ -36,14 +37,18 @@ const usage = `Usage: weft <command> [flags]
   operator  run the controllers, the webhook and the xDS server
   redirect  send the TCP connections of a pod through its sidecar; its init container runs this
   version   print the version
+  why       tell why a call is let in, or is not: by which policy and rule
 
 weft <command> -h tells a command's flags.
 `
 
 func main() {
 	if err := run(ctrl.SetupSignalHandler(), os.Args[1:], os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "weft:", err)
-		os.Exit(1)
+		end := exit{1, err}
+		if errors.As(err, &end); end.error != nil {
+			fmt.Fprintln(os.Stderr, "weft:", end.error)
+		}
+		os.Exit(end.code)
 	}
 }
 

@@ -35,6 +35,7 @@ func feed[T any, P object[T]](in *cluster.Inbox, t *incr.Table[string, P]) Feed[
 type kind interface {
 	of(s *runtime.Scheme) (schema.GroupVersionKind, error)
 	start(ctx context.Context, c cache.Cache) (synced func() bool, err error)
+	list(ctx context.Context, from client.Reader, s *runtime.Scheme) error
 }
 
 func (f Feed[T, P]) of(s *runtime.Scheme) (schema.GroupVersionKind, error) {

@@ -117,7 +117,7 @@ func newServer(mgr ctrl.Manager, at Ports, revision string) (*Server, error) {
 	}
 	s.ports = &SetPorts{Of: s.core.SetPorts}
 	s.core.OnPorts = s.ports.Changed
-	s.feeds, err = newFeeds(mgr.GetCache(), mgr.GetScheme(), kinds(s.core))
+	s.feeds, err = newFeeds(mgr.GetCache(), mgr.GetScheme(), kinds(s.core.Inbox(), s.core.Tables()))
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/smi"
 	"github.com/weft-mesh/weft/api/v1alpha1"
-	"github.com/weft-mesh/weft/internal/core"
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/webhooks"
 )
 
@@ -36,8 +36,7 @@ import (
 // +kubebuilder:rbac:groups=access.smi-spec.io,resources=traffictargets,verbs=get;list;watch
 
 // kinds are those that the core reads. A new one is one line, and a table in internal/cluster.
-func kinds(c *core.Core) []kind {
-	in, t := c.Inbox(), c.Tables()
+func kinds(in *cluster.Inbox, t *cluster.Tables) []kind {
 	return []kind{
 		feed(in, t.Services),
 		feed(in, t.EndpointSlices),

@@ -16,7 +16,7 @@ const module = "github.com/weft-mesh/weft/"
 // of Kubernetes objects. They hold no client, no clock, no logger and no goroutine.
 func TestThePureCoreReachesNothing(t *testing.T) {
 	seen := map[string]bool{}
-	for _, p := range []string{"internal/incr", "internal/mesh", "internal/envoy", "internal/gateway", "internal/policy", "internal/sidecar", "internal/pki", "internal/smi", "internal/smi/metrics", "internal/opa"} {
+	for _, p := range []string{"internal/incr", "internal/mesh", "internal/envoy", "internal/gateway", "internal/policy", "internal/sidecar", "internal/pki", "internal/smi", "internal/smi/metrics", "internal/opa", "internal/why"} {
 		inspect(t, p, seen)
 	}
 	if len(seen) < 6 {

@@ -342,7 +342,7 @@ func clusterText(tree map[string]any) any {
 	return out
 }
 
-const usualBudget = "retryBudget:map[budgetPercent:map[value:20] minRetryConcurrency:10"
+const usualBudget = "retryBudget:map[budgetPercent:map[value:20] minRetryConcurrency:50"
 
 // backendText is whom the TLS of a BackendTLSPolicy asks for, whom it takes, and on how much of
 // authorities' word.

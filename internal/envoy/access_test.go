@@ -14,7 +14,9 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	netstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -23,6 +25,7 @@ import (
 	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/sidecar"
 	"github.com/weft-mesh/weft/internal/smi"
+	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -102,6 +105,7 @@ func newGuard(t *testing.T, filters map[string]proto.Message) guard {
 		}
 		l.Name = name
 		l.Address.GetSocketAddress().PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: port}
+		redirected(l)
 		listeners[name] = l
 	}
 	web := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RequestURI) })[0]
@@ -113,6 +117,26 @@ func newGuard(t *testing.T, filters map[string]proto.Message) guard {
 		mesh.AppHTTP1: app(mesh.AppHTTP1, web), mesh.AppHTTP2: app(mesh.AppHTTP2, web), mesh.AppTCP: appWherever(raw)})
 	g.station = startSidecar(t, store, operator(t, store, operatorKey, known{}), operatorKey, "cart")
 	return g
+}
+
+// redirected has a listener know where a connection was going, as it does of those that the kernel redirects to it:
+// here they go to the listener itself, of which the kernel says nothing where it tracks no connections.
+func redirected(l *listenerv3.Listener) {
+	first := &netstatev3.Config{OnNewConnection: []*filterstatev3.FilterStateValue{{
+		Key: &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: "envoy.network.transport_socket.original_dst_address"},
+		Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+			Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
+				Specifier: &corev3.DataSource_InlineString{InlineString: "%DOWNSTREAM_LOCAL_ADDRESS%"},
+			}},
+		}},
+	}}}
+	for _, chain := range append(l.FilterChains, l.DefaultFilterChain) {
+		if chain != nil {
+			chain.Filters = append([]*listenerv3.Filter{{
+				Name: "redirected", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: wire.Any(first)},
+			}}, chain.Filters...)
+		}
+	}
 }
 
 // appWherever is the cluster that leads where a connection was going, but for the port: here the listener

@@ -27,14 +27,14 @@ const (
 // request, moves the threshold. More fields come in the place of those of the same name.
 func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
 	if r == source {
-		return requestLogs(r, t, nil, more...)
+		return requestLogs(r, t, false, nil, more...)
 	}
-	return requestLogs(r, t, inTrial(denied, nil), more...)
+	return requestLogs(r, t, true, inTrial(denied, nil), more...)
 }
 
-// requestLogs are those where policies in Shadow would have refused what tried is true of, which is an error too; nil:
+// requestLogs are those of a proxy that decides by policies who is let in, or not, and where policies in Shadow would have refused what tried is true of, which is an error too; nil:
 // where none is tried out.
-func requestLogs(r reporter, t v1alpha1.Telemetry, tried *accesslogv3.AccessLogFilter, more ...map[string]string) []*accesslogv3.AccessLog {
+func requestLogs(r reporter, t v1alpha1.Telemetry, decides bool, tried *accesslogv3.AccessLogFilter, more ...map[string]string) []*accesslogv3.AccessLog {
 	status := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
 			Op:    accesslogv3.ComparisonFilter_GE,
@@ -43,8 +43,8 @@ func requestLogs(r reporter, t v1alpha1.Telemetry, tried *accesslogv3.AccessLogF
 	}}
 	errors := []*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX", "FI", "DI")}
 	fields := []map[string]string{r.identities(), httpFields}
-	if r != source {
-		errors = append(errors, ofMetadata("enforced_engine_result", denied))
+	if decides {
+		errors = append(errors, ofMetadata("enforced_engine_result", denied), denial())
 		fields = append(fields, enforced)
 	}
 	if tried != nil {

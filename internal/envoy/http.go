@@ -39,6 +39,7 @@ func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManag
 	}}
 	m.HttpFilters = routeFilters(room.Gateway, shared{c.Routes, c.Shared, c.Counted, c.Apart})
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
+	m.LocalReplyConfig = ownReplies()
 	m.AccessLog = gatewayLogs(l.Telemetry, c.Shared)
 	return m
 }
@@ -101,7 +102,7 @@ func routeLogs(t v1alpha1.Telemetry, to called, shared []string) []*accesslogv3.
 // gatewayLogs are those of a Gateway's port, which has guards.
 func gatewayLogs(t v1alpha1.Telemetry, shared []string) []*accesslogv3.AccessLog {
 	guards := guardTrial(source, "%UPSTREAM_LOCAL_URI_SAN%")
-	logs := append(requestLogs(source, t, inTrial(denied, nil)), httpSignals(source, called{}))
+	logs := append(requestLogs(source, t, true, inTrial(denied, nil)), httpSignals(source, called{}))
 	return withShared(append(logs, guards.requestOutcomes(called{})...), called{}, shared)
 }
 

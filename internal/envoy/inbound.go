@@ -175,7 +175,7 @@ func (r *receiver) requests(port uint32, cluster string, to called, open plainte
 func (r *receiver) logs(port uint32, to called, asked []sidecar.Probe) []*accesslogv3.AccessLog {
 	guards := r.guardTrial(port)
 	guards.asked = asked
-	return append(append(requestLogs(destination, r.Telemetry, inTrial(denied, asked)), httpSignals(destination, to)), guards.requestOutcomes(to)...)
+	return append(append(requestLogs(destination, r.Telemetry, true, inTrial(denied, asked)), httpSignals(destination, to)), guards.requestOutcomes(to)...)
 }
 
 func (r *receiver) guardTrial(port uint32) trial {
@@ -279,7 +279,7 @@ func (r *receiver) given(m *hcmv3.HttpConnectionManager, port uint32, cluster st
 		}}}},
 	}}
 	m.HttpFilters = []*hcmv3.HttpFilter{guardedRequests(), guarded(), router()}
-	m.LocalReplyConfig = unsentReplies()
+	m.LocalReplyConfig = ownReplies(unsentReplies()...)
 	m.AccessLog = r.logs(port, to, nil)
 	m.CommonHttpProtocolOptions.MaxConnectionDuration = durationpb.New(r.ConnectionAge)
 	return m

@@ -81,7 +81,7 @@ func (s trial) fields() map[string]string {
 
 // ofRequests has requests counted, when they end.
 func (s trial) ofRequests(m *hcmv3.HttpConnectionManager, to called, t v1alpha1.Telemetry) {
-	m.AccessLog = append(requestLogs(s.reporter, t, inTrial(denied, s.asked), s.fields()), httpSignals(s.reporter, to), s.counter(to, notAsked(s.asked)))
+	m.AccessLog = append(requestLogs(s.reporter, t, s.reporter != source, inTrial(denied, s.asked), s.fields()), httpSignals(s.reporter, to), s.counter(to, notAsked(s.asked)))
 }
 
 // ofConnections has connections counted, when they begin.

@@ -20,11 +20,11 @@ const unsentHeader = retry.UnsentHeader
 // request that was sent before it was tried again may end with the same flags. It marks besides, as sent,
 // those that it gives when the app ended the connection (UC) or the stream (UR) instead of answering. The
 // manager's routes must remove unsentHeader, or an app could set it.
-func unsentReplies() *hcmv3.LocalReplyConfig {
-	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
+func unsentReplies() []*hcmv3.ResponseMapper {
+	return []*hcmv3.ResponseMapper{
 		marked(retry.UnsentTrue, "UF", "UH", "UO"),
 		marked(retry.UnsentFalse, "UC", "UR"),
-	}}
+	}
 }
 
 func marked(unsent string, flags ...string) *hcmv3.ResponseMapper {

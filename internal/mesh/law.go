@@ -28,10 +28,14 @@ func (m *Mesh) readLaw(q *incr.Query, k string) room.Law {
 	if !ok || !has || !r.Has(&p.Spec) {
 		return nil
 	}
-	return r.Read(k, &p.Spec, room.Surroundings{TrustDomain: m.trustDomain(q), GatewayAccount: func(namespace, name string) string {
+	return r.Read(k, &p.Spec, m.surroundings(q))
+}
+
+func (m *Mesh) surroundings(q *incr.Query) room.Surroundings {
+	return room.Surroundings{TrustDomain: m.trustDomain(q), GatewayAccount: func(namespace, name string) string {
 		_, account, _ := strings.Cut(m.Scope(q, key(namespace, name)), "/")
 		return account
-	}})
+	}}
 }
 
 // rulingKey is what a ruling depends on.

@@ -24,6 +24,7 @@ const (
 	reasonModuleNotFetched  = "ModuleNotFetched"  // that a section refers to: not yet, or its server is away
 	reasonExpired           = "Expired"           // a section of it ended by itself
 	reasonKeysUnavailable   = "KeysUnavailable"   // by which a section verifies tokens
+	reasonSecretNotFound    = "SecretNotFound"    // that a section refers to, of the type that it reads
 )
 
 // PolicyStatus is the status of a MeshPolicy; nil when it is gone.
@@ -93,7 +94,7 @@ func worstFirst(vs []Verdict) []Verdict {
 // target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
 	return slices.Contains([]string{
-		string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, reasonModuleNotFetched, reasonKeysUnavailable,
+		string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, reasonModuleNotFetched, reasonKeysUnavailable, reasonSecretNotFound,
 		string(gwv1.RouteReasonBackendNotFound), reasonProgramming,
 	}, v.Reason) ||
 		slices.Contains(splitWaits, v.Reason)

@@ -41,6 +41,10 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 	}
 	for _, ref := range r.Refers(&p.Spec) {
 		found, field := room.Referent{}, "spec."+r.Name+ref.Field
+		if len(ref.Secrets) > 0 {
+			out = append(out, m.referredSecrets(q, p, ref, field))
+			continue
+		}
 		var bad Verdict
 		if ref.Server != nil {
 			found, bad = m.referredServer(q, p, room.Kind(parts[1]), *ref.Server, field)

@@ -1,7 +1,6 @@
 package opa
 
 import (
-	"fmt"
 	"math/rand"
 	"net/netip"
 	"regexp"
@@ -90,37 +89,6 @@ func (a atom) holds(in map[string]any) bool {
 	return isList && otherIsText && slices.ContainsFunc(list, func(e any) bool { return e == any(otherText) })
 }
 
-// input draws what OPA may be asked: some of it is missing, and claims are of any type.
-func input(r *rand.Rand) map[string]any {
-	word := func() string { return opatest.Values[r.Intn(len(opatest.Values))] }
-	maybe := func(in map[string]any, name string, v any) {
-		if r.Intn(4) > 0 {
-			in[name] = v
-		}
-	}
-	segments, path := []any{}, ""
-	for range 1 + r.Intn(3) {
-		s := opatest.Segments[r.Intn(len(opatest.Segments))]
-		segments, path = append(segments, s), path+"/"+s
-	}
-	headers, source, claims := map[string]any{}, map[string]any{"ip": fmt.Sprintf("127.0.0.%d", 1+r.Intn(9))}, map[string]any{}
-	for _, name := range opatest.Headers {
-		maybe(headers, name, word())
-	}
-	if r.Intn(4) > 0 {
-		id := opatest.Callers[r.Intn(len(opatest.Callers))]
-		parts := strings.Split(id, "/")
-		source["principal"], source["trust_domain"], source["namespace"], source["service_account"] = id, parts[2], parts[4], parts[6]
-	}
-	if r.Intn(4) > 0 {
-		claims["claims"] = opatest.Claims(r)
-	}
-	return map[string]any{
-		"source": source, "jwt": claims, "time": map[string]any{"hour": float64(r.Intn(24)), "weekday": float64(r.Intn(7))},
-		"request": map[string]any{"method": []string{"GET", "POST", "PUT"}[r.Intn(3)], "path": path, "segments": segments, "host": []string{"cart", "a.example.com"}[r.Intn(2)], "headers": headers},
-	}
-}
-
 // TestCompiled: of what is drawn from a seed, what was compiled for a destination says the same as OPA does by the
 // whole of it.
 func TestCompiled(t *testing.T) {
@@ -145,7 +113,7 @@ func compiledAlike(t *testing.T, seed int64) {
 	}
 	opa := opatest.Decide(t, p.Module())
 	for range 30 {
-		in := input(r)
+		in := opatest.Input(r)
 		destination := d.input()["destination"].(map[string]any)
 		destination["port"] = 8080.0
 		in["destination"] = destination

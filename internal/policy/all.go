@@ -6,7 +6,9 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/internal/policy/admissioncontrol"
+	"github.com/weft-mesh/weft/internal/policy/apikey"
 	"github.com/weft-mesh/weft/internal/policy/authorization"
+	"github.com/weft-mesh/weft/internal/policy/basicauth"
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/compression"
 	"github.com/weft-mesh/weft/internal/policy/egress"
@@ -32,6 +34,8 @@ var All = []room.Room{
 	mtls.Section.Room(),
 	egress.Section.Room(),
 	servertls.Section.Room(),
+	apikey.Section.Room(),
+	basicauth.Section.Room(),
 	jwt.Section.Room(),           // before all that may go by claims
 	authorization.Section.Room(), // after what verifies the claims that it asks for
 	match.Section.Room(),

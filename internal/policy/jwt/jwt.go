@@ -10,10 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -58,14 +56,14 @@ func guard(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.K
 	if slices.ContainsFunc(levels, func(l level) bool { return len(l.able()) == 0 }) {
 		return []*corev3.TypedExtensionConfig{room.Refuse(503)}
 	}
-	out = append(out, without(sorted(append(claimHeaders(levels), headers...)), nil)...)
+	out = append(out, room.Without(sorted(append(claimHeaders(levels), headers...)), nil)...)
 	if f := verify(levels, tried); f != nil {
 		out = append(out, wire.Extension("envoy.filters.http.jwt_authn", f))
 	}
 	if claims := demands(levels); claims != nil {
 		out = append(out, wire.Extension(rbacFilter, claims))
 	}
-	return append(out, without(spent(levels))...)
+	return append(out, room.Without(spent(levels))...)
 }
 
 // identify has tokens verified that the providers of a level made, if there are any.
@@ -218,19 +216,4 @@ func spent(levels []level) (headers, params []string) {
 func sorted(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// without removes headers, and parameters of the query; no filter where there are none.
-func without(headers, params []string) []*corev3.TypedExtensionConfig {
-	if len(headers)+len(params) == 0 {
-		return nil
-	}
-	m := &mutationfilterv3.Mutations{}
-	for _, name := range headers {
-		m.RequestMutations = append(m.RequestMutations, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}})
-	}
-	for _, name := range params {
-		m.QueryParameterMutations = append(m.QueryParameterMutations, &corev3.KeyValueMutation{Remove: name})
-	}
-	return []*corev3.TypedExtensionConfig{wire.Extension("envoy.filters.http.header_mutation", &mutationfilterv3.HeaderMutation{Mutations: m})}
 }

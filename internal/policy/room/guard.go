@@ -34,6 +34,9 @@ type Guarding[S any] struct {
 	// Clash says in which field a newer policy cannot hold beside an older one of the same level; "": in none.
 	// nil: they always can.
 	Clash func(older, newer *S) string
+	// Collide says what two policies of one level say that nobody can be let in by, given what was found of what
+	// they refer to; "": nothing. nil: they never do.
+	Collide func(older, newer []Referent) string
 	// Read makes of what one policy says what can be made of it before it is known whom it is about. nil: nothing
 	// is to be made of it.
 	Read func(policy string, says *S, in Surroundings) Law

@@ -237,9 +237,10 @@ type Room struct {
 	Quotas func(spec *v1alpha1.MeshPolicySpec) []quota.Limit
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
 	Entering func(d Decided, shared string, r *routev3.Route)
-	// Guard and Clash are those of the section's Guarding; nil as there.
-	Guard func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
-	Clash func(older, newer *v1alpha1.MeshPolicySpec) string
+	// Guard, Clash and Collide are those of the section's Guarding; nil as there.
+	Guard   func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
+	Clash   func(older, newer *v1alpha1.MeshPolicySpec) string
+	Collide func(older, newer []Referent) string
 	// Apart and IsApart are those of the section's Traffic, of what a policy says.
 	Apart   func(Decided) proto.Message
 	IsApart func(Decided) bool
@@ -382,7 +383,7 @@ func (s Section[S]) upstream(out *Room) {
 // guarding gives a Room what guards requests; all of its policies hold beside each other.
 func (s Section[S]) guarding(out *Room) {
 	if s.Guarding.Guard != nil {
-		out.Guard, out.Clash = s.guard, s.clash
+		out.Guard, out.Clash, out.Collide = s.guard, s.clash, s.Guarding.Collide
 		out.Contest, out.Decide = s.beside, s.alone
 		s.reads(out)
 	}

@@ -1,0 +1,87 @@
+package why
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+var escapedSlash = regexp.MustCompile(`(?i)%2f|%5c`)
+
+// PathOf is the path of a request, without the query, as proxies read it before anybody decides, and what has it
+// refused with 400; "": nothing.
+func PathOf(sent string) (path, problem string) {
+	path, _, _ = strings.Cut(sent, "?")
+	switch at := escapedSlash.FindString(path); {
+	case at != "":
+		return path, fmt.Sprintf("the path has an encoded slash or backslash, %s: proxies refuse that whatever policies say", at)
+	case strings.Contains(path, "#"):
+		return path, "the path has a #: proxies refuse that whatever policies say"
+	case strings.Contains(path, "%00") || strings.ContainsFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return path, "the path has a control character: proxies refuse that whatever policies say"
+	}
+	return merged(resolved(decoded(strings.ReplaceAll(path, `\`, "/")))), ""
+}
+
+// decoded is a path without the encodings that it does not need, and with those that it does.
+func decoded(path string) string {
+	var out strings.Builder
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '%' && i+2 < len(path) {
+			if n, err := strconv.ParseUint(path[i+1:i+3], 16, 8); err == nil && unreserved(byte(n)) {
+				c, i = byte(n), i+2
+			}
+		}
+		if c < 0x80 {
+			out.WriteByte(c)
+		} else {
+			fmt.Fprintf(&out, "%%%02X", c)
+		}
+	}
+	return out.String()
+}
+
+func unreserved(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
+}
+
+// resolved is a path without . and .. in it.
+func resolved(path string) string {
+	segments := strings.Split(path, "/")
+	var out []string
+	for i, s := range segments {
+		last := i == len(segments)-1
+		switch s {
+		case "..":
+			if len(out) > 1 {
+				out = out[:len(out)-1]
+			}
+			if last {
+				out = append(out, "")
+			}
+		case ".":
+			if last {
+				out = append(out, "")
+			}
+		default:
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, "/")
+}
+
+// withoutDot is an authority as proxies read it: without one dot at the end of its name.
+func withoutDot(authority string) string {
+	host, port, has := strings.Cut(authority, ":")
+	if host = strings.TrimSuffix(host, "."); has {
+		return host + ":" + port
+	}
+	return host
+}
+
+var slashes = regexp.MustCompile("/{2,}")
+
+// merged has one slash for several.
+func merged(path string) string { return slashes.ReplaceAllString(path, "/") }
