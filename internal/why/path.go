@@ -9,6 +9,7 @@ import (
 
 var (
 	escapedSlash = regexp.MustCompile(`(?i)%2f|%5c`)
+	dotsWith     = regexp.MustCompile(`/(\.\.?);[^/]*`)
 	noEncoding   = regexp.MustCompile(`%(?:[^0-9a-fA-F]|[0-9a-fA-F][^0-9a-fA-F]|.?$)`)
 )
 
@@ -26,7 +27,8 @@ func PathOf(sent string) (path, problem string) {
 	case noEncoding.MatchString(path):
 		return path, "the path has a % that encodes nothing: proxies refuse that whatever policies say"
 	}
-	return merged(resolved(decoded(strings.ReplaceAll(path, `\`, "/")))), ""
+	path = dotsWith.ReplaceAllString(strings.ReplaceAll(path, `\`, "/"), "/$1") // where these are written as such
+	return merged(resolved(decoded(path))), ""
 }
 
 // decoded is a path without the encodings that it does not need, and with those that it does.
@@ -52,14 +54,13 @@ func unreserved(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-// resolved is a path without . and .. in it, whatever parameters these have.
+// resolved is a path without . and .. in it.
 func resolved(path string) string {
 	segments := strings.Split(path, "/")
 	var out []string
 	for i, s := range segments {
 		last := i == len(segments)-1
-		name, _, _ := strings.Cut(s, ";")
-		switch name {
+		switch s {
 		case "..":
 			if len(out) > 1 {
 				out = out[:len(out)-1]
