@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
@@ -25,7 +26,6 @@ import (
 // may not serve yet cannot be named here: a manager would not start without them. Revision is the
 // operator's.
 func CacheOptions(revision string) cache.Options {
-	tls := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
 	made := labels.SelectorFromSet(labels.Set{gateway.ManagedByLabel: gateway.ManagedBy})
 	named := func(name string) cache.ByObject {
 		return cache.ByObject{Field: fields.OneTermEqualSelector(metav1.ObjectNameField, name)}
@@ -36,7 +36,7 @@ func CacheOptions(revision string) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:        {Transform: trimPod},
 			&corev1.Node{}:       {Transform: trimNode},
-			&corev1.Secret{}:     {Field: tls},
+			&corev1.Secret{}:     {Field: readSecrets, Transform: trimSecret},
 			&corev1.ConfigMap{}:  {Transform: trimConfigMap},
 			&appsv1.Deployment{}: {Transform: trimDeployment},
 			&admissionv1.ValidatingWebhookConfiguration{}:   named(webhooks.Name),
@@ -139,6 +139,28 @@ func trimDeployment(obj any) (any, error) {
 	}
 	d.Status = appsv1.DeploymentStatus{AvailableReplicas: d.Status.AvailableReplicas}
 	return trimMeta(d)
+}
+
+// readSecrets leaves out the types of Kubernetes that Weft does not read, and releases of Helm. No selector says
+// that a field is one of two.
+var readSecrets = otherThan("type",
+	corev1.SecretTypeOpaque, corev1.SecretTypeServiceAccountToken, corev1.SecretTypeDockercfg, corev1.SecretTypeDockerConfigJson,
+	corev1.SecretTypeBasicAuth, corev1.SecretTypeSSHAuth, corev1.SecretTypeBootstrapToken, "helm.sh/release.v1")
+
+func otherThan(field string, values ...corev1.SecretType) fields.Selector {
+	var all []fields.Selector
+	for _, v := range values {
+		all = append(all, fields.OneTermNotEqualSelector(field, string(v)))
+	}
+	return fields.AndSelectors(all...)
+}
+
+// trimSecret empties what is of a type that Weft does not read.
+func trimSecret(obj any) (any, error) {
+	if s, ok := obj.(*corev1.Secret); ok && s.Type != corev1.SecretTypeTLS && s.Type != v1alpha1.SecretTypeCredentials {
+		s.Data = nil
+	}
+	return trimMeta(obj)
 }
 
 // configMapKeys are the keys of people's ConfigMaps whose values Weft reads: authorities, and

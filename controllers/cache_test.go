@@ -1,11 +1,17 @@
 package controllers
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
 )
 
@@ -27,4 +33,57 @@ func TestOfConfigMaps(t *testing.T) {
 	if secret, has := cm.BinaryData["key"]; !has || secret != nil || string(cm.BinaryData["a.wasm"]) != "module" {
 		t.Errorf("%q", cm.BinaryData)
 	}
+}
+
+// TestOfSecrets: what is kept of people's Secrets is what Weft may have to read.
+func TestOfSecrets(t *testing.T) {
+	for kind, read := range map[corev1.SecretType]bool{
+		corev1.SecretTypeTLS: true, v1alpha1.SecretTypeCredentials: true, corev1.SecretTypeOpaque: false, "helm.sh/release.v1": false, "example.com/x": true,
+	} {
+		if got := readSecrets.Matches(fields.Set{"type": string(kind)}); got != read {
+			t.Errorf("%s is watched: %v", kind, got)
+		}
+		s := &corev1.Secret{Type: kind, Data: map[string][]byte{"a": []byte("b")}}
+		if _, err := trimSecret(s); err != nil {
+			t.Fatal(err)
+		}
+		if kept := len(s.Data) > 0; kept != (read && kind != "example.com/x") {
+			t.Errorf("what %s has is kept: %v", kind, kept)
+		}
+	}
+}
+
+// TestSecretsAreFound: what an API server sends of Secrets, by what Weft asks it for.
+func TestSecretsAreFound(t *testing.T) {
+	config := apiServer(t)
+	c := newClient(t, config)
+	options := CacheOptions("")
+	options.Scheme = c.Scheme()
+	found, err := cache.New(config, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- found.Start(ctx) }()
+	defer func() { cancel(); <-ended }()
+	for name, kind := range map[string]corev1.SecretType{"keys": v1alpha1.SecretTypeCredentials, "other": corev1.SecretTypeOpaque} {
+		create(t, c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Type: kind, Data: map[string][]byte{"ann": []byte("key")}})
+	}
+	var all corev1.SecretList
+	if err := found.List(ctx, &all, client.InNamespace("default")); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Items) != 1 || all.Items[0].Name != "keys" || string(all.Items[0].Data["ann"]) != "key" {
+		t.Errorf("%d Secrets are found: %v", len(all.Items), all.Items)
+	}
+	changed := all.Items[0].DeepCopy()
+	changed.Data["ann"] = []byte("another")
+	if err := c.Update(ctx, changed); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a change is told of", func(ctx context.Context) bool {
+		var s corev1.Secret
+		return found.Get(ctx, client.ObjectKeyFromObject(changed), &s) == nil && string(s.Data["ann"]) == "another"
+	}, func() string { return "it is not" })
 }

@@ -39,7 +39,7 @@ func TestMeshPolicyKind(t *testing.T) {
 	config := apiServer(t)
 	installMesh(t, config)
 	c := newClient(t, config)
-	for _, specs := range []map[string]string{policySpecs, retrySpecs, compressionSpecs, matchSpecs, admissionControlSpecs, localitySpecs, jwtSpecs, authorizationSpecs} {
+	for _, specs := range []map[string]string{policySpecs, retrySpecs, compressionSpecs, matchSpecs, admissionControlSpecs, localitySpecs, jwtSpecs, authorizationSpecs, credentialsSpecs, extAuthSpecs} {
 		admits(t, c, specs)
 	}
 	p := policyNamed(t, "strict", "mtls: {mode: Strict}")
@@ -109,7 +109,7 @@ var policySpecs = map[string]string{
 	"{targetRefs: [{kind: Service, name: a, port: 443}], serverTLS: {hostnames: [a.example, \"*.b.example\"], certificateRefs: [{name: a}]}}":            "",
 	"{targetRefs: [{kind: Service, name: a}], serverTLS: {hostnames: [a.example], certificateRefs: [{name: a}]}}":                                        "serverTLS is about ports of Services",
 	"{serverTLS: {hostnames: [a.example], certificateRefs: [{name: a}]}}":                                                                                "serverTLS is about ports of Services",
-	"{mode: Shadow, targetRefs: [{kind: Service, name: a, port: 443}], mtls: {mode: Strict}, serverTLS: {hostnames: [a], certificateRefs: [{name: a}]}}": "Shadow is for mtls and egress only",
+	"{mode: Shadow, targetRefs: [{kind: Service, name: a, port: 443}], mtls: {mode: Strict}, serverTLS: {hostnames: [a], certificateRefs: [{name: a}]}}": "Shadow is for mtls, egress, authorization and jwt only",
 	"{targetRefs: [{kind: Service, name: a, port: 443}], serverTLS: {hostnames: [a, a], certificateRefs: [{name: a}]}}":                                  "each hostname once",
 	"{targetRefs: [{kind: Service, name: a, port: 443}], serverTLS: {hostnames: [\"*\"], certificateRefs: [{name: a}]}}":                                 "spec.serverTLS.hostnames[0]",
 	"{targetRefs: [{kind: Service, name: a, port: 443}], serverTLS: {hostnames: [a], certificateRefs: []}}":                                              "spec.serverTLS.certificateRefs",
@@ -117,7 +117,7 @@ var policySpecs = map[string]string{
 	"{targetRefs: [{kind: Service, name: a, port: 80}], loadBalancing: {algorithm: Maglev, hash: [{type: Header, name: X-User}, {type: Cookie, name: a, ttl: 0s, path: /a}]}}":   "",
 	"loadBalancing: {algorithm: RingHash, ringSize: 5000, hash: [{type: QueryParameter, name: \"a b\"}, {type: SourceIP}]}":                                                      "",
 	"loadBalancing: {algorithm: ClientSideWeighted, slowStart: {window: 30s, aggression: \"2\", minimumShare: 1}, clientSideWeighted: {metrics: [named_metrics.a], update: 1s}}": "",
-	"{mode: Shadow, loadBalancing: {algorithm: Random}}":                           "Shadow is for mtls and egress only",
+	"{mode: Shadow, loadBalancing: {algorithm: Random}}":                           "Shadow is for mtls, egress, authorization and jwt only",
 	"{targetRefs: [{kind: Gateway, name: a}], loadBalancing: {algorithm: Random}}": "loadBalancing is about what is sent to Services",
 	"loadBalancing: {}":                                                                              "load balancing that says nothing does nothing",
 	"loadBalancing: {algorithm: Fastest}":                                                            "spec.loadBalancing.algorithm: Unsupported value",
@@ -139,7 +139,7 @@ var policySpecs = map[string]string{
 	"loadBalancing: {algorithm: ClientSideWeighted, clientSideWeighted: {update: 1ms}}":              "weights are made every 100ms at most",
 	"loadBalancing: {panicThreshold: 72}":                                                            "spec.loadBalancing.panicThreshold",
 	"{}":                                                                                             "a policy without a section says nothing",
-	"{mode: Shadow}":                                                                                 "Shadow is for mtls and egress only",
+	"{mode: Shadow}":                                                                                 "Shadow is for mtls, egress, authorization and jwt only",
 	"mtls: {mode: Strong}":                                                                           "spec.mtls.mode: Unsupported value",
 	"{mode: Try, mtls: {mode: Strict}}":                                                              "spec.mode: Unsupported value",
 	`fault: {until: "2030-01-01T00:00:00Z", delay: {duration: 1s}, abort: {httpStatus: 503, percent: 1}, from: [{namespace: a}, {namespace: a, serviceAccount: b}]}`:                                           "",
@@ -158,12 +158,12 @@ var policySpecs = map[string]string{
 	`fault: {until: "2030-01-01T00:00:00Z", abort: {httpStatus: 503, fraction: {numerator: 101}}}`:                                                                                               "a fraction is more than nothing, and 1 at most",
 	`{targetRefs: [{kind: ServiceAccount, name: a}], fault: {until: "2030-01-01T00:00:00Z", abort: {httpStatus: 503}}}`:                                                                          "fault is about requests",
 	`{targetRefs: [{kind: Gateway, name: a}], fault: {until: "2030-01-01T00:00:00Z", abort: {httpStatus: 503}, from: [{namespace: a}]}}`:                                                         "callers are known where they call a Service",
-	`{mode: Shadow, fault: {until: "2030-01-01T00:00:00Z", abort: {httpStatus: 503}}}`:                                                                                                           "Shadow is for mtls and egress only",
+	`{mode: Shadow, fault: {until: "2030-01-01T00:00:00Z", abort: {httpStatus: 503}}}`:                                                                                                           "Shadow is for mtls, egress, authorization and jwt only",
 	"{targetRefs: [{kind: HTTPRoute, name: a, sectionName: b}], extensions: [{name: a, lua: {source: x}}, {name: b, failOpen: true, lua: {configMapRef: {name: a, key: a-b.lua}}}]}":             "",
 	"{targetRefs: [{kind: Service, name: a}], extensions: [{name: a, extProc: {backendRef: {name: a, namespace: b, port: 1}, processingMode: {requestHeaderMode: Skip}, messageTimeout: 10s}}]}": "",
 	"extensions: [{name: a, lua: {source: x}}]":                                                                                                                                                  "extensions are about some requests, not about all of a namespace or the mesh",
 	"{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], extensions: [{name: a, lua: {source: x}}]}":                                                                                       "extensions are about some requests",
-	"{mode: Shadow, targetRefs: [{kind: Service, name: a}], extensions: [{name: a, lua: {source: x}}]}":                                                                                          "Shadow is for mtls and egress only",
+	"{mode: Shadow, targetRefs: [{kind: Service, name: a}], extensions: [{name: a, lua: {source: x}}]}":                                                                                          "Shadow is for mtls, egress, authorization and jwt only",
 	"{targetRefs: [{kind: Service, name: a}], extensions: [{name: a, lua: {source: x}}, {name: a, lua: {source: x}}]}":                                                                           "each extension has a name of its own",
 	"{targetRefs: [{kind: Service, name: a}], extensions: [{name: A, lua: {source: x}}]}":                                                                                                        "spec.extensions[0].name",
 	"{targetRefs: [{kind: Service, name: a}], extensions: [{name: a}]}":                                                                                                                          "an extension is one thing",

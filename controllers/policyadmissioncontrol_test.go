@@ -26,5 +26,5 @@ var admissionControlSpecs = map[string]string{
 	`admissionControl: {successCriteria: {grpcStatuses: [1, 1]}}`:                     "spec.admissionControl.successCriteria.grpcStatuses[1]: Duplicate value",
 	`{targetRefs: [{kind: ServiceAccount, name: a}], admissionControl: {}}`:           "admissionControl is about requests",
 	`{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], admissionControl: {}}`: "admissionControl is about requests",
-	`{mode: Shadow, admissionControl: {}}`:                                            "Shadow is for mtls and egress only",
+	`{mode: Shadow, admissionControl: {}}`:                                            "Shadow is for mtls, egress, authorization and jwt only",
 }

@@ -6,6 +6,8 @@ import "strings"
 var authorizationSpecs = map[string]string{
 	"authorization: {}":                   "",
 	"authorization: {rules: [{name: a}]}": "",
+	"{mode: Shadow, authorization: {}}":   "",
+	"{mode: Shadow, targetRefs: [{kind: Gateway, name: a}], authorization: {rules: [{name: a}]}, jwt: {providers: [{name: a, issuer: a, jwks: {inline: x}}]}}": "",
 	"{targetRefs: [{kind: ServiceAccount, name: a}, {pods: {selector: {matchLabels: {a: b}}}}, {kind: Service, name: a, port: 80}, {kind: Gateway, name: a, sectionName: b}, {kind: HTTPRoute, name: a}, {kind: GRPCRoute, name: a, sectionName: b}], " +
 		"authorization: {roles: [{name: a, may: [{methods: [GET]}], heldBy: [{namespace: a}]}]}}": "",
 	ofWho + `from: [{serviceAccount: {namespace: a, name: b.c}, trustDomain: x.y}, {gateway: {namespace: a, name: b}, ipBlocks: [10.0.0.0/8, "fd00::/8"]}, {namespace: a}, {trustDomain: x}, {jwt: {issuers: [a], subjects: [b], groups: [c]}}]}]}`: "",
@@ -53,7 +55,7 @@ var authorizationSpecs = map[string]string{
 	ofCondition + "attribute: time.hour, operator: AtLeast, values: ['x']}]}]}":                        "compare with one whole number",
 	ofCondition + "attribute: 'jwt.claims[a]', operator: AtLeast, values: ['1', '2']}]}]}":             "compare with one whole number",
 	ofCondition + "attribute: request.path, operator: In, attributes: [time.hour]}]}]}":                "spec.authorization.rules[0].when[0].attributes[0]",
-	"{mode: Shadow, authorization: {rules: [{name: a}]}}":                                              "Shadow is for mtls and egress only",
+	"{mode: Shadow, authorization: {rules: [{name: a}]}, timeout: {idle: 1s}}":                         "Shadow is for mtls, egress, authorization and jwt only",
 }
 
 const (

@@ -18,5 +18,5 @@ var compressionSpecs = map[string]string{
 	`{targetRefs: [{kind: Service, name: a}], compression: {}}`:                  "compression is about what Gateways answer by HTTP",
 	`{targetRefs: [{kind: GRPCRoute, name: a}], compression: {}}`:                "compression is about what Gateways answer by HTTP",
 	`{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], compression: {}}`: "compression is about what Gateways answer by HTTP",
-	`{mode: Shadow, compression: {}}`:                                            "Shadow is for mtls and egress only",
+	`{mode: Shadow, compression: {}}`:                                            "Shadow is for mtls, egress, authorization and jwt only",
 }

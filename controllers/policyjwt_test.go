@@ -38,8 +38,9 @@ var jwtSpecs = map[string]string{
 	ofProvider + "inline: x}, claimHeaders: [{path: [a.b], header: x}]}]}":                              "spec.jwt.providers[0].claimHeaders[0].path",
 	ofProvider + "inline: x}, claimHeaders: [{path: [a], header: Host}]}]}":                             "that header means something else",
 	ofProvider + "inline: x}, claimHeaders: [{path: [a], header: X-Forwarded-For}]}]}":                  "that header means something else",
-	"{mode: Shadow, jwt: {providers: [{name: a, issuer: a, jwks: {inline: x}}]}}":                       "Shadow is for mtls and egress only",
-	"{mode: Shadow, mtls: {mode: Strict}, jwt: {providers: [{name: a, issuer: a, jwks: {inline: x}}]}}": "Shadow is for mtls and egress only",
+	"{mode: Shadow, jwt: {providers: [{name: a, issuer: a, jwks: {inline: x}}]}}":                       "",
+	"{mode: Shadow, mtls: {mode: Strict}, jwt: {providers: [{name: a, issuer: a, jwks: {inline: x}}]}}": "",
+	"{mode: Shadow, retry: {attempts: 1}, jwt: {providers: [{name: a, issuer: a, jwks: {inline: x}}]}}": "Shadow is for mtls, egress, authorization and jwt only",
 }
 
 const ofProvider = "jwt: {providers: [{name: a, issuer: a, jwks: {"

@@ -23,5 +23,5 @@ var localitySpecs = map[string]string{
 	`locality: {minEndpoints: 2, weights: [{from: eu, to: [{region: eu, percent: 100}]}]}`:                              "set the one or the others",
 	`{targetRefs: [{kind: Gateway, name: a}], locality: {}}`:                                                            "locality is about what is sent to Services",
 	`{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], locality: {}}`:                                           "locality is about what is sent to Services",
-	`{mode: Shadow, locality: {}}`:                                                                                      "Shadow is for mtls and egress only",
+	`{mode: Shadow, locality: {}}`:                                                                                      "Shadow is for mtls, egress, authorization and jwt only",
 }

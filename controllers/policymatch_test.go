@@ -28,7 +28,7 @@ var matchSpecs = map[string]string{
 	"match: {from: [{namespace: shop}]}":                                                                           "match narrows rules of routes",
 	"{targetRefs: [{kind: HTTPRoute, name: a}], match: {from: [{namespace: shop}]}}":                               "match narrows rules of routes",
 	"{targetRefs: [{kind: Service, name: a, sectionName: b}], match: {from: [{namespace: shop}]}}":                 "match narrows rules of routes",
-	"{targetRefs: [{kind: HTTPRoute, name: a, sectionName: b}], mode: Shadow, match: {from: [{namespace: shop}]}}": "Shadow is for mtls and egress only",
+	"{targetRefs: [{kind: HTTPRoute, name: a, sectionName: b}], mode: Shadow, match: {from: [{namespace: shop}]}}": "Shadow is for mtls, egress, authorization and jwt only",
 }
 
 const ofRule = "{targetRefs: [{kind: HTTPRoute, name: a, sectionName: b}], "

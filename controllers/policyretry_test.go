@@ -28,7 +28,7 @@ var retrySpecs = map[string]string{
 	"retry: {budget: {minRetries: 0}}":                                      "spec.retry.budget.minRetries",
 	"retry: {pods: Same}":                                                   "spec.retry.pods: Unsupported value",
 	"{targetRefs: [{kind: ServiceAccount, name: a}], retry: {attempts: 1}}": "retry is about requests",
-	"{mode: Shadow, retry: {attempts: 1}}":                                  "Shadow is for mtls and egress only",
+	"{mode: Shadow, retry: {attempts: 1}}":                                  "Shadow is for mtls, egress, authorization and jwt only",
 
 	"timeout: {request: 0s}":                                                          "",
 	"timeout: {request: 10s, idle: 1m, stream: 1h, connect: 1s}":                      "",
@@ -39,7 +39,7 @@ var retrySpecs = map[string]string{
 	"timeout: {idle: -1s}":    "spec.timeout.idle",
 	"timeout: {stream: long}": "spec.timeout.stream",
 	"{targetRefs: [{pods: {selector: {matchLabels: {a: b}}}}], timeout: {idle: 1s}}": "timeout is about",
-	"{mode: Shadow, timeout: {idle: 1s}}":                                            "Shadow is for mtls and egress only",
+	"{mode: Shadow, timeout: {idle: 1s}}":                                            "Shadow is for mtls, egress, authorization and jwt only",
 
 	"hedging: {delay: 100ms}":              "",
 	"hedging: {delay: 100ms, requests: 2}": "",
@@ -49,5 +49,5 @@ var retrySpecs = map[string]string{
 	"hedging: {delay: 1s, requests: 6}":    "spec.hedging.requests",
 	"{targetRefs: [{kind: ServiceAccount, name: a}], hedging: {delay: 1s}}": "hedging is about requests",
 	"{retry: {perTryTimeout: 1s}, hedging: {delay: 1s}}":                    "hedging.delay takes the place of retry.perTryTimeout",
-	"{mode: Shadow, hedging: {delay: 1s}}":                                  "Shadow is for mtls and egress only",
+	"{mode: Shadow, hedging: {delay: 1s}}":                                  "Shadow is for mtls, egress, authorization and jwt only",
 }

@@ -18,10 +18,10 @@ const ConditionOverridden = "Overridden"
 //
 // What applies to a request is looked for from outside in: mesh, namespace, ServiceAccount, pods by
 // label, Service or Gateway, port or listener, route, named rule. Of sections about traffic, the
-// innermost level that has one wins. Sections about security (mtls, jwt, authorization and egress) only tighten: an
-// outer policy's demand cannot be loosened by an inner one. Where two policies of one level disagree, the
-// stricter holds in mtls and egress, and in others the older, then the first by name; both say so in
-// their status.
+// innermost level that has one wins. Sections about security (mtls, jwt, apiKey, basicAuth, authorization,
+// extAuth and egress) only tighten: an outer policy's demand cannot be loosened by an inner one. Where two policies
+// of one level disagree, the stricter holds in mtls and egress, and in others the older, then the first by
+// name; both say so in their status.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -58,8 +58,8 @@ type MeshPolicyList struct {
 
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match) || has(self.admissionControl) || has(self.locality) || has(self.authorization) || has(self.jwt)",message="a policy without a section says nothing: set one, such as mtls or timeout"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && !has(self.locality) && !has(self.authorization) && !has(self.jwt) && (has(self.mtls) || has(self.egress))",message="Shadow is for mtls and egress only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match) || has(self.admissionControl) || has(self.locality) || has(self.authorization) || has(self.jwt) || has(self.apiKey) || has(self.basicAuth) || has(self.extAuth)",message="a policy without a section says nothing: set one, such as mtls or timeout"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && !has(self.locality) && !has(self.apiKey) && !has(self.basicAuth) && !has(self.extAuth) && (has(self.mtls) || has(self.egress) || has(self.authorization) || has(self.jwt))",message="Shadow is for mtls, egress, authorization and jwt only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
 // +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
@@ -95,8 +95,13 @@ type MeshPolicySpec struct {
 	// Enforce: the policy holds.
 	//
 	// Shadow: nothing is refused because of the policy; what it would refuse, were it enforced beside
-	// those that are, is counted by the sidecar that lets it pass, in the metric
-	// weft_shadow_denied_total. Only mtls and egress can be shadowed.
+	// those that are, is counted by the proxy that lets it pass, in the metric
+	// weft_shadow_denied_total, and of authorization and jwt it is logged too. Only mtls, egress,
+	// authorization and jwt can be shadowed.
+	//
+	// In Shadow, jwt has claimHeaders filled by valid tokens, and removes what clients write there
+	// themselves. No policy that is enforced goes by the claims of tokens that only policies in
+	// Shadow demand.
 	//
 	// +optional
 	// +kubebuilder:default=Enforce
@@ -128,12 +133,29 @@ type MeshPolicySpec struct {
 	// +optional
 	JWT *JWT `json:"jwt,omitempty"`
 
+	// apiKey demands of each request a key that a client was given. It may target what jwt may.
+	//
+	// +optional
+	APIKey *APIKey `json:"apiKey,omitempty"`
+
+	// basicAuth demands of each request a user and a password. It may target what jwt may.
+	//
+	// +optional
+	BasicAuth *BasicAuth `json:"basicAuth,omitempty"`
+
 	// authorization says who may call what. It may target all that a policy can: the mesh, a namespace,
 	// ServiceAccounts, pods, Services and their ports, where the sidecar of the pod that is called goes by it;
 	// Gateways and their listeners, routes at Gateways and their rules by name.
 	//
 	// +optional
 	Authorization *Authorization `json:"authorization,omitempty"`
+
+	// extAuth has a server of your own asked about each request. It may target all that a policy can: the mesh, a
+	// namespace, ServiceAccounts, pods, Services and their ports, where the sidecar of the pod that is called asks;
+	// Gateways and their listeners, routes at Gateways and their rules by name.
+	//
+	// +optional
+	ExtAuth *ExtAuth `json:"extAuth,omitempty"`
 
 	// circuitBreaker bounds what one proxy has under way to a Service. It may target the mesh, a
 	// namespace, Services and their ports, and holds for all proxies that send there.

@@ -4,7 +4,7 @@ import gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 // Retry has requests sent again that failed. Each attempt goes to another pod, after a pause that grows.
 //
-// Requests that no pod has seen are sent again in any case, without this section up to 3 times: no connection
+// Requests that no pod has seen are sent again in any case, without this section up to 5 times: no connection
 // came about, HTTP/2 refused the stream, or the proxy beside the app says that it sent nothing. What this
 // section adds may have reached an app before it failed, and so act twice, a POST too: where that is not
 // borne, target the rules of which it is, by their names.

@@ -107,7 +107,7 @@ func showsAll(wanted []Condition, shown []metav1.Condition) error {
 	return nil
 }
 
-// Holds waits until a MeshPolicy says that it holds.
+// Holds waits until a MeshPolicy says that it holds as it is written now.
 func (s *Scene) Holds(policy string) {
 	s.t.Helper()
 	object := &unstructured.Unstructured{}
@@ -121,7 +121,8 @@ func (s *Scene) Holds(policy string) {
 			return err
 		}
 		for _, entry := range entries {
-			if c, ok := entry.(map[string]any); ok && c["type"] == v1alpha1.ConditionReady && c["status"] == string(metav1.ConditionTrue) {
+			c, ok := entry.(map[string]any)
+			if ok && c["type"] == v1alpha1.ConditionReady && c["status"] == string(metav1.ConditionTrue) && c["observedGeneration"] == object.GetGeneration() {
 				return nil
 			}
 		}

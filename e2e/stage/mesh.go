@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -142,14 +143,14 @@ func (s *Scene) Caller(name string) *Caller {
 func (c *Caller) Call(r call.Request) call.Outcome {
 	c.scene.t.Helper()
 	var out call.Outcome
-	must(c.scene.t, json.Unmarshal(c.do(r, "call"), &out))
+	c.tells(&out, r, "call")
 	return out
 }
 
 // Calls makes n calls, one after the other.
 func (c *Caller) Calls(n int, r call.Request) (all []call.Outcome) {
 	c.scene.t.Helper()
-	must(c.scene.t, json.Unmarshal(c.do(r, "calls", strconv.Itoa(n)), &all))
+	c.tells(&all, r, "calls", strconv.Itoa(n))
 	return all
 }
 
@@ -191,15 +192,29 @@ func (c *Caller) Hold(n int) {
 
 func (c *Caller) sent() (n int) {
 	c.scene.t.Helper()
-	must(c.scene.t, json.Unmarshal(c.do(nil, "sent"), &n))
+	c.tells(&n, nil, "sent")
 	return n
 }
 
 // Stop ends the loads and returns their results.
 func (c *Caller) Stop() (results []load.Result) {
 	c.scene.t.Helper()
-	must(c.scene.t, json.Unmarshal(c.do(nil, "stop"), &results))
+	c.tells(&results, nil, "stop")
 	return results
+}
+
+// tells reads what a command of the caller prints. On a busy machine Kubernetes loses at times what a command
+// printed, and says that it succeeded (kubernetes/kubernetes#124571): then it is asked again.
+func (c *Caller) tells(out, input any, command ...string) {
+	c.scene.t.Helper()
+	var text []byte
+	for range 3 {
+		if text = c.do(input, command...); json.Valid(text) {
+			break
+		}
+		c.scene.t.Logf("caller %s printed %d bytes, which are no JSON: once more", strings.Join(command, " "), len(text))
+	}
+	must(c.scene.t, json.Unmarshal(text, out))
 }
 
 // do runs a command of the caller in its container.

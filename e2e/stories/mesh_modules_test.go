@@ -58,7 +58,6 @@ func configured(extension, config string) string {
 // for what it calls. One that does not come, that is another one than was asked for, or that proxies refuse, is told
 // of and leaves in force what was.
 func TestWasm(t *testing.T) {
-	stage.Parallel(t)
 	s := stage.NewMeshed(t, "wasm")
 	s.OnThisMachine()
 	s.Apply(manifest(t, "ledger.yaml"))

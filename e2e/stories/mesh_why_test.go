@@ -50,7 +50,7 @@ func TestWhy(t *testing.T) {
 	a.reader = a.Caller("reader")
 	a.reader.Answered(asks("echo", "/open"), nil)
 	var err error
-	if a.binary, err = a.BuildProgram(t.Context(), ".", t.TempDir()); err != nil {
+	if a.binary, err = a.BuildProgram(t.Context(), "github.com/weft-mesh/weft", t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
 	a.Apply(whoReads)

@@ -80,6 +80,8 @@ func (h chance) object(kind int) string {
 		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", "binaryData: {a.wasm: "+smallModule()+"}", authority(), authority(), authority())
 	case 15:
 		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + h.of(keyPair(), strings.Replace(keyPair(), "{", "{ca.crt: "+certificate()+", ", 1))
+	case 33:
+		return head("v1", "Secret") + "type: " + h.of("mesh.weft.dev/credentials", "mesh.weft.dev/credentials", "Opaque") + "\ndata: " + h.of("{}", "{x: eA==}", "{x: eA==, u: eA==}", "{u: eQ==, ca.crt: "+aUser+"}")
 	case 3, 20, 21:
 		return head("v1", "Service") + fmt.Sprintf("spec: {ports: [{name: %s, port: %s, targetPort: %s}, {name: %s, port: 80, protocol: UDP}], type: %s, clusterIPs: [%q], selector: {kubernetes.io/service-name: %s}, trafficDistribution: %s}",
 			h.of("http", "http", "tcp", "other"), h.of("80", "81"), h.of("web", "8080"), h.of("http", "udp"), h.of("ClusterIP", "ClusterIP", "ExternalName"), h.of("10.1.0.1", "10.1.0.2", "None"), h.of("x", "u"), h.of("PreferSameNode", "PreferClose", "\"\""))
@@ -113,6 +115,9 @@ func (h chance) gatewayTLS() string {
 var keyPair = sync.OnceValue(func() string {
 	return string(regexp.MustCompile("data: {tls.crt: LS.*}").Find(must(os.ReadFile("testdata/certificates.txtar"))))
 })
+
+// aUser is a line of a file of users, as a Secret has it.
+const aUser = "YW5uOntTSEF9NWVuNkc2TWV6UnJvVDNYS3FrZFBPbVkvQmZRPQo="
 
 // certificate is that of keyPair, as a Secret has it.
 func certificate() string {
@@ -162,6 +167,7 @@ func (h chance) policy() string {
 		name, ns, ns, name, h.of("1", "2"), gone, targets, h.of("Enforce", "Enforce", "Shadow"),
 		h.of(", mtls: {mode: Strict}", ", mtls: {mode: Permissive}", ", egress: {mode: Deny}", ", egress: {mode: Allow}, mtls: {mode: Strict}",
 			", jwt: {providers: [{name: a, issuer: a, jwks: {configMapRef: {name: x, key: jwks.json}}}]}", ", jwt: {providers: [{name: a, issuer: b, jwks: {inline: '"+tokenKeys+"'}}]}, mtls: {mode: Permissive}",
+			", extAuth: {protocol: HTTP, backendRef: {name: x, port: 80}}", ", extAuth: {protocol: GRPC, backendRef: {name: u, namespace: b, port: 80}}, mtls: {mode: Strict}",
 			", locality: {}", ", locality: {prefer: [rack, topology.kubernetes.io/zone], minEndpoints: 2}", ", locality: {weights: [{from: eu, to: [{region: us, percent: 100}]}]}",
 			", serverTLS: {hostnames: [v.example], certificateRefs: [{name: x}], unguarded: Accept}", ", serverTLS: {hostnames: [w.example], certificateRefs: [{name: u}, {name: x}]}"))
 }

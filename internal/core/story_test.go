@@ -276,8 +276,10 @@ func accessText(config map[string]any) any {
 		return map[string]any{"lets": "nobody in"}
 	case guards:
 		return rules["policies"]
-	case len(states) > 0:
+	case len(states) > 0 && strings.Contains(fmt.Sprint(states), "weft.policy"):
 		return map[string]any{"lets": policyText.FindString(fmt.Sprint(states))}
+	case len(states) > 0:
+		return map[string]any{"lets": "all in", "would refuse": triedText.FindString(fmt.Sprint(states))}
 	}
 	return map[string]any{"lets": "all in"}
 }
@@ -340,7 +342,7 @@ func clusterText(tree map[string]any) any {
 	return out
 }
 
-const usualBudget = "retryBudget:map[budgetPercent:map[value:20] minRetryConcurrency:10"
+const usualBudget = "retryBudget:map[budgetPercent:map[value:20] minRetryConcurrency:50"
 
 // backendText is whom the TLS of a BackendTLSPolicy asks for, whom it takes, and on how much of
 // authorities' word.
@@ -369,7 +371,8 @@ var (
 	identityText = regexp.MustCompile(`spiffe://[^\]]+`)
 	sharedText   = regexp.MustCompile(`(shared|quota)/[^ \]]+`)
 	policyText   = regexp.MustCompile(`%CEL\([^%]*'none'\)%`)
-	shadowText   = regexp.MustCompile(`name:section valueFormat:(\S+)\] map\[name:policy valueFormat:(\S+)\]`)
+	triedText    = regexp.MustCompile(`%CEL\([^%]* : ''\)%`)
+	shadowText   = regexp.MustCompile(`name:section valueFormat:([^%\s]+)\] map\[name:policy valueFormat:(\S+)\]`)
 )
 
 // chains are named by the server names that they match or, without any, by their own names.

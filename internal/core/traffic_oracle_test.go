@@ -24,8 +24,12 @@ var traffic = []string{
 	"match: {cel: \"request.method == 'GET'\"}, retry: {}", "match: {cel: \"caller.region == 'eu' && caller.namespace != 'a'\"}", "match: {cel: \"request.verb\", from: [{namespace: a}]}",
 	"rateLimit: {global: {limits: [{requests: 5}]}}", "rateLimit: {global: {limits: [{requests: 7}, {requests: 1, by: [{type: Caller}]}]}, local: {limits: [{requests: 2}]}}",
 	"jwt: {providers: [{name: a, issuer: a, jwks: {inline: '" + tokenKeys + "'}}]}", "jwt: {providers: [{name: b, issuer: b, jwks: {remote: {uri: 'https://b/'}}}]}, timeout: {request: 1s}",
+	"apiKey: {secretRefs: [{name: x}]}", "apiKey: {secretRefs: [{name: u}, {name: x}], clientHeader: x-a}, basicAuth: {secretRef: {name: x, key: ca.crt}, realm: x}",
 	"authorization: {rules: [{name: a, from: [{namespace: a}]}]}", "authorization: {rules: [{name: d, action: Deny, to: [{methods: [PUT]}]}], roles: [{name: r, may: [{ports: [80]}], heldBy: [{gateway: {namespace: a, name: x}}]}]}, timeout: {request: 1s}",
+	"mode: Shadow, authorization: {rules: [{name: a, from: [{namespace: a}]}, {name: d, action: Deny, to: [{paths: [{exact: /x}]}]}]}",
+	"mode: Shadow, authorization: {rules: [{name: s, when: [{attribute: jwt.subject, operator: Exists}]}]}, jwt: {providers: [{name: a, issuer: a, claims: [{path: [a]}], claimHeaders: [{path: [sub], header: x-a}], jwks: {inline: '" + tokenKeys + "'}}]}",
 	`authorization: {rules: [{name: l, when: [{attribute: "destination.labels[app]", operator: In, values: [x]}]}]}`,
+	"extAuth: {protocol: GRPC, backendRef: {name: x, port: 80}}", "extAuth: {protocol: HTTP, backendRef: {name: u, namespace: b, port: 80}, failOpen: true, http: {path: /c}}, timeout: {request: 1s}",
 	"match: {claims: [{path: [a], values: [b]}]}", "match: {claims: [{path: [a]}], cel: \"request.method == 'GET'\"}, jwt: {providers: [{name: c, issuer: c, jwks: {inline: '" + tokenKeys + "'}}]}",
 	`fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 503}, claims: [{path: [a], bool: true}]}`,
 	"match: {from: [{namespace: a}]}", "match: {from: [{namespace: b, serviceAccount: x}]}, timeout: {request: 1s}",
@@ -52,7 +56,7 @@ func (h chance) trafficPolicy() string {
 }
 
 // governed are the kinds of objects by which requests come to Services.
-var governed = []int{0, 1, 1, 3, 3, 4, 5, 8, 11, 18, 29, 31}
+var governed = []int{0, 1, 1, 3, 3, 4, 5, 8, 11, 18, 29, 31, 33}
 
 func (h chance) governedWorld() string {
 	if h.Intn(3) == 0 {

@@ -43,7 +43,12 @@ func unguarded() map[string]proto.Message { return accessTo(false) }
 // inlined has the filters of a listener that come by discovery in it.
 func inlined(t *testing.T, l *listenerv3.Listener) *listenerv3.Listener {
 	t.Helper()
-	free := unguarded()
+	return filled(t, l, unguarded())
+}
+
+// filled has these in place of what comes by discovery.
+func filled(t *testing.T, l *listenerv3.Listener, free map[string]proto.Message) *listenerv3.Listener {
+	t.Helper()
 	for _, chain := range l.FilterChains {
 		for _, f := range chain.Filters {
 			if found, is := free[f.Name]; is {

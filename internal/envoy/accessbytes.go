@@ -53,6 +53,12 @@ func oneMember(trustDomain string) string {
 // who calls, and the app has not heard of it yet. Envoy's RBAC filter for connections would wait for the
 // caller's first byte, and until then give it what the app sends; and which cluster it is is settled before.
 func accessOfBytes(a mesh.Access) *netstatev3.Config {
+	out := enforcedOfBytes(a)
+	out.OnDownstreamTlsHandshake = append(out.OnDownstreamTlsHandshake, triedOfBytes(a.Tried)...)
+	return out
+}
+
+func enforcedOfBytes(a mesh.Access) *netstatev3.Config {
 	if !a.Guarded && len(a.Ruled) == 0 {
 		return &netstatev3.Config{}
 	}
@@ -103,11 +109,14 @@ func anyOf(ways []way) string {
 // maxNamed is how many ways are told by their names: Envoy reads no expression that is 32 deep.
 const maxNamed = 20
 
+// another is one of the others.
+const another = "another"
+
 // policyOf is a format for the name of the first way that is open.
 func policyOf(ways []way) string {
 	name := "'" + nobody + "'"
 	if len(ways) > maxNamed {
-		name = fmt.Sprintf("%s ? '%s' : %s", anyOf(ways[maxNamed:]), "another", name)
+		name = fmt.Sprintf("%s ? '%s' : %s", anyOf(ways[maxNamed:]), another, name)
 		ways = ways[:maxNamed]
 	}
 	for _, w := range slices.Backward(ways) {

@@ -8,55 +8,68 @@ import (
 	accessdatav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	celfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/structpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
 const (
-	httpRBAC    = "envoy.filters.http.rbac"
-	networkRBAC = "envoy.filters.network.rbac"
+	httpRBAC = "envoy.filters.http.rbac"
 
 	defaultSample = 1 // percent
 )
 
 // httpLogs write lines of JSON to stdout. An error is a status of 500 or more, a flag that says that
-// the proxy, not an app, is why, or made a fault, or a denial by a policy that this proxy enforces. A request that no
+// the proxy, not an app, is why, or made a fault, or a denial by a policy that this proxy enforces or tries out. A request that no
 // route takes is none: a scanner would fill the disk. The runtime key weft.log_status, 0 to log every
 // request, moves the threshold. More fields come in the place of those of the same name.
 func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
-	if r != source {
-		return httpDecisions(r, t, append([]map[string]string{shadow(httpRBAC)}, more...)...)
+	if r == source {
+		return requestLogs(r, t, false, nil, more...)
 	}
-	return requestLogs(r, t, nil, more)
+	return requestLogs(r, t, true, inTrial(denied, nil), more...)
 }
 
-// httpDecisions are the same of a proxy that decides by policies who is let in.
-func httpDecisions(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
-	return requestLogs(r, t, []*accesslogv3.AccessLogFilter{deniedRequest(), denial()}, append([]map[string]string{enforced}, more...))
-}
-
-func requestLogs(r reporter, t v1alpha1.Telemetry, denied []*accesslogv3.AccessLogFilter, more []map[string]string) []*accesslogv3.AccessLog {
+// requestLogs are those of a proxy that decides by policies who is let in, or not, and where policies in Shadow would have refused what tried is true of, which is an error too; nil:
+// where none is tried out.
+func requestLogs(r reporter, t v1alpha1.Telemetry, decides bool, tried *accesslogv3.AccessLogFilter, more ...map[string]string) []*accesslogv3.AccessLog {
 	status := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
 			Op:    accesslogv3.ComparisonFilter_GE,
 			Value: &corev3.RuntimeUInt32{DefaultValue: 500, RuntimeKey: "weft.log_status"},
 		}},
 	}}
-	errors := append([]*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX", "FI", "DI")}, denied...)
-	return written(wanted(t, errors), append([]map[string]string{r.identities(), httpFields}, more...)...)
+	errors := []*accesslogv3.AccessLogFilter{status, flagged("UF", "UC", "UT", "UH", "UO", "URX", "FI", "DI")}
+	fields := []map[string]string{r.identities(), httpFields}
+	if decides {
+		errors = append(errors, ofMetadata("enforced_engine_result", denied), denial())
+		fields = append(fields, enforced)
+	}
+	if tried != nil {
+		errors, fields = append(errors, tried), append(fields, shadow)
+	}
+	return written(wanted(t, errors), append(fields, more...)...)
 }
 
 // tcpLogs are the same for connections, of which each has one line, when it ends. One that a policy refuses
 // leads nowhere, which is an error.
 func tcpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
+	if r == source {
+		return connectionLogs(r, t, nil, more...)
+	}
+	return connectionLogs(r, t, bytesInTrial(denied, nil), more...)
+}
+
+// connectionLogs are to these what requestLogs are to those of requests.
+func connectionLogs(r reporter, t v1alpha1.Telemetry, tried *accesslogv3.AccessLogFilter, more ...map[string]string) []*accesslogv3.AccessLog {
 	errors := []*accesslogv3.AccessLogFilter{flagged("UF", "UC", "UH", "UO", "URX", "NC")}
 	if r == destination {
 		errors = append(errors, deniedConnection())
+	}
+	if tried != nil {
+		errors = append(errors, tried)
 	}
 	which := wanted(t, errors)
 	if which == nil {
@@ -65,7 +78,10 @@ func tcpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*acc
 	both := allOf(logTypes(accessdatav3.AccessLogType_TcpConnectionEnd), which)
 	fields := []map[string]string{r.identities(), tcpFields}
 	if r != source {
-		fields = append(fields, letIn, shadow(networkRBAC))
+		fields = append(fields, letIn)
+	}
+	if tried != nil {
+		fields = append(fields, shadowOfBytes)
 	}
 	return written(both, append(fields, more...)...)
 }
@@ -99,22 +115,6 @@ func sampled(percent uint32) *accesslogv3.AccessLogFilter {
 func flagged(flags ...string) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
 		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: flags},
-	}}
-}
-
-// deniedRequest goes by what Envoy's RBAC filter says of its own decision.
-func deniedRequest() *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
-		MetadataFilter: &accesslogv3.MetadataFilter{
-			Matcher: &matcherv3.MetadataMatcher{
-				Filter: httpRBAC,
-				Path: []*matcherv3.MetadataMatcher_PathSegment{{
-					Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: "enforced_engine_result"},
-				}},
-				Value: &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: wire.Exactly("denied")}},
-			},
-			MatchIfKeyNotFound: wrapperspb.Bool(false),
-		},
 	}}
 }
 
@@ -170,12 +170,12 @@ var letIn = map[string]string{
 	"policy_result": "%FILTER_STATE(" + verdictState + ":PLAIN)%",
 }
 
-// shadow is the policy that would have decided.
-func shadow(rbac string) map[string]string {
-	return map[string]string{
-		"shadow_policy": "%DYNAMIC_METADATA(" + rbac + ":shadow_effective_policy_id)%",
-		"shadow_result": "%DYNAMIC_METADATA(" + rbac + ":shadow_engine_result)%",
-	}
+// shadow is the policy in Shadow that would have decided.
+var shadow = map[string]string{
+	"shadow_section": shadowed("section_" + policyField),
+	"shadow_policy":  shadowed(policyField),
+	"shadow_rule":    shadowed("rule_" + policyField),
+	"shadow_result":  shadowed(resultField),
 }
 
 var httpFields = map[string]string{
@@ -222,6 +222,7 @@ func written(which *accesslogv3.AccessLogFilter, more ...map[string]string) []*a
 		maps.Copy(fields, f)
 	}
 	format := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	maps.DeleteFunc(fields, func(_, command string) bool { return command == "" })
 	for name, command := range fields {
 		format.Fields[name] = structpb.NewStringValue(command)
 	}

@@ -91,11 +91,11 @@ func toCluster(cluster string, r reporter, to called, t v1alpha1.Telemetry) *lis
 }
 
 // fromPeer passes on the bytes of a peer once it is known who that is.
-func fromPeer(cluster string, to called, t v1alpha1.Telemetry) *listenerv3.Filter {
+func fromPeer(cluster string, to called, t v1alpha1.Telemetry) *tcpproxyv3.TcpProxy {
 	proxy := bytesTo(cluster, destination, to, t)
 	proxy.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
 	proxy.MaxEarlyDataBytes = wrapperspb.UInt32(0)
-	return filterNamed(tcpProxyFilter, proxy)
+	return proxy
 }
 
 func bytesTo(cluster string, r reporter, to called, t v1alpha1.Telemetry) *tcpproxyv3.TcpProxy {

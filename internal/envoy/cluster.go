@@ -115,7 +115,7 @@ const idle = corev3.HealthStatus_DRAINING
 func breakers(retries *mesh.RetryBudget) *clusterv3.CircuitBreakers {
 	limit := wrapperspb.UInt32(breakerLimit)
 	if retries == nil {
-		retries = &mesh.RetryBudget{Percent: mesh.DefaultRetryPercent, Least: mesh.DefaultLeastRetries}
+		retries = &mesh.RetryBudget{Percent: mesh.DefaultRetryPercent, Least: mesh.UsualLeastRetries}
 	}
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
 		MaxConnections:     limit,

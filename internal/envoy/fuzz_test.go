@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/extauth"
 )
 
 // What the API server lets into an HTTPRoute.
@@ -65,7 +66,7 @@ func anyRule(index int, path, replacement, regex, name, value, origin, duration 
 	}
 	rule.Filters = append(rule.Filters, rewriting(replacement, choice)...)
 	if choice&256 != 0 {
-		rule.Auth = &mesh.ExternalAuth{Cluster: "c", Authority: "c.a.svc:80", GRPC: choice&512 != 0, Path: path, RequestHeaders: []string{value}, ResponseHeaders: []string{name, value}, MaxBody: part % 65536}
+		rule.Auth = &extauth.Question{Cluster: "c", Authority: "c.a.svc:80", GRPC: choice&512 != 0, Path: path, RequestHeaders: []string{value}, ResponseHeaders: []string{name, value}, MaxBody: part % 65536}
 	}
 	if choice&32 != 0 {
 		rule.Backends = []mesh.Backend{{Cluster: "a", Weight: max(weight%1_000_001, 1), Filters: modify}, {Cluster: "b", Weight: 1}}

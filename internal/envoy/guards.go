@@ -65,15 +65,22 @@ func ofPorts(g mesh.InboundGuards) *xdsmatcherv3.Matcher {
 	return out
 }
 
-// guards are the filters that sections have of what was decided, in the order of the sections.
+// guards are the filters that sections have of what was decided, in the order of the sections. Behind them is what says
+// of the requests that get through what policies in Shadow would refuse.
 func guards(said []room.Decided, at room.Kind) (out []*corev3.TypedExtensionConfig) {
+	var would []room.Refusal
 	for _, r := range policy.All {
 		own := slices.DeleteFunc(slices.Clone(said), func(d room.Decided) bool { return d.Section != r.Name })
-		if r.Guarded() && len(own) > 0 {
-			out = append(out, r.Guard(own, at)...)
+		if !r.Guarded() || len(own) == 0 {
+			continue
+		}
+		out = append(out, r.Guard(own, at)...)
+		if r.Try != nil {
+			filters, refusals := r.Try(own, at)
+			out, would = append(out, filters...), append(would, refusals...)
 		}
 	}
-	return out
+	return append(out, outcome(said, would)...)
 }
 
 // guardHost has the requests of a virtual host's Routes guarded, each as its rule is. What most of the rules have is

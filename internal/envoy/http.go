@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
@@ -39,7 +40,7 @@ func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManag
 	m.HttpFilters = routeFilters(room.Gateway, shared{c.Routes, c.Shared, c.Counted, c.Apart})
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	m.LocalReplyConfig = ownReplies()
-	m.AccessLog = routeLogs(httpDecisions(source, l.Telemetry), called{}, c.Shared)
+	m.AccessLog = gatewayLogs(l.Telemetry, c.Shared)
 	return m
 }
 
@@ -94,8 +95,18 @@ func routeFilters(of room.Kind, at shared) []*hcmv3.HttpFilter {
 }
 
 // routeLogs are those of such a port, where some sections share filters.
-func routeLogs(logs []*accesslogv3.AccessLog, to called, shared []string) []*accesslogv3.AccessLog {
-	out := append(logs, httpSignals(source, to))
+func routeLogs(t v1alpha1.Telemetry, to called, shared []string) []*accesslogv3.AccessLog {
+	return withShared(append(httpLogs(source, t), httpSignals(source, to)), to, shared)
+}
+
+// gatewayLogs are those of a Gateway's port, which has guards.
+func gatewayLogs(t v1alpha1.Telemetry, shared []string) []*accesslogv3.AccessLog {
+	guards := guardTrial(source, "%UPSTREAM_LOCAL_URI_SAN%")
+	logs := append(requestLogs(source, t, true, inTrial(denied, nil)), httpSignals(source, called{}))
+	return withShared(append(logs, guards.requestOutcomes(called{})...), called{}, shared)
+}
+
+func withShared(out []*accesslogv3.AccessLog, to called, shared []string) []*accesslogv3.AccessLog {
 	for _, section := range shared {
 		out = append(out, turnedAway(source, to, section))
 	}

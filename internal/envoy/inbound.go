@@ -1,11 +1,13 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -127,13 +129,18 @@ func (r *receiver) anything(port uint32, to called, open plaintext, checked bool
 
 // bytes passes on what is not HTTP, and TLS that is not the mesh's to the app, as the filter of that name lets it.
 func (r *receiver) bytes(port uint32, to called, open plaintext, access string) {
-	r.mutual(port, []string{offerTCP}, onlyNameOfBytes(r.TrustDomain), guardedBytes(access), fromPeer(mesh.AppTCP, to, r.Telemetry)).Metadata = since(r.RootsRetired)
+	peer, guards := fromPeer(mesh.AppTCP, to, r.Telemetry), r.guardTrial(port)
+	peer.AccessLog = append(peer.AccessLog, guards.connectionOutcomes(to)...)
+	r.mutual(port, []string{offerTCP}, onlyNameOfBytes(r.TrustDomain), guardedBytes(access), filterNamed(tcpProxyFilter, peer)).Metadata = since(r.RootsRetired)
 	if !open.taken {
 		return
 	}
 	proxy := bytesTo(mesh.AppTCP, destination, to, r.Telemetry)
 	if open.shadow != "" {
 		r.tries(open.shadow, port).ofConnections(proxy, to, r.Telemetry)
+	} else {
+		guards.asked = r.asked(port)
+		proxy.AccessLog = append(append(connectionLogs(destination, r.Telemetry, bytesInTrial(denied, guards.asked)), tcpSignals(destination, to)...), guards.connectionOutcomes(to)...)
 	}
 	app := []*listenerv3.Filter{guardedBytes(access), filterNamed(tcpProxyFilter, proxy)}
 	r.plain(port, nil, app...)
@@ -143,7 +150,7 @@ func (r *receiver) bytes(port uint32, to called, open plaintext, access string) 
 // peers serves HTTP to callers by mTLS. Their proxies say how long nothing may be sent; those that are gone
 // without a word answer no pings.
 func (r *receiver) peers(port uint32, offers []string, cluster string, to called) {
-	m := r.toApp(cluster, to)
+	m := r.toApp(port, cluster, to)
 	m.StreamIdleTimeout = durationpb.New(0)
 	m.Http2ProtocolOptions.ConnectionKeepalive = &corev3.KeepaliveSettings{
 		Interval: durationpb.New(peerPing), Timeout: durationpb.New(peerPing),
@@ -155,23 +162,42 @@ const peerPing = time.Minute
 
 // requests serves HTTP to callers without mTLS.
 func (r *receiver) requests(port uint32, cluster string, to called, open plaintext) *listenerv3.Filter {
-	m := r.toApp(cluster, to)
+	m := r.toApp(port, cluster, to)
 	if open.shadow != "" {
 		r.tries(open.shadow, port).ofRequests(m, to, r.Telemetry)
+	} else {
+		m.AccessLog = r.logs(port, to, r.asked(port))
 	}
 	return networkFilter(m)
+}
+
+// logs are those of requests to a port, of which the kubelet's probes would not be refused.
+func (r *receiver) logs(port uint32, to called, asked []sidecar.Probe) []*accesslogv3.AccessLog {
+	guards := r.guardTrial(port)
+	guards.asked = asked
+	return append(append(requestLogs(destination, r.Telemetry, true, inTrial(denied, asked)), httpSignals(destination, to)), guards.requestOutcomes(to)...)
+}
+
+func (r *receiver) guardTrial(port uint32) trial {
+	t := guardTrial(destination, cmp.Or(r.Identity, "%DOWNSTREAM_LOCAL_URI_SAN%"))
+	t.port = podPort(port, r.Others)
+	return t
 }
 
 // tries is what a policy in Shadow would refuse at a port, or at those that no Service declares (0). The
 // kubelet's probes are no more refused than without it.
 func (r *receiver) tries(policy string, port uint32) trial {
-	t := trial{reporter: destination, section: mtls.Section.Name, policy: policy, pods: r.Identity, port: podPort(port, r.Others)}
+	return trial{reporter: destination, section: mtls.Section.Name, policy: policy, pods: r.Identity, port: podPort(port, r.Others), asked: r.asked(port)}
+}
+
+// asked are the probes that come to a port, or to those that no Service declares (0), in plaintext.
+func (r *receiver) asked(port uint32) (out []sidecar.Probe) {
 	for _, p := range r.Probes {
 		if r.node && p.Kind != sidecar.TCP && (uint32(p.Port) == port || port == 0 && !r.declares(p.Port)) {
-			t.asked = append(t.asked, p)
+			out = append(out, p)
 		}
 	}
-	return t
+	return out
 }
 
 func (r *receiver) declares(port int32) bool {
@@ -221,25 +247,25 @@ func (r *receiver) plain(port uint32, found []string, to ...*listenerv3.Filter) 
 // none, so that its chains are the others.
 func (r *receiver) public(p mesh.InboundPort, to called) {
 	match := &listenerv3.FilterChainMatch{TransportProtocol: "tls", ServerNames: p.ServerTLS.Hostnames}
-	chain := r.add("public", uint32(p.Port), match, networkFilter(r.fromClients(appOf(p.Protocol), to)))
+	chain := r.add("public", uint32(p.Port), match, networkFilter(r.fromClients(uint32(p.Port), appOf(p.Protocol), to)))
 	chain.TransportSocket = tlsSocket(downstreamTLS(p.ServerTLS.Secrets))
 	chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
 }
 
 // fromClients serves HTTP to clients that are not trusted, as a Gateway does.
-func (r *receiver) fromClients(cluster string, to called) *hcmv3.HttpConnectionManager {
+func (r *receiver) fromClients(port uint32, cluster string, to called) *hcmv3.HttpConnectionManager {
 	m := hardened("public")
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
-	return r.given(m, cluster, to)
+	return r.given(m, port, cluster, to)
 }
 
 // toApp serves HTTP to peers.
-func (r *receiver) toApp(cluster string, to called) *hcmv3.HttpConnectionManager {
-	return r.given(between("inbound"), cluster, to)
+func (r *receiver) toApp(port uint32, cluster string, to called) *hcmv3.HttpConnectionManager {
+	return r.given(between("inbound"), port, cluster, to)
 }
 
 // given has HTTP go to the app. Who calls is told to it by X-Forwarded-Client-Cert, and by nobody else.
-func (r *receiver) given(m *hcmv3.HttpConnectionManager, cluster string, to called) *hcmv3.HttpConnectionManager {
+func (r *receiver) given(m *hcmv3.HttpConnectionManager, port uint32, cluster string, to called) *hcmv3.HttpConnectionManager {
 	m.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	m.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
@@ -254,7 +280,7 @@ func (r *receiver) given(m *hcmv3.HttpConnectionManager, cluster string, to call
 	}}
 	m.HttpFilters = []*hcmv3.HttpFilter{guardedRequests(), guarded(), router()}
 	m.LocalReplyConfig = ownReplies(unsentReplies()...)
-	m.AccessLog = append(httpLogs(destination, r.Telemetry), httpSignals(destination, to))
+	m.AccessLog = r.logs(port, to, nil)
 	m.CommonHttpProtocolOptions.MaxConnectionDuration = durationpb.New(r.ConnectionAge)
 	return m
 }

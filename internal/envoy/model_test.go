@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/extauth"
 )
 
 // rules reads rules as people write them in an HTTPRoute's spec.rules. A backendRef's cluster is its
@@ -73,8 +74,8 @@ func setFilters(rule *mesh.Rule, filters []gwv1.HTTPRouteFilter) {
 }
 
 // externalAuth asks at the cluster of its backendRef's name.
-func externalAuth(f *gwv1.HTTPExternalAuthFilter) *mesh.ExternalAuth {
-	a := &mesh.ExternalAuth{
+func externalAuth(f *gwv1.HTTPExternalAuthFilter) *extauth.Question {
+	a := &extauth.Question{
 		Cluster: string(f.BackendRef.Name), Authority: "authz.shop.svc:9000",
 		GRPC: f.ExternalAuthProtocol == gwv1.HTTPRouteExternalAuthGRPCProtocol,
 	}

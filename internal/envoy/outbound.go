@@ -81,7 +81,7 @@ func toServices(s mesh.ServiceListener, routes string) []*listenerv3.Filter {
 	m := between("outbound")
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: adsUntilAnswered(), RouteConfigName: routes}}
 	m.HttpFilters = routeFilters(room.Service, shared{s.Name, s.Shared, s.Counted, s.Apart})
-	m.AccessLog = routeLogs(httpLogs(source, s.Telemetry), calledBy(s), s.Shared)
+	m.AccessLog = routeLogs(s.Telemetry, calledBy(s), s.Shared)
 	return []*listenerv3.Filter{callerKnown, networkFilter(m)}
 }
 

@@ -26,22 +26,28 @@ type trial struct {
 	pods    string                 // the SPIFFE ID of those that the proxy is of
 	port    *statslogv3.Config_Tag // of the pod that is called; nil: none
 	asked   []sidecar.Probe        // what it would not refuse
+	more    []*statslogv3.Config_Tag
 }
 
-// counter counts into one series, or one for each port that is known: no label is anybody's choice.
-func (s trial) counter(to called, when *accesslogv3.AccessLogFilter) *accesslogv3.AccessLog {
-	who := []*statslogv3.Config_Tag{
+// tags are labels of a series, of which none is anybody's choice.
+func (s trial) tags(to called) []*statslogv3.Config_Tag {
+	out := append([]*statslogv3.Config_Tag{
 		tag("reporter", string(s.reporter)),
 		tag("section", s.section),
 		tag("policy", s.policy),
 		tag(string(s.reporter)+"_principal", s.pods),
-	}
+	}, s.more...)
 	if s.port != nil {
-		who = append(who, s.port)
+		out = append(out, s.port)
 	}
+	return append(out, to.tags()...)
+}
+
+// counter counts into one series, or one for each port that is known.
+func (s trial) counter(to called, when *accesslogv3.AccessLogFilter) *accesslogv3.AccessLog {
 	return signalLog(when, &statslogv3.Config{
 		StatsScope: s.scope(to),
-		Counters:   []*statslogv3.Config_Counter{count("shadow_denied_total", slices.Concat(who, to.tags()))},
+		Counters:   []*statslogv3.Config_Counter{count("shadow_denied_total", s.tags(to))},
 	})
 }
 
@@ -70,19 +76,26 @@ func (s trial) fields() map[string]string {
 	if len(s.asked) > 0 {
 		return nil
 	}
-	return map[string]string{"shadow_policy": s.policy, "shadow_result": "denied"}
+	return map[string]string{"shadow_section": s.section, "shadow_policy": s.policy, "shadow_rule": "", "shadow_result": denied}
 }
 
 // ofRequests has requests counted, when they end.
 func (s trial) ofRequests(m *hcmv3.HttpConnectionManager, to called, t v1alpha1.Telemetry) {
-	m.AccessLog = append(httpLogs(s.reporter, t, s.fields()), httpSignals(s.reporter, to), s.counter(to, notAsked(s.asked)))
+	m.AccessLog = append(requestLogs(s.reporter, t, s.reporter != source, inTrial(denied, s.asked), s.fields()), httpSignals(s.reporter, to), s.counter(to, notAsked(s.asked)))
 }
 
 // ofConnections has connections counted, when they begin.
 func (s trial) ofConnections(p *tcpproxyv3.TcpProxy, to called, t v1alpha1.Telemetry) {
 	began := allOf(logTypes(accessdatav3.AccessLogType_TcpConnectionStart), notTo(s.asked))
 	p.AccessLogOptions.FlushAccessLogOnStart = true
-	p.AccessLog = append(append(tcpLogs(s.reporter, t, s.fields()), tcpSignals(s.reporter, to)...), s.counter(to, began))
+	p.AccessLog = append(append(s.connectionLogs(t), tcpSignals(s.reporter, to)...), s.counter(to, began))
+}
+
+func (s trial) connectionLogs(t v1alpha1.Telemetry) []*accesslogv3.AccessLog {
+	if s.reporter == source {
+		return tcpLogs(s.reporter, t, s.fields())
+	}
+	return connectionLogs(s.reporter, t, bytesInTrial(denied, s.asked), s.fields())
 }
 
 // notAsked is true of a request that is none of the probes, and nil where there are none.

@@ -31,7 +31,8 @@ type Access struct {
 	TrustDomain string
 	Allows      []smi.Allow
 	Ruled       []RuledPorts // of connections: what else lets them in; those to no port of these as they are
-	Policies    []string     // the keys of the MeshPolicies by which they are ruled
+	Tried       []TriedPorts // what policies in Shadow would refuse beside
+	Policies    []string     // the keys of the MeshPolicies by which they are ruled, or tried
 }
 
 // accesses is what is remembered of TrafficTargets: which are about a ServiceAccount, what each comes to, and
@@ -94,7 +95,10 @@ func (m *Mesh) Access(q *incr.Query, name, variant string) Access {
 	account := variant
 	if strings.HasPrefix(variant, scopePrefix) {
 		account = accountOf(q, variant)[0]
-		out.Ruled, out.Policies = m.ruledPorts(q, m.inbounds.Get(q, variant), name)
+		in := m.inbounds.Get(q, variant)
+		out.Ruled, out.Policies = m.ruledPorts(q, in, name)
+		tried, by := m.triedPorts(q, in, name)
+		out.Tried, out.Policies = tried, sortedOnce(append(out.Policies, by...))
 	}
 	if account == "" || !m.guarded(q, account) {
 		return out
@@ -155,7 +159,7 @@ func (m *Mesh) accessWants(q *incr.Query, scope string, in Inbound) (out []strin
 func (m *Mesh) accessVariant(q *incr.Query, scope string, in Inbound, name string) string {
 	account := key(in.Namespace, in.ServiceAccount)
 	switch {
-	case len(in.ruled(name)) > 0 || in.Ruled && name == AccessUndeclared:
+	case len(in.ruled(name)) > 0 || in.Ruled && name == AccessUndeclared, in.triesBytes(name):
 		return scope
 	case m.guarded(q, account):
 		return account

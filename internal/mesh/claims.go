@@ -68,6 +68,44 @@ func (m *Mesh) tokens(q *incr.Query, about []selected, at room.Kind) []room.Deci
 	return out
 }
 
+// withClaims tells those who guard requests by claims which ones these are.
+func withClaims(said []room.Decided) {
+	demand, tried := demanding(said, false), demanding(said, true)
+	for i := range said {
+		d := &said[i]
+		if d.Shadow {
+			d.Claims = claimsTried(d.Level, demand, tried)
+		} else {
+			d.Claims = room.ClaimsFor(d.Level, demand)
+		}
+	}
+}
+
+// demanding are the levels that demand a token, each once, from outside in.
+func demanding(said []room.Decided, shadow bool) (out []room.Level) {
+	for _, d := range said {
+		if d.Section == jwt.Section.Name && d.Shadow == shadow && !slices.Contains(out, d.Level) {
+			out = append(out, d.Level)
+		}
+	}
+	return out
+}
+
+// claimsTried is the key of the claims that a policy in Shadow goes by: those that it would have if all in Shadow were
+// enforced beside the rest.
+func claimsTried(own room.Level, demand, tried []room.Level) string {
+	all := slices.Concat(demand, tried)
+	slices.Sort(all)
+	l, is := room.ClaimsLevel(own, slices.Compact(all))
+	switch {
+	case !is:
+		return ""
+	case slices.Contains(demand, l):
+		return room.ClaimsFor(l, demand)
+	}
+	return room.ShadowClaims(l)
+}
+
 // levelsOf are the levels of what was decided, each once.
 func levelsOf(said []room.Decided) (out []room.Level) {
 	for _, d := range said {

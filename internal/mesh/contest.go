@@ -33,6 +33,9 @@ func (m *Mesh) contest(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (lost, 
 					decided = clashIn
 				}
 				l, c := decided(r, m.running(q, r, rivals), p, s)
+				if torn := m.collideIn(q, r, rivals, p, s); !torn.OK() {
+					l, c = first(l, torn), join([]Verdict{c, torn})
+				}
 				losses, conflicts = append(losses, l), append(conflicts, c)
 			}
 		}
@@ -117,6 +120,24 @@ func clashIn(r room.Room, rivals []selected, p *v1alpha1.MeshPolicy, s subject) 
 		}
 	}
 	return Verdict{}, contested
+}
+
+// collideIn tells of what nobody can be let in by, for two policies of one level say otherwise whose it is.
+func (m *Mesh) collideIn(q *incr.Query, r room.Room, rivals []selected, p *v1alpha1.MeshPolicy, s subject) Verdict {
+	if r.Collide == nil {
+		return Verdict{}
+	}
+	own := m.referentsOf(q, r, key(p.Namespace, p.Name), room.Service)
+	var torn []Verdict
+	for _, o := range rivals {
+		if o.key() == key(p.Namespace, p.Name) || o.Level != s.level() || !r.Has(&o.Spec) || r.Clash(&o.Spec, &p.Spec) != "" {
+			continue
+		}
+		if problem := r.Collide(own, m.referentsOf(q, r, o.key(), room.Service)); problem != "" {
+			torn = append(torn, wrong(gwv1.PolicyReasonConflicted, "spec.%s: MeshPolicy %s, which is about %s too, %s", r.Name, o.key(), s, problem))
+		}
+	}
+	return join(torn)
 }
 
 // contestIn is contest in one section. rivals have the policy itself among them.

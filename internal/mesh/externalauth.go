@@ -3,36 +3,13 @@ package mesh
 import (
 	"cmp"
 	"fmt"
-	"net/url"
-	"path"
-	"regexp"
 	"slices"
-	"strings"
-	"time"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy/extauth"
 )
-
-// ExternalAuth is a server that is asked about each request of a Rule before anything is done with it.
-// What it does not allow, and what it cannot be asked about, is refused.
-type ExternalAuth struct {
-	Cluster   string // that it is reached by; Asking it is what is asked
-	Authority string // the name and port of its Service
-	GRPC      bool   // it speaks Envoy's ext_authz protocol; false: HTTP
-	Path      string // comes before that of requests, by HTTP; without a slash at its end
-	// RequestHeaders are those of the request that it is told of: by gRPC none stand for all, by HTTP they
-	// are besides Host and Authorization.
-	RequestHeaders []string
-	// ResponseHeaders are those of its answer that the backend is told of, by HTTP; none stand for all.
-	ResponseHeaders []string
-	MaxBody         uint32 // bytes of a request's body, which it is told of; 0: of none
-}
-
-// AskTimeout is how long the server of an ExternalAuth has to answer. A shorter one of the rule's request
-// bounds it too.
-const AskTimeout = 10 * time.Second
 
 // asksAuth says whether a rule of these filters has its requests checked. Where it cannot be served as it
 // is written it is not left out, for another rule would take its requests unchecked.
@@ -41,27 +18,15 @@ func asksAuth(fs []gwv1.HTTPRouteFilter) bool {
 }
 
 // externalAuth follows the reference of an ExternalAuth filter in which badAuth finds nothing.
-func (m *Mesh) externalAuth(q *incr.Query, r referrer, f *gwv1.HTTPExternalAuthFilter, field string) (*ExternalAuth, Verdict) {
-	out := &ExternalAuth{GRPC: f.ExternalAuthProtocol == gwv1.HTTPRouteExternalAuthGRPCProtocol}
+func (m *Mesh) externalAuth(q *incr.Query, r referrer, f *gwv1.HTTPExternalAuthFilter, field string) (*extauth.Question, Verdict) {
+	out := extauth.Read(f)
 	r.HTTP2 = out.GRPC
-	ref := f.BackendRef
-	cluster, bad := m.backend(q, r, ref, field+".externalAuth.backendRef")
+	cluster, bad := m.backend(q, r, f.BackendRef, field+".externalAuth.backendRef")
 	if !bad.OK() {
 		return nil, bad
 	}
-	out.Cluster = cluster
-	out.Authority = authority(ref, r.Namespace)
-	switch {
-	case out.GRPC && f.GRPCAuthConfig != nil:
-		out.RequestHeaders = f.GRPCAuthConfig.AllowedRequestHeaders
-	case !out.GRPC && f.HTTPAuthConfig != nil:
-		out.Path, _ = authPath(f.HTTPAuthConfig.Path)
-		out.RequestHeaders, out.ResponseHeaders = f.HTTPAuthConfig.AllowedRequestHeaders, f.HTTPAuthConfig.AllowedResponseHeaders
-	}
-	if f.ForwardBody != nil {
-		out.MaxBody = uint32(f.ForwardBody.MaxSize)
-	}
-	return out, Verdict{}
+	out.Cluster, out.Authority = cluster, authority(f.BackendRef, r.Namespace)
+	return &out, Verdict{}
 }
 
 // authority is the name of a server that an object in a namespace refers to, as questions to it have it.
@@ -92,48 +57,10 @@ func badAuthFilter(f *gwv1.HTTPExternalAuthFilter, field string) Verdict {
 	if f == nil {
 		return wrong(gwv1.RouteReasonUnsupportedValue, "%s is missing: say whom to ask", field)
 	}
-	switch f.ExternalAuthProtocol {
-	case gwv1.HTTPRouteExternalAuthGRPCProtocol:
-		if c := f.GRPCAuthConfig; c != nil {
-			return badNames(c.AllowedRequestHeaders, field+".grpc.allowedHeaders")
-		}
-	case gwv1.HTTPRouteExternalAuthHTTPProtocol:
-		if c := f.HTTPAuthConfig; c != nil {
-			if _, ok := authPath(c.Path); !ok {
-				return wrong(gwv1.RouteReasonUnsupportedValue, "%s.http.path: %q is no plain path: write it without . and .. between slashes, and without %%2F and %%5C", field, bounded(c.Path))
-			}
-			return first(badNames(c.AllowedRequestHeaders, field+".http.allowedHeaders"), badNames(c.AllowedResponseHeaders, field+".http.allowedResponseHeaders"))
-		}
-	default:
-		return wrong(gwv1.RouteReasonUnsupportedValue, "%s.protocol: %q is not known: use GRPC or HTTP", field, bounded(string(f.ExternalAuthProtocol)))
+	if problem := extauth.Problem(f); problem != "" {
+		return wrong(gwv1.RouteReasonUnsupportedValue, "%s%s", field, problem)
 	}
 	return Verdict{}
-}
-
-func badNames(names []string, field string) Verdict {
-	for i, name := range names {
-		if !ValidHeaderName(name) {
-			return wrong(gwv1.RouteReasonUnsupportedValue, "%s[%d]: %q is no header's name", field, i, bounded(name))
-		}
-	}
-	return Verdict{}
-}
-
-// plainPath is what the experimental channel's HTTPRoute lets through.
-var plainPath = regexp.MustCompile(`^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*$`)
-
-// authPath is a path as it comes before that of requests; false if servers could read it in different ways.
-func authPath(p string) (string, bool) {
-	plain, err := url.PathUnescape(p)
-	if err != nil || !plainPath.MatchString(p) || strings.Count(plain, "/") != strings.Count(p, "/") || strings.ContainsRune(plain, '\\') {
-		return "", false
-	}
-	for part := range strings.SplitSeq(plain, "/") {
-		if part == "." || part == ".." {
-			return "", false
-		}
-	}
-	return strings.TrimSuffix(path.Clean("/"+p), "/"), true
 }
 
 // refusing is a rule with an ExternalAuth that cannot be served as it is written: it answers its requests

@@ -7,7 +7,6 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/policy"
-	"github.com/weft-mesh/weft/internal/policy/jwt"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -57,7 +56,8 @@ func (m *Mesh) InboundGuards(q *incr.Query, scope string) (out InboundGuards) {
 }
 
 func (m *Mesh) guardsOfPort(q *incr.Query, w workload, port int32) []room.Decided {
-	return m.guarding(q, m.selecting(q, w, port, anyKind), room.Service, w.destination())
+	out := m.guarding(q, m.selecting(q, w, port, anyKind), room.Service, w.destination())
+	return slices.DeleteFunc(out, func(d room.Decided) bool { return m.spared(q, d.Section, d.Policy, w, port) })
 }
 
 // checked says whether each request to a port of a workload is checked, so that what is none cannot be let in;
@@ -65,7 +65,7 @@ func (m *Mesh) guardsOfPort(q *incr.Query, w workload, port int32) []room.Decide
 func (m *Mesh) checked(q *incr.Query, w workload, port int32) (checked, ruled bool) {
 	for _, p := range m.selecting(q, w, port, anyKind) {
 		for _, r := range policy.All {
-			if r.Guarded() && m.heldIn(q, p, r) {
+			if r.Guarded() && m.heldIn(q, p, r) && !m.spared(q, r.Name, p.key(), w, port) {
 				checked, ruled = checked || r.Connect == nil, ruled || r.Connect != nil
 			}
 		}
@@ -73,12 +73,17 @@ func (m *Mesh) checked(q *incr.Query, w workload, port int32) (checked, ruled bo
 	return checked, ruled
 }
 
-// guardWants are what the sidecars of a scope see in place of what all see.
-func (m *Mesh) guardWants(scope string, in Inbound) []string {
-	if in.Checked || in.Ruled || slices.ContainsFunc(in.Ports, func(p InboundPort) bool { return p.Checked || p.Ruled }) {
-		return []string{Want{scope, KindExtension, Guards, scope}.Key()}
+// guardWants are what the sidecars of a scope see in place of what all see, and what it needs.
+func (m *Mesh) guardWants(q *incr.Query, scope string, in Inbound) []string {
+	if !in.Checked && !in.Ruled && !in.Tried && !slices.ContainsFunc(in.Ports, func(p InboundPort) bool { return p.Checked || p.Ruled || p.Tried }) {
+		return nil
 	}
-	return nil
+	guards := m.InboundGuards(q, scope)
+	said := slices.Clone(guards.Others)
+	for _, p := range guards.Ports {
+		said = append(said, p.By...)
+	}
+	return append(referredWants(scope, []Rule{{Guards: said}}), Want{scope, KindExtension, Guards, scope}.Key())
 }
 
 // guarding is what policies say in sections that guard, section by section in the order of all, of policies in
@@ -87,6 +92,7 @@ func (m *Mesh) guarding(q *incr.Query, found []selected, at room.Kind, called ro
 	for _, r := range policy.All {
 		if r.Guarded() {
 			out = append(out, m.guardingBy(q, r, found, at, called)...)
+			out = append(out, m.tryingBy(q, r, found, at, called)...)
 		}
 	}
 	withClaims(out)
@@ -94,12 +100,15 @@ func (m *Mesh) guarding(q *incr.Query, found []selected, at room.Kind, called ro
 }
 
 // guardingBy is what one section says.
-func (m *Mesh) guardingBy(q *incr.Query, r room.Room, found []selected, at room.Kind, called room.Destination) (out []room.Decided) {
+func (m *Mesh) guardingBy(q *incr.Query, r room.Room, found []selected, at room.Kind, called room.Destination) []room.Decided {
+	return m.saidBy(q, r, slices.DeleteFunc(slices.Clone(found), func(p selected) bool { return !m.heldIn(q, p, r) }), at, called)
+}
+
+// saidBy is what policies that have a section say in it, each once for a level.
+func (m *Mesh) saidBy(q *incr.Query, r room.Room, found []selected, at room.Kind, called room.Destination) (out []room.Decided) {
 	for _, p := range found {
-		if !m.heldIn(q, p, r) {
-			continue
-		}
 		d := r.Decide([]room.Entry{{Policy: p.key(), Level: p.Level, Spec: &p.Spec}})
+		d.Shadow = isShadow(p.MeshPolicy)
 		d.Referents = m.referentsOf(q, r, d.Policy, at)
 		d.Law = m.lawFor(q, r, d.Policy, called)
 		if !slices.ContainsFunc(out, func(o room.Decided) bool { return o.Policy == d.Policy && o.Level == d.Level }) {
@@ -107,19 +116,6 @@ func (m *Mesh) guardingBy(q *incr.Query, r room.Room, found []selected, at room.
 		}
 	}
 	return out
-}
-
-// withClaims tells those who guard requests by claims which ones these are.
-func withClaims(said []room.Decided) {
-	var demand []room.Level
-	for _, d := range said {
-		if d.Section == jwt.Section.Name && !slices.Contains(demand, d.Level) {
-			demand = append(demand, d.Level)
-		}
-	}
-	for i := range said {
-		said[i].Claims = room.ClaimsFor(said[i].Level, demand)
-	}
 }
 
 // guardProblem says what keeps a section that guards from meaning anything to a subject.

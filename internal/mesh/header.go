@@ -2,17 +2,16 @@ package mesh
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
-var token = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // RFC 9110, 5.6.2
-
 // ValidHeaderName says whether a header can have that name.
-func ValidHeaderName(name string) bool { return token.MatchString(name) }
+func ValidHeaderName(name string) bool { return room.HeaderName(name) }
 
 // ValidHeaderValue says whether a header can have that value: the standard channel's HTTPRoute lets
 // line breaks through, which would make further headers of it.

@@ -42,6 +42,7 @@ type Inbound struct {
 	Guarded     bool          // only some callers are let in, whom filters of their own know
 	Checked     bool          // each request to the other ports is, by Guards: what is no request is not let in
 	Ruled       bool          // by sections that know whom to let in of those who send no requests too
+	Tried       bool          // by sections of policies in Shadow
 	Probes      []sidecar.Probe
 	Telemetry   v1alpha1.Telemetry
 	// ConnectionAge is how long a connection of HTTP lives at most, so that a root that is trusted no
@@ -60,6 +61,7 @@ type InboundPort struct {
 	Shadow   string // as for all other ports
 	Checked  bool   // the same; false of one that is declared to carry something else
 	Ruled    bool   // the same
+	Tried    bool   // the same
 	Service  string // its key
 	Of       int32  // the Service's port
 	// ServerTLS is the one exception to Mode; nil: none.
@@ -97,11 +99,13 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 		port.Mode, port.ServerTLS = m.mtls(q, in.workload, at), m.serverTLS(q, in.workload, port)
 		port.Shadow = m.shadowMTLS(q, in.workload, at)
 		port.Checked, port.Ruled = m.checked(q, in.workload, at)
+		port.Tried = m.tried(q, in.workload, at)
 		port.Checked = port.Checked && readable(port.Protocol)
 		in.Ports = append(in.Ports, port)
 	}
 	in.Others = t.others(ports)
 	in.Checked, in.Ruled = m.checked(q, in.workload, otherPorts)
+	in.Tried = m.tried(q, in.workload, otherPorts)
 	in.Mode, in.Shadow = m.mtls(q, in.workload, otherPorts), m.shadowMTLS(q, in.workload, otherPorts)
 	return in
 }

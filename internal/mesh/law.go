@@ -107,7 +107,11 @@ func (m *Mesh) eachLaw(q *incr.Query, p *v1alpha1.MeshPolicy, do func(room.Room,
 func (m *Mesh) lawProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (out Verdict) {
 	m.eachLaw(q, p, func(r room.Room, l room.Law) {
 		if problem := l.Problem(); problem != "" {
-			out = first(out, wrong(gwv1.PolicyReasonInvalid, "spec.%s%s. Until then the rule lets nobody in", r.Name, problem))
+			lets := "lets nobody in"
+			if isShadow(p) {
+				lets = "counts as one that would let nobody in; nothing is refused for it"
+			}
+			out = first(out, wrong(gwv1.PolicyReasonInvalid, "spec.%s%s. Until then the rule %s", r.Name, problem, lets))
 		}
 		if names := l.Requests(); len(names) > 0 && s.Kind == room.Service && !m.carriesRequests(q, s) {
 			out = first(out, wrong(reasonUnsupportedProtocol, "%s: spec.%s: %s carries no requests of HTTP or gRPC, so that rules which ask for more than who connects, from where and to which port let nobody in there, and those that deny keep out all that the rest of them is about: %s. Name another target, leave out what they ask of requests, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s, strings.Join(names, ", ")))

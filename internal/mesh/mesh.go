@@ -81,6 +81,7 @@ type Mesh struct {
 
 	accesses
 	localities
+	asking
 
 	// policiesOn are the MeshPolicies that are about a subject, by the subject's group; sharedOn those with
 	// a section that has Shared about routes, by the RouteConfigurations that hold these.
@@ -165,6 +166,7 @@ func (m *Mesh) laySidecars(t *cluster.Tables) {
 	m.SidecarWants = incr.NewView[string](m.PodsIn, "sidecarWants", m.sidecarWants)
 	m.accesses = m.layAccess()
 	m.localities = m.layLocalities(t)
+	m.asking = layAsking(t)
 	m.DemandWants = incr.NewView(t.Demands, "demandWants", m.demandWants)
 	m.MeshWants = incr.NewSet[string](t.Graph)
 	for _, w := range meshWants() {

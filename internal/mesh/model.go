@@ -17,6 +17,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/policy/extauth"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -125,7 +126,7 @@ type Rule struct {
 	// backends and without a redirect answers the same when its reference is invalid (Fail).
 	Unresolved uint32
 	Mirrors    []Mirror
-	Auth       *ExternalAuth // nil: nobody is asked
+	Auth       *extauth.Question // nil: nobody is asked
 	Timeouts   *gwv1.HTTPRouteTimeouts
 	Retry      *gwv1.HTTPRouteRetry
 	Session    *Session // nil: requests go to any endpoint

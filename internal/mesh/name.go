@@ -9,6 +9,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	proxies "github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/policy/extauth"
 )
 
 // ControllerName is the one that GatewayClasses name to be served by Weft.
@@ -58,7 +59,7 @@ func OverHTTP2(cluster string) string {
 	return cluster
 }
 
-// AskingPrefix begins the names of the clusters by which an ExternalAuth asks what another cluster leads to.
+// AskingPrefix begins the names of the clusters by which servers are asked about requests, which other clusters lead to.
 const AskingPrefix = "asking/"
 
 // Asking is the name of the cluster that questions to another one go through. Envoy ends the questions that
@@ -70,7 +71,7 @@ func Asking(cluster string) string { return AskingPrefix + cluster }
 // through, a request may still be asked about.
 func Linger(cluster string) time.Duration {
 	if strings.HasPrefix(cluster, AskingPrefix) {
-		return AskTimeout + askingGrace
+		return extauth.Longest + askingGrace
 	}
 	return 0
 }

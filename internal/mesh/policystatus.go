@@ -24,6 +24,8 @@ const (
 	reasonModuleNotFetched  = "ModuleNotFetched"  // that a section refers to: not yet, or its server is away
 	reasonExpired           = "Expired"           // a section of it ended by itself
 	reasonKeysUnavailable   = "KeysUnavailable"   // by which a section verifies tokens
+	reasonSecretNotFound    = "SecretNotFound"    // that a section refers to, of the type that it reads
+	reasonServerUnavailable = "ServerUnavailable" // that a section has asked: it has no ready pod
 )
 
 // PolicyStatus is the status of a MeshPolicy; nil when it is gone.
@@ -93,7 +95,7 @@ func worstFirst(vs []Verdict) []Verdict {
 // target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
 	return slices.Contains([]string{
-		string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, reasonModuleNotFetched, reasonKeysUnavailable,
+		string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, reasonModuleNotFetched, reasonKeysUnavailable, reasonSecretNotFound, reasonServerUnavailable,
 		string(gwv1.RouteReasonBackendNotFound), reasonProgramming,
 	}, v.Reason) ||
 		slices.Contains(splitWaits, v.Reason)

@@ -41,11 +41,18 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 	}
 	for _, ref := range r.Refers(&p.Spec) {
 		found, field := room.Referent{}, "spec."+r.Name+ref.Field
+		if len(ref.Secrets) > 0 {
+			out = append(out, m.referredSecrets(q, p, ref, field))
+			continue
+		}
 		var bad Verdict
 		if ref.Server != nil {
-			found, bad = m.referredServer(q, p, room.Kind(parts[1]), *ref.Server, field)
+			found, bad = m.referredServer(q, p, room.Kind(parts[1]), ref, field)
 		} else {
 			found.Text, found.Stale, bad = m.referredText(q, p, ref, field)
+		}
+		if !bad.OK() && isShadow(p) {
+			ref.Instead = "in Shadow nothing is refused for it"
 		}
 		if !bad.OK() {
 			found = missing(bad, ref.Instead)
@@ -147,12 +154,13 @@ func (m *Mesh) fetchedText(q *incr.Query, from room.Remote, field string) (text,
 }
 
 // referredServer is a server as the proxies at a kind of entrance reach it.
-func (m *Mesh) referredServer(q *incr.Query, p *v1alpha1.MeshPolicy, kind room.Kind, ref gwv1.BackendObjectReference, field string) (none room.Referent, bad Verdict) {
+func (m *Mesh) referredServer(q *incr.Query, p *v1alpha1.MeshPolicy, kind room.Kind, to room.Reference, field string) (none room.Referent, bad Verdict) {
+	ref := *to.Server
 	namespace := string(*cmp.Or(ref.Namespace, new(gwv1.Namespace(p.Namespace))))
 	if namespace != p.Namespace && !m.granted(q, kindMeshPolicy, p.Namespace, "Service", namespace, string(ref.Name)) {
 		return none, m.notGranted(q, reference{kindMeshPolicy, p.Namespace, "Service", namespace, string(ref.Name)}, field)
 	}
-	from := referrer{route: route{Kind: kindMeshPolicy, ObjectMeta: &metav1.ObjectMeta{Namespace: p.Namespace}}, Open: kind == room.Service, HTTP2: true}
+	from := referrer{route: route{Kind: kindMeshPolicy, ObjectMeta: &metav1.ObjectMeta{Namespace: p.Namespace}}, Open: kind == room.Service, HTTP2: !to.ByHTTP}
 	cluster, bad := m.backend(q, from, ref, field)
 	if !bad.OK() {
 		return none, bad
@@ -162,7 +170,7 @@ func (m *Mesh) referredServer(q *incr.Query, p *v1alpha1.MeshPolicy, kind room.K
 
 // referents are the servers that sections of policies refer to about the requests of a rule.
 func referents(r Rule) (out []room.Referent) {
-	for _, d := range r.Policies {
+	for _, d := range slices.Concat(r.Policies, r.Guards) {
 		for _, found := range d.Referents {
 			if found.Cluster != "" {
 				out = append(out, found)
@@ -199,16 +207,45 @@ func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
 			problems = append(problems, wrong(reasonUnsupportedProtocol, "spec.%s%s (%s)", r.Name, idle, s))
 		}
 	}
-	for _, kind := range kinds {
+	for _, kind := range lookedForBy(kinds) {
 		for _, r := range policy.All {
-			for _, found := range m.referentsOf(q, r, key(p.Namespace, p.Name), kind) {
-				if found.Problem != "" {
-					problems = append(problems, Verdict{found.Reason, found.Problem})
+			for _, v := range m.notFound(q, r, p, kind) {
+				if !slices.Contains(problems, v) {
+					problems = append(problems, v)
 				}
 			}
 		}
 	}
 	return join(worstFirst(problems))
+}
+
+// notFound says what is missing of what a section refers to, as it is looked for by the proxies at a kind of entrance.
+func (m *Mesh) notFound(q *incr.Query, r room.Room, p *v1alpha1.MeshPolicy, kind room.Kind) (out []Verdict) {
+	refs := r.Refers(&p.Spec)
+	for i, found := range m.referentsOf(q, r, key(p.Namespace, p.Name), kind) {
+		switch {
+		case found.Problem != "":
+			out = append(out, Verdict{found.Reason, found.Problem})
+		case r.Guarded():
+			out = append(out, m.unanswered(q, "spec."+r.Name+refs[i].Field, refs[i], found))
+		}
+	}
+	return out
+}
+
+// lookedForBy are the kinds of entrances of the proxies that look for what a policy refers to.
+func lookedForBy(kinds []room.Kind) (out []room.Kind) {
+	for _, kind := range kinds {
+		switch kind {
+		case room.Mesh, room.Namespace:
+			out = append(out, room.Gateway, room.Service)
+		case room.ServiceAccount, room.Pods:
+			out = append(out, room.Service)
+		default:
+			out = append(out, kind)
+		}
+	}
+	return out
 }
 
 // entranceKinds are those of the entrances by which requests come to a subject; of a route that has none yet,

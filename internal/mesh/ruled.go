@@ -17,9 +17,13 @@ type RuledPorts struct {
 
 // ruled are the ports at which policies rule connections and about which the filter of a name is: those that are
 // declared to carry bytes, or all others but those of requests.
-func (in Inbound) ruled(name string) (out []int32) {
+func (in Inbound) ruled(name string) []int32 {
+	return in.bytesAt(name, func(p InboundPort) bool { return p.Ruled })
+}
+
+func (in Inbound) bytesAt(name string, which func(InboundPort) bool) (out []int32) {
 	for _, p := range in.Ports {
-		if p.Ruled && (name == AccessBytes && !readable(p.Protocol) || name == AccessUndeclared && p.Protocol == Undeclared) {
+		if which(p) && (name == AccessBytes && !readable(p.Protocol) || name == AccessUndeclared && p.Protocol == Undeclared) {
 			out = append(out, p.Port)
 		}
 	}
@@ -50,7 +54,7 @@ func (m *Mesh) ruledPorts(q *incr.Query, in Inbound, name string) (out []RuledPo
 func (m *Mesh) connections(q *incr.Query, w workload, port int32) (let string, policies []string) {
 	said := m.guardsOfPort(q, w, port)
 	for _, r := range policy.All {
-		own := slices.DeleteFunc(slices.Clone(said), func(d room.Decided) bool { return d.Section != r.Name })
+		own := slices.DeleteFunc(slices.Clone(said), func(d room.Decided) bool { return d.Section != r.Name || d.Shadow })
 		if r.Connect == nil || len(own) == 0 {
 			continue
 		}

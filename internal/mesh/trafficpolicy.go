@@ -18,11 +18,15 @@ type RetryBudget struct {
 	Least   uint32 // retries are allowed however few requests there are
 }
 
-// What Gateway API gives a retryConstraint that says nothing else, and Weft a Service without one.
+// What Gateway API gives a retryConstraint that says nothing else.
 const (
 	DefaultRetryPercent = 20
 	DefaultLeastRetries = 10
 )
+
+// UsualLeastRetries is of a Service without one. It has room for what 300 requests per second send again, and wait
+// for, in the tenths of a second in which most of its pods have ended and no proxy has heard of it.
+const UsualLeastRetries = 50
 
 // trafficServices are the keys of the Services that a policy is about.
 func trafficServices(p *gwx.XBackendTrafficPolicy) (out []string) {

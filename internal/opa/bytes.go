@@ -26,6 +26,16 @@ func Connection(levels []Level) string {
 	return connection(allOf(all...))
 }
 
+// Denied is an expression of CEL that is true of the connections, without HTTP, that a rule which denies keeps out; "":
+// of none.
+func Denied(r Rule) string {
+	f := r.is.bounded(true, knownOfBytes)
+	if f.never() {
+		return ""
+	}
+	return connection(f)
+}
+
 func knownOfBytes(a atom) bool {
 	_, ok := ofConnection(a)
 	return ok

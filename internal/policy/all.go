@@ -6,10 +6,13 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/internal/policy/admissioncontrol"
+	"github.com/weft-mesh/weft/internal/policy/apikey"
 	"github.com/weft-mesh/weft/internal/policy/authorization"
+	"github.com/weft-mesh/weft/internal/policy/basicauth"
 	"github.com/weft-mesh/weft/internal/policy/circuitbreaker"
 	"github.com/weft-mesh/weft/internal/policy/compression"
 	"github.com/weft-mesh/weft/internal/policy/egress"
+	"github.com/weft-mesh/weft/internal/policy/extauth"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
 	"github.com/weft-mesh/weft/internal/policy/fault"
 	"github.com/weft-mesh/weft/internal/policy/healthcheck"
@@ -32,8 +35,11 @@ var All = []room.Room{
 	mtls.Section.Room(),
 	egress.Section.Room(),
 	servertls.Section.Room(),
+	apikey.Section.Room(),
+	basicauth.Section.Room(),
 	jwt.Section.Room(),           // before all that may go by claims
 	authorization.Section.Room(), // after what verifies the claims that it asks for
+	extauth.Section.Room(),       // after what decides by itself: what that refuses, nobody is asked about
 	match.Section.Room(),
 	circuitbreaker.Section.Room(),
 	compression.Section.Room(), // before, and so outside of, all that may look at an answer's body

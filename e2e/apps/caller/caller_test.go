@@ -40,7 +40,8 @@ func TestALoadIsHeldAndCountedByStep(t *testing.T) {
 		}
 	}
 	var results []load.Result
-	if err := json.Unmarshal(send(t, caller, http.MethodPost, "/stop", ""), &results); err != nil {
+	told := send(t, caller, http.MethodPost, "/stop", "")
+	if err := json.Unmarshal(told, &results); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range load.Failures(results, nil) {
@@ -53,8 +54,12 @@ func TestALoadIsHeldAndCountedByStep(t *testing.T) {
 	if steps["a change"] == 0 || len(results) < 100 {
 		t.Errorf("%d results, by step: %v", len(results), steps)
 	}
-	if left := strings.TrimSpace(string(send(t, caller, http.MethodPost, "/stop", ""))); left != "[]" {
-		t.Errorf("a second stop prints %s", left)
+	if again := send(t, caller, http.MethodPost, "/stop", ""); !bytes.Equal(again, told) {
+		t.Errorf("a second stop prints %s", again)
+	}
+	send(t, caller, http.MethodPost, "/start", string(asked))
+	if fresh := send(t, caller, http.MethodPost, "/stop", ""); bytes.Contains(fresh, []byte(results[0].ID)) {
+		t.Errorf("what was told of the load before is told of the next: %s", fresh)
 	}
 }
 

@@ -17,8 +17,9 @@ type order struct {
 
 // loads are those that the caller holds.
 type loads struct {
-	mu  sync.Mutex
-	all []*load.Load
+	mu    sync.Mutex
+	all   []*load.Load
+	ended []load.Result // of those that were stopped since the first of them began
 }
 
 func (l *loads) handler() http.Handler {
@@ -38,6 +39,9 @@ func (l *loads) start(w http.ResponseWriter, r *http.Request) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.all) == 0 {
+		l.ended = nil
+	}
 	l.all = append(l.all, load.Start(asked.Target, asked.Rate))
 }
 
@@ -59,13 +63,13 @@ func (l *loads) sent(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(n) // whoever asked has gone
 }
 
+// stop tells what it told the time before if nothing was started since: an answer may get lost on its way.
 func (l *loads) stop(w http.ResponseWriter, _ *http.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	results := []load.Result{}
 	for _, one := range l.all {
-		results = slices.Concat(results, one.Stop())
+		l.ended = slices.Concat(l.ended, one.Stop())
 	}
 	l.all = nil
-	_ = json.NewEncoder(w).Encode(results) // whoever asked has gone
+	_ = json.NewEncoder(w).Encode(l.ended) // whoever asked has gone
 }

@@ -18,10 +18,11 @@ import (
 
 // Section guards requests, and connections that carry none.
 var Section = room.Section[v1alpha1.Authorization]{
-	Name:     "authorization",
+	Name:     section,
 	Of:       func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Authorization { return spec.Authorization },
 	On:       []room.Kind{room.Mesh, room.Namespace, room.ServiceAccount, room.Pods, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
-	Guarding: room.Guarding[v1alpha1.Authorization]{Guard: guard, Read: read, Connect: connect},
+	Shadow:   true,
+	Guarding: room.Guarding[v1alpha1.Authorization]{Guard: guard, Read: read, Connect: connect, Try: try, TryConnect: tryConnect},
 }
 
 // law is what a policy says, and of each rule that may hold for somebody how it is decided.
@@ -98,10 +99,12 @@ func levels(said []room.Written[v1alpha1.Authorization]) (out []opa.Level) {
 
 // guard has requests pass what denies first, and then each level.
 func guard(said []room.Written[v1alpha1.Authorization], _ [][]room.Referent, _ room.Kind) (out []*corev3.TypedExtensionConfig) {
-	for _, rules := range opa.Requests(levels(said)) {
+	for _, rules := range opa.Requests(levels(room.Enforced(said))) {
 		out = append(out, wire.Extension("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: rules}))
 	}
 	return out
 }
 
-func connect(said []room.Written[v1alpha1.Authorization]) string { return opa.Connection(levels(said)) }
+func connect(said []room.Written[v1alpha1.Authorization]) string {
+	return opa.Connection(levels(room.Enforced(said)))
+}

@@ -18,7 +18,7 @@ func demands(levels []level) *httprbacv3.RBAC {
 			asked = asked || len(p.Claims) > 0
 			ways = append(ways, and(p.claims(l.key)))
 		}
-		all = append(all, &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: ways}}})
+		all = append(all, or(ways))
 	}
 	if !asked {
 		return nil

@@ -10,10 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -23,13 +21,16 @@ import (
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
+const section = "jwt"
+
 // Section is about requests, and guards them.
 var Section = room.Section[v1alpha1.JWT]{
-	Name:     "jwt",
+	Name:     section,
 	Of:       func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.JWT { return spec.JWT },
 	On:       []room.Kind{room.Mesh, room.Namespace, room.ServiceAccount, room.Pods, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Traffic:  room.Traffic[v1alpha1.JWT]{Refers: refers},
-	Guarding: room.Guarding[v1alpha1.JWT]{Guard: guard, Identify: identify, Clash: clash},
+	Shadow:   true,
+	Guarding: room.Guarding[v1alpha1.JWT]{Guard: guard, Identify: identify, Clash: clash, Try: try},
 }
 
 // provider is one of those of a level, with its keys.
@@ -43,27 +44,31 @@ type provider struct {
 // level are the providers of which one must have made a request's token.
 type level struct {
 	room.Level
-	of  []provider
-	key string // in room.ClaimsNamespace, of the claims
+	policy string // the oldest
+	of     []provider
+	key    string // in room.ClaimsNamespace, of the claims
 }
 
 // guard has requests verified. A level whose providers have no keys lets nothing pass.
 func guard(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.Kind) (out []*corev3.TypedExtensionConfig) {
-	levels := levelsOf(said, found, at)
+	levels := levelsOf(said, found, at, false)
+	tried, headers := triedBeside(levels, levelsOf(said, found, at, true))
 	if slices.ContainsFunc(levels, func(l level) bool { return len(l.able()) == 0 }) {
 		return []*corev3.TypedExtensionConfig{room.Refuse(503)}
 	}
-	out = append(out, without(claimHeaders(levels), nil)...)
-	out = append(out, wire.Extension("envoy.filters.http.jwt_authn", verify(levels)))
-	if claims := demands(levels); claims != nil {
-		out = append(out, wire.Extension("envoy.filters.http.rbac", claims))
+	out = append(out, room.Without(sorted(append(claimHeaders(levels), headers...)), nil)...)
+	if f := verify(levels, tried); f != nil {
+		out = append(out, wire.Extension("envoy.filters.http.jwt_authn", f))
 	}
-	return append(out, without(spent(levels))...)
+	if claims := demands(levels); claims != nil {
+		out = append(out, wire.Extension(rbacFilter, claims))
+	}
+	return append(out, room.Without(spent(levels))...)
 }
 
 // identify has tokens verified that the providers of a level made, if there are any.
 func identify(said []room.Written[v1alpha1.JWT], found [][]room.Referent, key string) *corev3.TypedExtensionConfig {
-	l := levelsOf(said, found, room.Service)[0]
+	l := levelsOf(said, found, room.Service, false)[0]
 	l.key = key
 	if len(l.able()) == 0 {
 		return nil
@@ -72,19 +77,25 @@ func identify(said []room.Written[v1alpha1.JWT], found [][]room.Referent, key st
 		l.of[i].ClaimHeaders = nil // which are for who demands the token to fill
 	}
 	out := &jwtv3.JwtAuthentication{Providers: map[string]*jwtv3.JwtProvider{}}
-	without := &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_AllowMissingOrFailed{AllowMissingOrFailed: &emptypb.Empty{}}}
-	out.Rules = always(oneOf(append(l.ways(out), without)))
+	out.Rules = always(oneOf(append(l.ways(out), orNone())))
 	return wire.Extension("envoy.filters.http.jwt_authn", out)
 }
 
-// levelsOf are the levels at which something is said, from outside in. Of an issuer that several policies of one
-// level name, the oldest holds.
-func levelsOf(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.Kind) (out []level) {
+func orNone() *jwtv3.JwtRequirement {
+	return &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_AllowMissingOrFailed{AllowMissingOrFailed: &emptypb.Empty{}}}
+}
+
+// levelsOf are the levels at which something is said, in Shadow or not, from outside in. Of an issuer that several
+// policies of one level name, the oldest holds.
+func levelsOf(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.Kind, shadow bool) (out []level) {
 	var demand []room.Level
 	for i, w := range said {
+		if w.Shadow != shadow {
+			continue
+		}
 		if len(out) == 0 || out[len(out)-1].Level != w.Level {
 			demand = append(demand, w.Level)
-			out = append(out, level{Level: w.Level, key: room.ClaimsFor(w.Level, demand)})
+			out = append(out, level{Level: w.Level, policy: w.Policy, key: room.ClaimsFor(w.Level, demand)})
 		}
 		l := &out[len(out)-1]
 		for j, p := range w.Says.Providers {
@@ -120,12 +131,21 @@ func clash(older, newer *v1alpha1.JWT) string {
 	return ""
 }
 
-// verify demands a token of each level.
-func verify(levels []level) *jwtv3.JwtAuthentication {
+// verify demands a token of each level, but of those that are tried: what they accept is verified, and nothing refused.
+// It is one filter, for another one would remove the headers that this one fills. nil: nothing is to be verified.
+func verify(levels, tried []level) *jwtv3.JwtAuthentication {
 	out := &jwtv3.JwtAuthentication{Providers: map[string]*jwtv3.JwtProvider{}}
 	var all []*jwtv3.JwtRequirement
 	for _, l := range levels {
 		all = append(all, oneOf(l.ways(out)))
+	}
+	for _, l := range tried {
+		if ways := l.ways(out); len(ways) > 0 {
+			all = append(all, oneOf(append(ways, orNone())))
+		}
+	}
+	if len(all) == 0 {
+		return nil
 	}
 	out.Rules = always(allOf(all))
 	return out
@@ -196,19 +216,4 @@ func spent(levels []level) (headers, params []string) {
 func sorted(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// without removes headers, and parameters of the query; no filter where there are none.
-func without(headers, params []string) []*corev3.TypedExtensionConfig {
-	if len(headers)+len(params) == 0 {
-		return nil
-	}
-	m := &mutationfilterv3.Mutations{}
-	for _, name := range headers {
-		m.RequestMutations = append(m.RequestMutations, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}})
-	}
-	for _, name := range params {
-		m.QueryParameterMutations = append(m.QueryParameterMutations, &corev3.KeyValueMutation{Remove: name})
-	}
-	return []*corev3.TypedExtensionConfig{wire.Extension("envoy.filters.http.header_mutation", &mutationfilterv3.HeaderMutation{Mutations: m})}
 }

@@ -27,7 +27,7 @@ var Section = room.Section[v1alpha1.Retry]{
 }
 
 const (
-	defaultAttempts = 3 // as many as without the section
+	defaultAttempts = 3 // most of what is asked for here may have done its work
 	reset           = "reset"
 )
 

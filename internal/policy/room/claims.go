@@ -131,6 +131,10 @@ func between(n v1alpha1.ClaimNumber) *matcherv3.ValueMatcher {
 // InnerClaims is the key of the payload that a level accepted within which the outermost is not.
 func InnerClaims(l Level) string { return Claims + "/" + levelNames[l] }
 
+// ShadowClaims is the key of the payload that a level accepted of which only policies in Shadow demand a token. What
+// is enforced goes by no such claims: who tries a policy out opens nothing by it, and shuts nothing.
+func ShadowClaims(l Level) string { return "shadow/" + levelNames[l] }
+
 // ClaimsFor is the key of the claims that a policy of a level goes by, given the levels that demand a token, from the
 // outer to the inner ones: those of the innermost that is not within its own. "": it has none to go by.
 func ClaimsFor(own Level, demand []Level) (key string) {

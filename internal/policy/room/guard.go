@@ -25,7 +25,7 @@ type Guarding[S any] struct {
 	// Guard has the filters that requests must pass, at a Gateway or at the pod that a Service leads to, given what
 	// each policy says that is about them, from the outer levels to the inner ones and, in a level, by age; and
 	// what was found of what each refers to, in the order of its references. It is not asked where no policy says
-	// anything. nil: the section guards nothing.
+	// anything. nil: the section guards nothing. What is said in Shadow must refuse nothing.
 	Guard func(said []Written[S], found [][]Referent, at Kind) []*corev3.TypedExtensionConfig
 	// Identify is a filter that verifies what one level of these demands, for who goes by its claims before the Route
 	// is chosen, and puts them under a key: of what is not as demanded there are none, and nothing is refused. nil: what
@@ -34,6 +34,9 @@ type Guarding[S any] struct {
 	// Clash says in which field a newer policy cannot hold beside an older one of the same level; "": in none.
 	// nil: they always can.
 	Clash func(older, newer *S) string
+	// Collide says what two policies of one level say that nobody can be let in by, given what was found of what
+	// they refer to; "": nothing. nil: they never do.
+	Collide func(older, newer []Referent) string
 	// Read makes of what one policy says what can be made of it before it is known whom it is about. nil: nothing
 	// is to be made of it.
 	Read func(policy string, says *S, in Surroundings) Law
@@ -41,6 +44,12 @@ type Guarding[S any] struct {
 	// policy says that is about them. nil: the section is about requests, and what is none does not pass where it
 	// guards.
 	Connect func(said []Written[S]) string
+	// Try has the filters that find out, behind those of Guard, what would be refused of what these let pass if
+	// what is said in Shadow were enforced beside the rest, and what they find, what counts first before the rest.
+	// They refuse nothing. nil: the section cannot be tried out.
+	Try func(said []Written[S], found [][]Referent, at Kind) ([]*corev3.TypedExtensionConfig, []Refusal)
+	// TryConnect says the same of connections without HTTP. nil: all would be refused.
+	TryConnect func(said []Written[S]) []Refusal
 }
 
 // Law is what a policy says, once it was read.
@@ -99,6 +108,12 @@ func (s Section[S]) reads(r *Room) {
 	}
 	if s.Guarding.Connect != nil {
 		r.Connect = func(said []Decided) string { return s.Guarding.Connect(s.each(said)) }
+	}
+	if s.Guarding.Try != nil {
+		r.Try = func(said []Decided, at Kind) ([]*corev3.TypedExtensionConfig, []Refusal) {
+			return s.Guarding.Try(s.each(said), found(said), at)
+		}
+		r.TryConnect = s.tryConnect
 	}
 }
 

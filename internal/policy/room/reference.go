@@ -22,8 +22,13 @@ type Reference struct {
 	// Kept is, in place of all of these, the name of a ConfigMap of weft-system, for a policy of a namespace: the
 	// operator keeps there, under KeptText, what it fetched last, and under KeptProblem why it could not of late.
 	Kept func(namespace string) string
-	// Server is spoken to by gRPC; nil: it is a text.
+	// Secrets are, in place of all of these, the names of some of the policy's namespace, of which Read makes the text
+	// of Pairs: as far as there is one, whatever is wrong beside it. What is wrong, it says too.
+	Secrets []string
+	Read    func([]Credentials) (Pairs, []string)
+	// Server is spoken to by gRPC or, ByHTTP, as its port declares; nil: it is a text.
 	Server *gwv1.BackendObjectReference
+	ByHTTP bool
 	// Instead is what becomes of requests without it.
 	Instead string
 }
@@ -57,7 +62,7 @@ type Referent struct {
 	Cluster   string // that questions to the server go through
 	Reached   string // the Cluster that the server is reached by
 	Authority string // the name and port of its Service
-	// Reason and Problem say why there is nothing; "": there is.
+	// Reason and Problem say why there is nothing, or, of Secrets, not all; "": there is.
 	Reason, Problem string
 	// Stale says why the Text, which is there, is that of before; "": it is not.
 	Stale string

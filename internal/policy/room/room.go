@@ -76,6 +76,7 @@ type Written[S any] struct {
 	Rule   string // of a route, for which it holds: to a section with Entering
 	Claims string // to a section with Guard, or that goes by claims: their key (see ClaimsFor); "": there are none
 	Apart  string // the name of the filter that it has Apart; "": none
+	Shadow bool   // to a section with Try: it is of a policy in Shadow
 	// Law is what was made of it for whom is called, in a section with Read.
 	Law any
 }
@@ -236,15 +237,19 @@ type Room struct {
 	Quotas func(spec *v1alpha1.MeshPolicySpec) []quota.Limit
 	// Entering is that of the section's Traffic, of what was Decided for a rule; nil as there.
 	Entering func(d Decided, shared string, r *routev3.Route)
-	// Guard and Clash are those of the section's Guarding; nil as there.
-	Guard func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
-	Clash func(older, newer *v1alpha1.MeshPolicySpec) string
+	// Guard, Clash and Collide are those of the section's Guarding; nil as there.
+	Guard   func(said []Decided, at Kind) []*corev3.TypedExtensionConfig
+	Clash   func(older, newer *v1alpha1.MeshPolicySpec) string
+	Collide func(older, newer []Referent) string
 	// Apart and IsApart are those of the section's Traffic, of what a policy says.
 	Apart   func(Decided) proto.Message
 	IsApart func(Decided) bool
 	// Read and Connect are those of the section's Guarding; nil as there.
 	Read    func(policy string, spec *v1alpha1.MeshPolicySpec, in Surroundings) Law
 	Connect func(said []Decided) string
+	// Try and TryConnect are those of the section's Guarding; nil as there.
+	Try        func(said []Decided, at Kind) ([]*corev3.TypedExtensionConfig, []Refusal)
+	TryConnect func(said []Decided) []Refusal
 	// Identify is that of the section's Guarding; nil as there.
 	Identify func(said []Decided, key string) *corev3.TypedExtensionConfig
 	// Refers are those of the section's Traffic, of a policy.
@@ -278,6 +283,7 @@ type Decided struct {
 	Level   Level  // of the policy's target, in a section with Guard
 	Claims  string // that it goes by, in such a section, or in one that goes by claims
 	Law     any    // what was made of it for whom is called, in a section with Read
+	Shadow  bool   // in a section with Try: the policy is in Shadow
 	// Referents are what was found of what the section refers to.
 	Referents []Referent
 	// Apart is the name of the policy's filter that is a resource of its own; "": there is none.
@@ -377,7 +383,7 @@ func (s Section[S]) upstream(out *Room) {
 // guarding gives a Room what guards requests; all of its policies hold beside each other.
 func (s Section[S]) guarding(out *Room) {
 	if s.Guarding.Guard != nil {
-		out.Guard, out.Clash = s.guard, s.clash
+		out.Guard, out.Clash, out.Collide = s.guard, s.clash, s.Guarding.Collide
 		out.Contest, out.Decide = s.beside, s.alone
 		s.reads(out)
 	}
@@ -414,7 +420,7 @@ func (s Section[S]) each(said []Decided) (written []Written[S]) {
 }
 
 func (s Section[S]) of(d Decided) Written[S] {
-	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims, Apart: d.Apart, Law: d.Law}
+	return Written[S]{Policy: d.Policy, Level: d.Level, Says: d.Says.(*S), Rule: d.Rule, Claims: d.Claims, Apart: d.Apart, Shadow: d.Shadow, Law: d.Law}
 }
 
 // Proxy is one by what tells it from others of the same Routes.

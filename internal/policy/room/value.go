@@ -2,6 +2,7 @@ package room
 
 import (
 	"cmp"
+	"regexp"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -10,6 +11,11 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
+
+var token = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // RFC 9110, 5.6.2
+
+// HeaderName says whether a header can have that name.
+func HeaderName(name string) bool { return token.MatchString(name) }
 
 // Duration is one that is written; unset where none is, or one that is no time.
 func Duration(d *gwv1.Duration, unset time.Duration) *durationpb.Duration {
