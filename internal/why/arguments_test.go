@@ -49,13 +49,13 @@ func TestNormalized(t *testing.T) {
 	t.Parallel()
 	for sent, want := range map[string]string{
 		"/a": "/a", "/a?b=/c": "/a", "/a//b": "/a/b", "/a/./b": "/a/b", "/a/../b": "/b", "/../b": "/b", "/a/..": "/", "/a/.": "/a/", "/%61%2eb": "/a.b", "/a/%2e%2e/b": "/b",
-		`/a\..\b`: "/b", "/a;b": "/a;b", "/%2561": "/%2561", "/%20": "/%20", "/é": "/%C3%A9", "/a/b/": "/a/b/", "/": "/", "//": "/",
+		`/a\..\b`: "/b", "/a;b": "/a;b", "/%2561": "/%2561", "/%20": "/%20", "/a{b}|": "/a%7Bb%7D%7C", "/a/..;x/b": "/b", "/a/.;x": "/a/", "/a/%2e%2e;/b": "/a/..;/b", "/a/b/": "/a/b/", "/": "/", "//": "//", "///": "//", "//a//": "/a/",
 	} {
 		if got, problem := PathOf(sent); got != want || problem != "" {
 			t.Errorf("%s is read as %s, %s; want %s", sent, got, problem, want)
 		}
 	}
-	for _, sent := range []string{"/a%2fb", "/a%5Cb", "/a#b", "/a%00", "/a\x01"} {
+	for _, sent := range []string{"/a%2fb", "/a%5Cb", "/a#b", "/a%00", "/a\x01", "/é", "/a b", "/a%", "/a%4", "/a%zz"} {
 		if _, problem := PathOf(sent); problem == "" {
 			t.Errorf("%q is not refused", sent)
 		}

@@ -152,6 +152,18 @@ func keysOf(levels []Level) (out []string) {
 	return out
 }
 
+// enforced leaves out, and tells of, what policies in Shadow say: it refuses nothing.
+func (e *explaining) enforced(guards []room.Decided) (out []room.Decided) {
+	for _, d := range guards {
+		if d.Shadow {
+			e.note("MeshPolicy %s is in Shadow: its section %s refuses nothing, and is not asked here", d.Policy, d.Section)
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
 // others tells of what is asked of the call beside, of which nothing is known here.
 func (e *explaining) others(guards []room.Decided) {
 	for _, d := range guards {

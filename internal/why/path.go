@@ -7,7 +7,11 @@ import (
 	"strings"
 )
 
-var escapedSlash = regexp.MustCompile(`(?i)%2f|%5c`)
+var (
+	escapedSlash = regexp.MustCompile(`(?i)%2f|%5c`)
+	dotsWith     = regexp.MustCompile(`/(\.\.?);[^/]*`)
+	noEncoding   = regexp.MustCompile(`%(?:[^0-9a-fA-F]|[0-9a-fA-F][^0-9a-fA-F]|.?$)`)
+)
 
 // PathOf is the path of a request, without the query, as proxies read it before anybody decides, and what has it
 // refused with 400; "": nothing.
@@ -18,10 +22,13 @@ func PathOf(sent string) (path, problem string) {
 		return path, fmt.Sprintf("the path has an encoded slash or backslash, %s: proxies refuse that whatever policies say", at)
 	case strings.Contains(path, "#"):
 		return path, "the path has a #: proxies refuse that whatever policies say"
-	case strings.Contains(path, "%00") || strings.ContainsFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f }):
-		return path, "the path has a control character: proxies refuse that whatever policies say"
+	case strings.Contains(path, "%00") || strings.ContainsFunc(path, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
+		return path, "the path has what is not printable ASCII, or an encoded NUL: proxies refuse that whatever policies say"
+	case noEncoding.MatchString(path):
+		return path, "the path has a % that encodes nothing: proxies refuse that whatever policies say"
 	}
-	return merged(resolved(decoded(strings.ReplaceAll(path, `\`, "/")))), ""
+	path = dotsWith.ReplaceAllString(strings.ReplaceAll(path, `\`, "/"), "/$1") // where these are written as such
+	return merged(resolved(decoded(path))), ""
 }
 
 // decoded is a path without the encodings that it does not need, and with those that it does.
@@ -34,10 +41,10 @@ func decoded(path string) string {
 				c, i = byte(n), i+2
 			}
 		}
-		if c < 0x80 {
-			out.WriteByte(c)
-		} else {
+		if strings.IndexByte("\"<>^`{|}", c) >= 0 {
 			fmt.Fprintf(&out, "%%%02X", c)
+		} else {
+			out.WriteByte(c)
 		}
 	}
 	return out.String()
@@ -83,5 +90,10 @@ func withoutDot(authority string) string {
 
 var slashes = regexp.MustCompile("/{2,}")
 
-// merged has one slash for several.
-func merged(path string) string { return slashes.ReplaceAllString(path, "/") }
+// merged has one slash for several; of a path of nothing but slashes Envoy leaves the first and the last.
+func merged(path string) string {
+	if len(path) > 1 && strings.Trim(path, "/") == "" {
+		return "//"
+	}
+	return slashes.ReplaceAllString(path, "/")
+}

@@ -128,6 +128,7 @@ func (e *explaining) explain() error {
 		e.mtls()
 		e.accessed()
 	}
+	guards = e.enforced(guards)
 	e.tokens(guards)
 	if err := e.authorized(guards); err != nil {
 		return err
