@@ -218,8 +218,8 @@ type MeshPolicySpec struct {
 	// +optional
 	Fault *Fault `json:"fault,omitempty"`
 
-	// extensions are filters that Weft does not model: scripts of Lua, and servers of ext_proc. Requests meet
-	// them in this order, answers in the other one. They may target Services and their ports as pods call
+	// extensions are filters that Weft does not model: scripts of Lua, or one server of ext_proc, or one module of
+	// WebAssembly. Requests meet scripts in this order, answers in the other one. They may target Services and their ports as pods call
 	// them, Gateways and their listeners, routes and their rules by name. The innermost policy's hold, all of
 	// them and no other's.
 	//
@@ -228,6 +228,7 @@ type MeshPolicySpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:XValidation:rule="self.all(e, self.exists_one(f, f.name == e.name))",message="each extension has a name of its own"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 1 || self.all(e, has(e.lua))",message="a server, or a module, must be the policy's only extension: while one waits for an answer, proxies would pass over the others"
 	Extensions []Extension `json:"extensions,omitempty"`
 
 	// compression has Gateways compress what they answer. It may target the mesh, a namespace, Gateways and

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/extauth"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
@@ -65,22 +66,26 @@ func ofPorts(g mesh.InboundGuards) *xdsmatcherv3.Matcher {
 	return out
 }
 
-// guards are the filters that sections have of what was decided, in the order of the sections. Behind them is what says
-// of the requests that get through what policies in Shadow would refuse.
+// guards are the filters that sections have of what was decided, in the order of the sections. Behind those is what says
+// of the requests that get through what policies in Shadow would refuse, and last the filter that waits for an answer.
 func guards(said []room.Decided, at room.Kind) (out []*corev3.TypedExtensionConfig) {
+	var waits []*corev3.TypedExtensionConfig
 	var would []room.Refusal
 	for _, r := range policy.All {
 		own := slices.DeleteFunc(slices.Clone(said), func(d room.Decided) bool { return d.Section != r.Name })
-		if !r.Guarded() || len(own) == 0 {
-			continue
+		switch {
+		case !r.Guarded() || len(own) == 0:
+		case r.Name == extauth.Section.Name:
+			waits = r.Guard(own, at)
+		default:
+			out = append(out, r.Guard(own, at)...)
 		}
-		out = append(out, r.Guard(own, at)...)
-		if r.Try != nil {
+		if len(own) > 0 && r.Try != nil {
 			filters, refusals := r.Try(own, at)
 			out, would = append(out, filters...), append(would, refusals...)
 		}
 	}
-	return append(out, outcome(said, would)...)
+	return slices.Concat(out, outcome(said, would), waits)
 }
 
 // guardHost has the requests of a virtual host's Routes guarded, each as its rule is. What most of the rules have is

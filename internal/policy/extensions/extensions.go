@@ -63,7 +63,22 @@ func refers(all *[]v1alpha1.Extension) (out []room.Reference) {
 		}
 		out = append(out, r)
 	}
+	for i, e := range *all {
+		if passesOver(*all, e) {
+			out = append(out, room.Reference{Field: fmt.Sprintf("[%d]", i), Check: notAlone, Instead: "requests are answered 500"})
+		}
+	}
 	return out
+}
+
+// passesOver says whether an extension waits for an answer, or may, and has others beside it: Envoy runs the filters of a
+// place one after the other, and passes over those that are left when one of them goes on after a wait.
+func passesOver(all []v1alpha1.Extension, e v1alpha1.Extension) bool {
+	return len(all) > 1 && (e.ExtProc != nil || isModule(e))
+}
+
+func notAlone(string) string {
+	return "waits for answers, and proxies would pass over the others meanwhile: a server, or a module, must be the policy's only extension"
 }
 
 func refersToModule(r *room.Reference, w *v1alpha1.Wasm) {
@@ -118,6 +133,8 @@ func apart(w room.Written[[]v1alpha1.Extension], found []room.Referent) proto.Me
 func filters(w room.Written[[]v1alpha1.Extension], found []room.Referent) (chain []*corev3.TypedExtensionConfig, closed bool) {
 	for i, e := range *w.Says {
 		switch missing := i >= len(found) || found[i].Problem != ""; {
+		case passesOver(*w.Says, e):
+			return nil, true
 		case missing && e.FailOpen:
 		case missing:
 			return nil, true
@@ -126,7 +143,7 @@ func filters(w room.Written[[]v1alpha1.Extension], found []room.Referent) (chain
 		case e.Wasm != nil:
 			chain = append(chain, wire.Extension("envoy.filters.http.wasm", runs(w.Policy, e, found[i].Text)))
 		default:
-			chain = append(chain, wire.Extension("envoy.filters.http.lua", guarded(w.Policy, e, found[i].Text)))
+			chain = append(chain, wire.Extension("envoy.filters.http.lua", guarded(w.Policy, e, found[i].Text, len(*w.Says) == 1)))
 		}
 	}
 	return chain, false

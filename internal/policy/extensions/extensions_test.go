@@ -40,6 +40,8 @@ func forward() *routev3.Route {
 	return &routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{}}}
 }
 
+const scripts = `[{name: a, lua: {source: x}}, {name: b, failOpen: true, lua: {configMapRef: {name: scripts, key: b.lua}}}]`
+
 const four = `[{name: a, lua: {source: x}}, {name: b, failOpen: true, lua: {configMapRef: {name: scripts, key: b.lua}}},
 {name: c, extProc: {backendRef: {name: proc, port: 80}}},
 {name: d, failOpen: true, extProc: {backendRef: {name: proc, port: 81}, messageTimeout: 2s, processingMode: {requestHeaderMode: Skip, responseHeaderMode: Send, requestBodyMode: Buffered, responseBodyMode: BufferedPartial}}}]`
@@ -57,24 +59,34 @@ func TestWhatIsReferredTo(t *testing.T) {
 	}
 }
 
-// TestChain: requests meet what was found in the order of what is written.
+// TestChain: requests meet scripts in the order of what is written.
 func TestChain(t *testing.T) {
-	w, r := written(t, four), forward()
-	extend(w, []room.Referent{{Text: "one"}, {Text: "two"}, {Cluster: "asking/c", Authority: "c"}, {Cluster: "asking/d", Authority: "d"}}, r)
+	w, r := written(t, scripts), forward()
+	extend(w, []room.Referent{{Text: "one"}, {Text: "two"}}, r)
 	chain := chained(t, r)
-	if len(chain) != 4 {
+	if len(chain) != 2 {
 		t.Fatalf("%d filters", len(chain))
 	}
-	for i, want := range []string{`"shop/a a", false, "one"`, `"shop/a b", true, "two"`} {
+	for i, want := range []string{`"shop/a a", false, false, "one"`, `"shop/a b", true, false, "two"`} {
 		l := &luav3.Lua{}
 		roomtest.Unpack(t, chain[i], l)
 		if !strings.Contains(l.DefaultSourceCode.GetInlineString(), want) || l.ClearRouteCache.GetValue() || l.SharedVmId != "shop/a" {
 			t.Errorf("script %d: %v", i, l)
 		}
 	}
+}
+
+// TestServers: one is alone.
+func TestServers(t *testing.T) {
 	c, d := &extprocv3.ExternalProcessor{}, &extprocv3.ExternalProcessor{}
-	roomtest.Unpack(t, chain[2], c)
-	roomtest.Unpack(t, chain[3], d)
+	for text, p := range map[string]*extprocv3.ExternalProcessor{
+		`[{name: c, extProc: {backendRef: {name: proc, port: 80}}}]`: c,
+		`[{name: d, failOpen: true, extProc: {backendRef: {name: proc, port: 81}, messageTimeout: 2s, processingMode: {requestHeaderMode: Skip, responseHeaderMode: Send, requestBodyMode: Buffered, responseBodyMode: BufferedPartial}}}]`: d,
+	} {
+		r := forward()
+		extend(written(t, text), []room.Referent{{Cluster: "asking/c", Authority: "c"}}, r)
+		roomtest.Unpack(t, chained(t, r)[0], p)
+	}
 	if c.FailureModeAllow || c.MessageTimeout.AsDuration() != messageTimeout || c.GrpcService.GetEnvoyGrpc().ClusterName != "asking/c" ||
 		c.ProcessingMode.RequestHeaderMode != extprocv3.ProcessingMode_SEND || c.ProcessingMode.RequestBodyMode != extprocv3.ProcessingMode_NONE {
 		t.Errorf("what is not said: %v", c)
@@ -90,27 +102,42 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// TestNotAlone: what may wait has requests answered with an error if there are others beside it, and says so.
+func TestNotAlone(t *testing.T) {
+	r := forward()
+	found := []room.Referent{{Text: "one"}, {Text: "two"}, {Cluster: "asking/c"}, {Cluster: "asking/d"}}
+	if extend(written(t, four), found, r); r.GetDirectResponse().GetStatus() != 500 {
+		t.Errorf("%v", r)
+	}
+	if refs := refers(written(t, four).Says)[4:]; len(refs) != 2 || refs[0].Field != "[2]" || refs[1].Field != "[3]" || refs[0].Check("") == "" {
+		t.Errorf("%+v", refs)
+	}
+	if refs := refers(written(t, scripts).Says); len(refs) != 2 {
+		t.Errorf("scripts: %+v", refs)
+	}
+}
+
 // TestWhatIsMissing closes, unless it may be missing.
 func TestWhatIsMissing(t *testing.T) {
-	found := []room.Referent{{Text: "one"}, {Problem: "no"}, {Cluster: "asking/c"}, {Problem: "no"}}
 	r := forward()
-	if extend(written(t, four), found, r); r.GetDirectResponse() != nil || len(chained(t, r)) != 2 {
+	if extend(written(t, scripts), []room.Referent{{Text: "one"}, {Problem: "no"}}, r); r.GetDirectResponse() != nil || len(chained(t, r)) != 1 {
 		t.Errorf("what may be missing is not left out: %v", r)
 	}
-	for _, i := range []int{0, 2} {
-		missing := []room.Referent{{Text: "one"}, {Text: "two"}, {Cluster: "asking/c"}, {Cluster: "asking/d"}}
-		missing[i] = room.Referent{Problem: "no"}
+	for text, found := range map[string][]room.Referent{
+		scripts: {{Problem: "no"}, {Text: "two"}},
+		`[{name: c, extProc: {backendRef: {name: proc, port: 80}}}]`: {{Problem: "no"}},
+	} {
 		r := forward()
-		if extend(written(t, four), missing, r); r.GetDirectResponse().GetStatus() != 500 || r.TypedPerFilterConfig[filter] != nil {
-			t.Errorf("without extension %d: %v", i, r)
+		if extend(written(t, text), found, r); r.GetDirectResponse().GetStatus() != 500 || r.TypedPerFilterConfig[filter] != nil {
+			t.Errorf("%s: %v", text, r)
 		}
 	}
 	r = forward()
-	if extend(written(t, four), nil, r); r.GetDirectResponse().GetStatus() != 500 {
+	if extend(written(t, scripts), nil, r); r.GetDirectResponse().GetStatus() != 500 {
 		t.Errorf("nothing is known of any: %v", r)
 	}
 	r = &routev3.Route{Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}}}
-	if extend(written(t, four), found, r); r.GetDirectResponse().Status != 404 || r.TypedPerFilterConfig != nil {
+	if extend(written(t, scripts), []room.Referent{{Text: "one"}, {Text: "two"}}, r); r.GetDirectResponse().Status != 404 || r.TypedPerFilterConfig != nil {
 		t.Errorf("what answers by itself: %v", r)
 	}
 }

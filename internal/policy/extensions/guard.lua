@@ -1,4 +1,4 @@
--- Before this stand NAME, FAIL_OPEN and SCRIPT. SCRIPT runs with nothing but what is in env, and no function of
+-- Before this stand NAME, FAIL_OPEN, ALONE and SCRIPT. SCRIPT runs with nothing but what is in env, and no function of
 -- it for longer than LIMIT instructions. What is wrong with it is told in the log and, unless FAIL_OPEN, answered
 -- with an error: Envoy itself would let the request go on, and refuse a SCRIPT that fails while it is loaded.
 local LIMIT, MOST = 1000000, 1000000
@@ -59,9 +59,13 @@ end
 local broken = loaded()
 
 -- Of what a handle has, the first would reach what the policy's author may not, the second change the route
--- that other filters have looked at, and after the others no error can be answered.
+-- that other filters have looked at, and after the others no error can be answered. While a body is waited for, Envoy
+-- passes over the other extensions.
+local body
 local function narrow(handle)
   local methods = getmetatable(handle)
+  body = body or methods.body
+  if not ALONE then methods.body = nil end
   methods.httpCall, methods.clearRouteCache, methods.bodyChunks, methods.trailers = nil, nil, nil, nil
 end
 
@@ -98,8 +102,8 @@ function envoy_on_response(handle)
   if not FAIL_OPEN then
     pcall(function()
       handle:headers():replace(":status", "500")
-      local body = handle:body(true)
-      if body then body:setBytes("") end
+      local all = body(handle, true)
+      if all then all:setBytes("") end
     end)
   end
   error(NAME .. ": " .. problem, 0)

@@ -51,26 +51,24 @@ func TestApart(t *testing.T) {
 	if extend(w, nil, answered); answered.TypedPerFilterConfig != nil {
 		t.Errorf("what answers by itself: %v", answered)
 	}
-	found := []room.Referent{{Text: roomtest.Module}, {Text: roomtest.Module}, {Text: "x"}}
+	alone := w
+	alone.Says = new((*w.Says)[:1])
+	there := room.Referent{Text: roomtest.Module}
 	for _, c := range []struct {
-		missing []int
-		names   string
+		says  room.Written[[]v1alpha1.Extension]
+		found []room.Referent
+		names string
 	}{
-		{nil, "lua wasm wasm lua lua"},
-		{[]int{1}, "lua wasm lua lua"},
-		{[]int{0}, "lua"},
-		{[]int{0, 1, 2}, "lua"},
+		{alone, []room.Referent{there}, "lua wasm lua"},
+		{alone, []room.Referent{{Problem: "no"}}, "lua"},
+		{w, []room.Referent{there, there, {Text: "x"}}, "lua"}, // none has others beside it
 	} {
-		now := append([]room.Referent(nil), found...)
-		for _, i := range c.missing {
-			now[i] = room.Referent{Problem: "no"}
-		}
 		var names []string
-		for _, f := range apart(w, now).(*compositev3.Composite).NamedFilterChains[all].TypedConfig {
+		for _, f := range apart(c.says, c.found).(*compositev3.Composite).NamedFilterChains[all].TypedConfig {
 			names = append(names, strings.TrimPrefix(f.Name, "envoy.filters.http."))
 		}
 		if got := strings.Join(names, " "); got != c.names {
-			t.Errorf("without %v: %s, want %s", c.missing, got, c.names)
+			t.Errorf("of %d: %s, want %s", len(*c.says.Says), got, c.names)
 		}
 	}
 }

@@ -93,9 +93,9 @@ func called(e ast.Expr) bool {
 }
 
 // guarded is the filter of a script. A proxy has one interpreter, per thread, for all Routes of a policy that
-// have the same.
-func guarded(policy string, e v1alpha1.Extension, text string) *luav3.Lua {
-	head := fmt.Sprintf("local NAME, FAIL_OPEN, SCRIPT = %s, %t, %s\n", quoted(policy+" "+e.Name), e.FailOpen, quoted(text))
+// have the same. Alone says that the policy has no other extension.
+func guarded(policy string, e v1alpha1.Extension, text string, alone bool) *luav3.Lua {
+	head := fmt.Sprintf("local NAME, FAIL_OPEN, ALONE, SCRIPT = %s, %t, %t, %s\n", quoted(policy+" "+e.Name), e.FailOpen, alone, quoted(text))
 	return &luav3.Lua{
 		DefaultSourceCode: inline(head + guard),
 		ClearRouteCache:   wrapperspb.Bool(false), // other filters have looked at the request as one of its route
