@@ -8,8 +8,8 @@ var extAuthSpecs = map[string]string{
 	"{targetRefs: [{kind: ServiceAccount, name: a}, {pods: {selector: {matchLabels: {a: b}}}}, {kind: Service, name: a, port: 80}, {kind: Gateway, name: a, sectionName: b}, {kind: HTTPRoute, name: a}, {kind: GRPCRoute, name: a, sectionName: b}], " +
 		"extAuth: {protocol: GRPC, backendRef: {name: a, port: 80}}}": "",
 
-	"extAuth: {}":               "spec.extAuth.protocol: Required value",
-	"extAuth: {protocol: HTTP}": "spec.extAuth.backendRef: Required value",
+	"extAuth: {}":               "spec.extAuth.protocol: Unsupported value",
+	"extAuth: {protocol: HTTP}": "Must have port for Service reference",
 	"extAuth: {protocol: HTTP2, backendRef: {name: a, port: 80}}":                                      "spec.extAuth.protocol: Unsupported value",
 	"extAuth: {protocol: HTTP, backendRef: {name: a}}":                                                 "Must have port for Service reference",
 	"extAuth: {protocol: HTTP, backendRef: {name: a, port: 80}, grpc: {}}":                             "grpc is for a server that speaks GRPC",
