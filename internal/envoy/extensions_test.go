@@ -381,11 +381,11 @@ func TestExtensionsChange(t *testing.T) {
 		return fmt.Sprintf("{name: b, extProc: {messageTimeout: 10s, backendRef: {name: %s}}}", procName(i))
 	}
 	for i := range 20 {
-		one, other := onRequest(fmt.Sprintf(`h:headers():add("x-script", "%d")`, i)), onRequest(`h:headers():add("x-script", "other")`)
+		one, other := onRequest(fmt.Sprintf(`h:headers():add("x-script", "%d")`, i)), strings.Replace(onRequest(`h:headers():add("x-script", "other")`), "name: a", "name: b", 1)
 		for _, change := range [][]map[string]proto.Message{
 			{l.says(t, "["+one+"]")},
-			append(l.there(i, 1), l.says(t, "["+one+", "+asks(i)+"]")),
-			append(l.there(i, 2), l.says(t, "["+other+", "+asks(i)+"]")),
+			append(l.there(i, 1), l.says(t, "["+asks(i)+"]")),
+			append(l.there(i, 2), l.says(t, "["+one+", "+other+"]")),
 			append(l.there(i+1, 2), l.says(t, "["+asks(i+1)+"]"), gone(i)),
 			{l.says(t, ""), gone(i + 1)},
 		} {
