@@ -31,10 +31,9 @@ var credentialsSpecs = map[string]string{
 	"basicAuth: {secretRef: {}}":                                              "spec.basicAuth.secretRef.name",
 	"basicAuth: {secretRef: {name: a, key: 'a/b'}}":                           "spec.basicAuth.secretRef.key",
 	"basicAuth: {secretRef: {name: a}, realm: 'a\"b'}":                        "spec.basicAuth.realm",
-	"basicAuth: {secretRef: {name: a}, realm: ''}":                            "spec.basicAuth.realm",
 	"basicAuth: {secretRef: {name: a}, userHeader: Authorization}":            "that header means something else",
-	"{mode: Shadow, apiKey: {secretRefs: [{name: a}]}}":                       "Shadow is for mtls and egress only",
-	"{mode: Shadow, basicAuth: {secretRef: {name: a}}, mtls: {mode: Strict}}": "Shadow is for mtls and egress only",
+	"{mode: Shadow, apiKey: {secretRefs: [{name: a}]}}":                       "Shadow is for mtls, egress, authorization and jwt only",
+	"{mode: Shadow, basicAuth: {secretRef: {name: a}}, mtls: {mode: Strict}}": "Shadow is for mtls, egress, authorization and jwt only",
 }
 
 const ofKeys = "apiKey: {secretRefs: [{name: a}], "

@@ -22,8 +22,8 @@ var extAuthSpecs = map[string]string{
 	toServer + ", serverHeaders: [X-Forwarded-For]}}":                                                  "that header means something else",
 	toServer + ", serverHeaders: [x-a, x-a]}}":                                                         "Duplicate value",
 	toServer + ", forwardBody: {maxSize: 65536}}}":                                                     "spec.extAuth.forwardBody.maxSize",
-	"{mode: Shadow, extAuth: {protocol: HTTP, backendRef: {name: a, port: 80}}}":                       "Shadow is for mtls and egress only",
-	"{mode: Shadow, mtls: {mode: Strict}, extAuth: {protocol: HTTP, backendRef: {name: a, port: 80}}}": "Shadow is for mtls and egress only",
+	"{mode: Shadow, extAuth: {protocol: HTTP, backendRef: {name: a, port: 80}}}":                       "Shadow is for mtls, egress, authorization and jwt only",
+	"{mode: Shadow, mtls: {mode: Strict}, extAuth: {protocol: HTTP, backendRef: {name: a, port: 80}}}": "Shadow is for mtls, egress, authorization and jwt only",
 }
 
 const toServer = "{extAuth: {protocol: HTTP, backendRef: {name: a, port: 80}"
