@@ -305,12 +305,17 @@ func TestServersOfPods(t *testing.T) {
 			}
 			over := func(what string, change func()) {
 				t.Helper()
-				answers := make(chan int)
+				answers := make(chan int, inFlight)
 				for range inFlight {
 					go func() { answers <- status(fmt.Sprintf("http://127.0.0.1:%d/", g.web)) }()
 				}
-				for range inFlight {
-					<-s.heard
+				for heard := 0; heard < inFlight; {
+					select {
+					case <-s.heard:
+						heard++
+					case answer := <-answers:
+						t.Fatalf("%s: a request was answered %d without a question", what, answer)
+					}
 				}
 				change()
 				var got []int
@@ -329,6 +334,25 @@ func TestServersOfPods(t *testing.T) {
 			if loose, probe := status(fmt.Sprintf("http://127.0.0.1:%d/", g.loose)), status(fmt.Sprintf("http://127.0.0.1:%d/live", g.probed)); loose != 200 || probe != 200 {
 				t.Errorf("another port: %d, a probe: %d", loose, probe)
 			}
+			asked := func() bool {
+				answer := make(chan int, 1)
+				go func() { answer <- status(fmt.Sprintf("http://127.0.0.1:%d/", g.web)) }()
+				select {
+				case <-s.heard:
+					s.let <- struct{}{}
+					return <-answer == 200
+				case <-answer:
+					return false
+				}
+			}
+			eventually(t, "each thread asks", func() bool {
+				for range inFlight {
+					if !asked() {
+						return false
+					}
+				}
+				return true
+			})
 			over("the section changes", func() {
 				has(mesh.GuardedPort{Port: int32(g.web), By: []room.Decided{says(", timeout: 9s")}})
 			})
