@@ -277,6 +277,58 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 	}
 }
 
+// askedPod is one whose sidecar asks a server that waits to be told.
+type askedPod struct {
+	guard
+	slow
+}
+
+// asks says whether a request is asked about.
+func (p askedPod) asks() bool {
+	answer := p.requests(1)
+	select {
+	case <-p.heard:
+		p.let <- struct{}{}
+		return <-answer == 200
+	case <-answer:
+		return false
+	}
+}
+
+func (p askedPod) requests(n int) chan int {
+	answers := make(chan int, n)
+	for range n {
+		go func() { answers <- status(fmt.Sprintf("http://127.0.0.1:%d/", p.web)) }()
+	}
+	return answers
+}
+
+// over has something change while requests wait for the server, which lets all of them in then.
+func (p askedPod) over(t *testing.T, what string, change func()) {
+	t.Helper()
+	answers := p.requests(inFlight)
+	for heard := 0; heard < inFlight; {
+		select {
+		case <-p.heard:
+			heard++
+		case answer := <-answers:
+			t.Fatalf("%s: a request was answered %d without a question", what, answer)
+		}
+	}
+	change()
+	var got []int
+	for len(got) < inFlight {
+		select {
+		case p.let <- struct{}{}:
+		case answer := <-answers:
+			got = append(got, answer)
+		}
+	}
+	if slices.Min(got) != 200 || slices.Max(got) != 200 {
+		t.Errorf("%s: requests with a question under way were answered %v", what, got)
+	}
+}
+
 // TestServersOfPods: a sidecar has a server asked by the port that is called, the kubelet's probes not; what is being
 // asked about when that changes, or ends, is answered as the server says.
 func TestServersOfPods(t *testing.T) {
@@ -303,60 +355,23 @@ func TestServersOfPods(t *testing.T) {
 				g.knows(t)
 				g.knows(t)
 			}
-			over := func(what string, change func()) {
-				t.Helper()
-				answers := make(chan int, inFlight)
-				for range inFlight {
-					go func() { answers <- status(fmt.Sprintf("http://127.0.0.1:%d/", g.web)) }()
-				}
-				for heard := 0; heard < inFlight; {
-					select {
-					case <-s.heard:
-						heard++
-					case answer := <-answers:
-						t.Fatalf("%s: a request was answered %d without a question", what, answer)
-					}
-				}
-				change()
-				var got []int
-				for len(got) < inFlight {
-					select {
-					case s.let <- struct{}{}:
-					case answer := <-answers:
-						got = append(got, answer)
-					}
-				}
-				if slices.Min(got) != 200 || slices.Max(got) != 200 {
-					t.Errorf("%s: requests with a question under way were answered %v", what, got)
-				}
-			}
+			pod := askedPod{g, s}
 			has(mesh.GuardedPort{Port: int32(g.web), By: []room.Decided{says("")}})
 			if loose, probe := status(fmt.Sprintf("http://127.0.0.1:%d/", g.loose)), status(fmt.Sprintf("http://127.0.0.1:%d/live", g.probed)); loose != 200 || probe != 200 {
 				t.Errorf("another port: %d, a probe: %d", loose, probe)
 			}
-			asked := func() bool {
-				answer := make(chan int, 1)
-				go func() { answer <- status(fmt.Sprintf("http://127.0.0.1:%d/", g.web)) }()
-				select {
-				case <-s.heard:
-					s.let <- struct{}{}
-					return <-answer == 200
-				case <-answer:
-					return false
-				}
-			}
 			eventually(t, "each thread asks", func() bool {
 				for range inFlight {
-					if !asked() {
+					if !pod.asks() {
 						return false
 					}
 				}
 				return true
 			})
-			over("the section changes", func() {
+			pod.over(t, "the section changes", func() {
 				has(mesh.GuardedPort{Port: int32(g.web), By: []room.Decided{says(", timeout: 9s")}})
 			})
-			over("the section goes", func() { has() })
+			pod.over(t, "the section goes", func() { has() })
 			if got := status(fmt.Sprintf("http://127.0.0.1:%d/", g.web)); got != 200 {
 				t.Errorf("without it: %d", got)
 			}
