@@ -65,24 +65,22 @@ func certified(t *cluster.Tables) {
 		t.Secrets.Set(key, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: string(ref.Name)}})
 		t.GoodSecrets.Set(key, struct{}{})
 	}
+	named := func(namespace string, by *gwv1.ListenerTLSConfig) {
+		if by == nil {
+			return
+		}
+		for _, ref := range by.CertificateRefs {
+			good(namespace, ref)
+		}
+	}
 	t.Gateways.Each(func(_ string, g *gwv1.Gateway) {
 		for _, l := range g.Spec.Listeners {
-			if l.TLS == nil {
-				continue
-			}
-			for _, ref := range l.TLS.CertificateRefs {
-				good(g.Namespace, ref)
-			}
+			named(g.Namespace, l.TLS)
 		}
 	})
 	t.ListenerSets.Each(func(_ string, set *gwv1.ListenerSet) {
 		for _, l := range set.Spec.Listeners {
-			if l.TLS == nil {
-				continue
-			}
-			for _, ref := range l.TLS.CertificateRefs {
-				good(set.Namespace, ref)
-			}
+			named(set.Namespace, l.TLS)
 		}
 	})
 	t.MeshPolicies.Each(func(_ string, p *v1alpha1.MeshPolicy) {

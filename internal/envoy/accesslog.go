@@ -22,9 +22,10 @@ const (
 )
 
 // httpLogs write lines of JSON to stdout. An error is a status of 500 or more, a flag that says that
-// the proxy, not an app, is why, or made a fault, or a denial by a policy that this proxy enforces or tries out. A request that no
-// route takes is none: a scanner would fill the disk. The runtime key weft.log_status, 0 to log every
-// request, moves the threshold. More fields come in the place of those of the same name.
+// the proxy, not an app, is why, or made a fault, or a denial by a policy that this proxy enforces or tries
+// out. A request that no route takes is none: a scanner would fill the disk. The runtime key
+// weft.log_status, 0 to log every request, moves the threshold. More fields come in the place of those of
+// the same name.
 func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*accesslogv3.AccessLog {
 	if r == source {
 		return requestLogs(r, t, false, nil, more...)
@@ -32,8 +33,8 @@ func httpLogs(r reporter, t v1alpha1.Telemetry, more ...map[string]string) []*ac
 	return requestLogs(r, t, true, inTrial(denied, nil), more...)
 }
 
-// requestLogs are those of a proxy that decides by policies who is let in, or not, and where policies in Shadow would have refused what tried is true of, which is an error too; nil:
-// where none is tried out.
+// requestLogs are those of a proxy that decides by policies who is let in, or does not. What policies in Shadow
+// would have refused, of which tried is true, is an error too; nil: none is tried out.
 func requestLogs(r reporter, t v1alpha1.Telemetry, decides bool, tried *accesslogv3.AccessLogFilter, more ...map[string]string) []*accesslogv3.AccessLog {
 	status := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{

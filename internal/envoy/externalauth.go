@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weft-mesh/weft/internal/mesh"
-	"github.com/weft-mesh/weft/internal/policy/extauth"
 	"github.com/weft-mesh/weft/internal/policy/retry"
+	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
@@ -36,7 +36,7 @@ func addAuth(r *routev3.Route, rule *mesh.Rule) {
 	}
 	a := *rule.Auth
 	a.Limit = timeout(rule.Timeouts).AsDuration()
-	chain := &compositev3.FilterChainConfiguration{TypedConfig: append(extauth.Without(a.Sole()), a.Check(mesh.Asking(a.Cluster)))}
+	chain := &compositev3.FilterChainConfiguration{TypedConfig: append(room.Without(a.Sole(), nil), a.Check(mesh.Asking(a.Cluster)))}
 	perFilter(r, authFilter, &compositev3.CompositePerRoute{Matcher: &xdsmatcherv3.Matcher{
 		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "check", TypedConfig: wire.Any(&compositev3.ExecuteFilterAction{FilterChain: chain})},

@@ -47,7 +47,7 @@ func guard(said []room.Written[v1alpha1.ExtAuth], found [][]room.Referent, _ roo
 	a := question(first.Says)
 	several := slices.ContainsFunc(said, func(w room.Written[v1alpha1.ExtAuth]) bool { return w.Policy != first.Policy })
 	there := len(found) > 0 && len(found[0]) > 0 && found[0][0].Problem == ""
-	switch own := Without(a.Sole()); {
+	switch own := room.Without(a.Sole(), nil); {
 	case several || Problem(first.Says.Filter()) != "" || !there && !a.FailOpen:
 		return []*corev3.TypedExtensionConfig{room.Refuse(503)}
 	case there:

@@ -8,7 +8,6 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
-	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -122,18 +121,6 @@ func (a Question) Sole() (out []string) {
 		}
 	}
 	return out
-}
-
-// Without is a filter that removes headers; none where there are none.
-func Without(headers []string) []*corev3.TypedExtensionConfig {
-	if len(headers) == 0 {
-		return nil
-	}
-	m := &headermutationv3.Mutations{}
-	for _, name := range headers {
-		m.RequestMutations = append(m.RequestMutations, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}})
-	}
-	return []*corev3.TypedExtensionConfig{wire.Extension("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{Mutations: m})}
 }
 
 // named are headers by their names, in any case; nil without any.
