@@ -185,8 +185,9 @@ func (is *issuers) refuses(says string, edit func(*v1alpha1.Mesh)) {
 	if err := is.Get(is.Context(), client.ObjectKey{Name: v1alpha1.MeshName}, &m); err != nil {
 		is.Fatal(err)
 	}
+	before := m.DeepCopy()
 	edit(&m)
-	if err := is.Update(is.Context(), &m); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), says) {
+	if err := is.Patch(is.Context(), &m, client.MergeFrom(before)); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), says) {
 		is.Errorf("the edit that should be refused, as %q: %v", says, err)
 	}
 }

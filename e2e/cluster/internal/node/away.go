@@ -32,7 +32,7 @@ func (n Node) Away(ctx context.Context, name string, long time.Duration) error {
 		}
 	}
 	ctx = context.WithoutCancel(ctx)
-	err = errors.Join(err, n.Processes.Start(all[at]), n.Healthy(ctx))
+	err = errors.Join(err, n.Processes.Start(all[at]), n.startAPIServer(ctx))
 	if name == "kubelet" { // who runs something in a pod next asks it
 		err = errors.Join(err, n.wait(ctx, name, probeTCP(net.JoinHostPort(layout.NodeIPv4, kubeletPort))))
 	}

@@ -93,10 +93,7 @@ func (n Node) StartStorage(ctx context.Context) error {
 // StartControlPlane starts the API server and what works through it; program is
 // the command that runs the load balancer.
 func (n Node) StartControlPlane(ctx context.Context, program string) error {
-	if err := n.Processes.Start(n.apiServer()); err != nil {
-		return err
-	}
-	if err := n.Healthy(ctx); err != nil {
+	if err := n.startAPIServer(ctx); err != nil {
 		return err
 	}
 	balancer := process.Spec{Name: LoadBalancer, Path: program, Args: []string{"run-" + LoadBalancer}}

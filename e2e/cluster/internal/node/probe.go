@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,8 @@ const (
 	probeTimeout  = 3 * time.Minute
 )
 
+var errEnded = errors.New("ended")
+
 // wait probes until the probe succeeds. It fails early when the process ends.
 func (n Node) wait(ctx context.Context, name string, probe func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -29,14 +32,31 @@ func (n Node) wait(ctx context.Context, name string, probe func(context.Context)
 			return nil
 		}
 		if _, running, findErr := n.Processes.Find(name); findErr != nil || !running {
-			return fmt.Errorf("%s ended: see %s", name, n.Layout.Path("logs", name+".log"))
+			return fmt.Errorf("%s %w: %w\n%s", name, errEnded, err, n.Processes.LastLines(name))
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready (see %s): %w", name, n.Layout.Path("logs", name+".log"), err)
+			return fmt.Errorf("%s is not ready: %w\n%s", name, err, n.Processes.LastLines(name))
 		case <-time.After(probeInterval):
 		}
 	}
+}
+
+// apiServerStarts is how often the API server is started before it is given up: one that cannot do in time what
+// it does at its start, on a busy machine, ends, and counts on a kubelet that starts it again.
+const apiServerStarts = 5
+
+// startAPIServer starts the API server, unless it runs, and waits until it is ready.
+func (n Node) startAPIServer(ctx context.Context) (err error) {
+	for range apiServerStarts {
+		if err = n.Processes.Start(n.apiServer()); err != nil {
+			return err
+		}
+		if err = n.Healthy(ctx); !errors.Is(err, errEnded) {
+			return err
+		}
+	}
+	return err
 }
 
 // Healthy waits until the API server is ready.

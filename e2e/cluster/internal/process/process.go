@@ -83,6 +83,19 @@ func (t Table) openLog(name string) (*os.File, error) {
 	return log, nil
 }
 
+// lastLines is how much of a log LastLines returns, in bytes.
+const lastLines = 4 << 10
+
+// LastLines returns the end of what a process of the table printed, and where the rest is.
+func (t Table) LastLines(name string) string {
+	path := filepath.Join(t.Logs, name+".log")
+	printed, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("the end of %s:\n%s", path, printed[max(0, len(printed)-lastLines):])
+}
+
 // Find returns the pid of a running process of the table.
 func (t Table) Find(name string) (pid int, running bool, err error) {
 	members, err := t.members()

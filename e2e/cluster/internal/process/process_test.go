@@ -60,6 +60,23 @@ func TestStartIsIdempotent(t *testing.T) {
 	}
 }
 
+// TestLastLines: of a process that ended, what it said last is told.
+func TestLastLines(t *testing.T) {
+	table := newTable(t)
+	spec := sleeper(t, "one")
+	spec.Args = []string{"-c", "yes noise | head -c 100000; echo cannot go on >&2"}
+	if err := table.Start(spec); err != nil {
+		t.Fatal(err)
+	}
+	for running := true; running; {
+		_, running = find(t, table, "one")
+	}
+	said := table.LastLines("one")
+	if !strings.HasSuffix(said, "cannot go on\n") || len(said) > 2*lastLines {
+		t.Errorf("%d bytes are told: %q", len(said), said)
+	}
+}
+
 // TestProcessesKeepNoFileOfTheCaller: a lock under which the cluster was started must not last as
 // long as the cluster.
 func TestProcessesKeepNoFileOfTheCaller(t *testing.T) {
