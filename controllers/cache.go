@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -157,11 +158,14 @@ func otherThan(field string, values ...corev1.SecretType) fields.Selector {
 
 // trimSecret empties what is of a type that Weft does not read.
 func trimSecret(obj any) (any, error) {
-	if s, ok := obj.(*corev1.Secret); ok && s.Type != corev1.SecretTypeTLS && s.Type != v1alpha1.SecretTypeCredentials {
+	if s, ok := obj.(*corev1.Secret); ok && !slices.Contains(secretTypes, s.Type) {
 		s.Data = nil
 	}
 	return trimMeta(obj)
 }
+
+// secretTypes are those of Secrets that Weft reads.
+var secretTypes = []corev1.SecretType{corev1.SecretTypeTLS, v1alpha1.SecretTypeCredentials, v1alpha1.SecretTypeOIDCClient, v1alpha1.SecretTypeOIDCSession}
 
 // configMapKeys are the keys of people's ConfigMaps whose values Weft reads: authorities, and
 // what a parametersRef may hold.

@@ -20,6 +20,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/policy/jwt"
+	"github.com/weft-mesh/weft/internal/policy/oidc"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -34,7 +35,8 @@ const (
 	keySetRetry   = 10 * time.Second // after one could not be had
 )
 
-// KeySets fetches the key sets that sections jwt name by URL, or in Secrets, and keeps each in a ConfigMap of
+// KeySets fetches the key sets that sections jwt name by URL, or in Secrets, and what sections oidc look up of
+// providers, and keeps each in a ConfigMap of
 // weft-system, where all replicas read it as any other object. What was fetched last stays there while it cannot be
 // had. Only the leader fetches.
 type KeySets struct {
@@ -70,12 +72,15 @@ func (k *KeySets) Reconcile(ctx context.Context, at ctrl.Request) (ctrl.Result, 
 	if err := k.Get(ctx, at.NamespacedName, &p); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("read MeshPolicy %s: %w", at, err)
 	}
-	sources := jwt.Sources(&p) // none of one that is gone
-	var failed []error
+	sources := sourcesOf(&p) // none of one that is gone
+	failed := []error{k.seal(ctx, &p)}
 	if k.differ(at.String(), sources) {
 		failed = append(failed, k.sweep(ctx))
 	}
 	var next time.Duration
+	if p.Spec.OIDC != nil {
+		next = keySetRetry // what seals sessions may be deleted
+	}
 	for _, s := range sources {
 		wait := k.claim(s)
 		if wait <= 0 {
@@ -152,7 +157,7 @@ func ignoreProblems(err error) error {
 func (k *KeySets) keep(ctx context.Context, s jwt.Source) error {
 	text, wrong := k.read(ctx, s)
 	if wrong == nil {
-		public, bad := jwt.KeySet(text)
+		public, bad := understood(s, text)
 		if text = public; bad != "" {
 			wrong = unfetched{s.String() + " " + bad}
 		}
@@ -166,6 +171,19 @@ func (k *KeySets) keep(ctx context.Context, s jwt.Source) error {
 		data = map[string]string{room.KeptText: before.Data[room.KeptText], room.KeptProblem: wrong.Error()}
 	}
 	return errors.Join(wrong, apply(ctx, k.Client, keptIn(s, data)))
+}
+
+// sourcesOf are those of a policy's sections.
+func sourcesOf(p *v1alpha1.MeshPolicy) []jwt.Source {
+	return append(jwt.Sources(p), oidc.Sources(p)...)
+}
+
+// understood is what proxies need of a text that was fetched, or what is wrong with it.
+func understood(s jwt.Source, text string) (out, problem string) {
+	if s.Issuer != "" {
+		return oidc.Discovered(text, s.Issuer)
+	}
+	return jwt.KeySet(text)
 }
 
 func keptIn(s jwt.Source, data map[string]string) *corev1.ConfigMap {
@@ -212,7 +230,7 @@ func (k *KeySets) sweep(ctx context.Context) error {
 	}
 	wanted := map[string]bool{}
 	for i := range all.Items {
-		for _, s := range jwt.Sources(&all.Items[i]) {
+		for _, s := range sourcesOf(&all.Items[i]) {
 			wanted[s.Kept()] = true
 		}
 	}

@@ -39,7 +39,7 @@ func TestMeshPolicyKind(t *testing.T) {
 	config := apiServer(t)
 	installMesh(t, config)
 	c := newClient(t, config)
-	for _, specs := range []map[string]string{policySpecs, retrySpecs, compressionSpecs, matchSpecs, admissionControlSpecs, localitySpecs, jwtSpecs, authorizationSpecs, credentialsSpecs, extAuthSpecs} {
+	for _, specs := range []map[string]string{policySpecs, retrySpecs, compressionSpecs, matchSpecs, admissionControlSpecs, localitySpecs, jwtSpecs, authorizationSpecs, credentialsSpecs, extAuthSpecs, oidcSpecs} {
 		admits(t, c, specs)
 	}
 	p := policyNamed(t, "strict", "mtls: {mode: Strict}")

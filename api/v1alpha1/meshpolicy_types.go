@@ -18,8 +18,8 @@ const ConditionOverridden = "Overridden"
 //
 // What applies to a request is looked for from outside in: mesh, namespace, ServiceAccount, pods by
 // label, Service or Gateway, port or listener, route, named rule. Of sections about traffic, the
-// innermost level that has one wins. Sections about security (mtls, jwt, apiKey, basicAuth, authorization,
-// extAuth and egress) only tighten: an outer policy's demand cannot be loosened by an inner one. Where two policies
+// innermost level that has one wins. Sections about security (mtls, jwt, apiKey, basicAuth, oidc,
+// authorization, extAuth and egress) only tighten: an outer policy's demand cannot be loosened by an inner one. Where two policies
 // of one level disagree, the stricter holds in mtls and egress, and in others the older, then the first by
 // name; both say so in their status.
 //
@@ -58,8 +58,8 @@ type MeshPolicyList struct {
 
 // MeshPolicySpec is what people write about a MeshPolicy: whom it is about, and what should hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match) || has(self.admissionControl) || has(self.locality) || has(self.authorization) || has(self.jwt) || has(self.apiKey) || has(self.basicAuth) || has(self.extAuth)",message="a policy without a section says nothing: set one, such as mtls or timeout"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && !has(self.locality) && !has(self.apiKey) && !has(self.basicAuth) && !has(self.extAuth) && (has(self.mtls) || has(self.egress) || has(self.authorization) || has(self.jwt))",message="Shadow is for mtls, egress, authorization and jwt only",fieldPath=".mode"
+// +kubebuilder:validation:XValidation:rule="has(self.mtls) || has(self.egress) || has(self.serverTLS) || has(self.circuitBreaker) || has(self.timeout) || has(self.loadBalancing) || has(self.outlierDetection) || has(self.healthCheck) || has(self.rateLimit) || has(self.retry) || has(self.hedging) || has(self.fault) || has(self.extensions) || has(self.compression) || has(self.match) || has(self.admissionControl) || has(self.locality) || has(self.authorization) || has(self.jwt) || has(self.apiKey) || has(self.basicAuth) || has(self.extAuth) || has(self.oidc)",message="a policy without a section says nothing: set one, such as mtls or timeout"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Shadow' || !has(self.serverTLS) && !has(self.circuitBreaker) && !has(self.timeout) && !has(self.loadBalancing) && !has(self.outlierDetection) && !has(self.healthCheck) && !has(self.rateLimit) && !has(self.retry) && !has(self.hedging) && !has(self.fault) && !has(self.extensions) && !has(self.compression) && !has(self.match) && !has(self.admissionControl) && !has(self.locality) && !has(self.apiKey) && !has(self.basicAuth) && !has(self.extAuth) && !has(self.oidc) && (has(self.mtls) || has(self.egress) || has(self.authorization) || has(self.jwt))",message="Shadow is for mtls, egress, authorization and jwt only",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.mtls) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind in ['Service', 'ServiceAccount'])",message="mtls is about pods: target a Service, a ServiceAccount or pods",fieldPath=".mtls"
 // +kubebuilder:validation:XValidation:rule="!has(self.egress) || !has(self.targetRefs) || self.targetRefs.all(t, !has(t.kind) || t.kind == 'ServiceAccount')",message="egress is about pods that call: target a ServiceAccount or pods",fieldPath=".egress"
 // +kubebuilder:validation:XValidation:rule="!has(self.serverTLS) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind == 'Service' && (has(t.port) || has(t.sectionName)))",message="serverTLS is about ports of Services: target a Service with port or sectionName",fieldPath=".serverTLS"
@@ -79,6 +79,7 @@ type MeshPolicyList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.compression) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Gateway', 'HTTPRoute'])",message="compression is about what Gateways answer by HTTP: target a Gateway, a listener or an HTTPRoute",fieldPath=".compression"
 // +kubebuilder:validation:XValidation:rule="!has(self.match) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind in ['HTTPRoute', 'GRPCRoute'] && has(t.sectionName))",message="match narrows rules of routes: target an HTTPRoute or a GRPCRoute, with the name of a rule as sectionName",fieldPath=".match"
 // +kubebuilder:validation:XValidation:rule="!has(self.admissionControl) || !has(self.targetRefs) || self.targetRefs.all(t, has(t.kind) && t.kind in ['Service', 'Gateway', 'HTTPRoute', 'GRPCRoute'])",message="admissionControl is about requests: target a Service, a Gateway or a route",fieldPath=".admissionControl"
+// +kubebuilder:validation:XValidation:rule="!has(self.oidc) || has(self.targetRefs) && self.targetRefs.all(t, has(t.kind) && t.kind in ['Gateway', 'HTTPRoute'])",message="oidc is about people who come by a Gateway: target a Gateway, a listener or an HTTPRoute",fieldPath=".oidc"
 type MeshPolicySpec struct {
 	// targetRefs name what the policy is about, in its own namespace. Without any it is about the
 	// whole namespace, and in the namespace weft-system about the whole mesh.
@@ -142,6 +143,12 @@ type MeshPolicySpec struct {
 	//
 	// +optional
 	BasicAuth *BasicAuth `json:"basicAuth,omitempty"`
+
+	// oidc has people log in at an OpenID provider. It targets Gateways and their listeners, HTTPRoutes at Gateways and
+	// their rules by name.
+	//
+	// +optional
+	OIDC *OIDC `json:"oidc,omitempty"`
 
 	// authorization says who may call what. It may target all that a policy can: the mesh, a namespace,
 	// ServiceAccounts, pods, Services and their ports, where the sidecar of the pod that is called goes by it;

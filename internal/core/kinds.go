@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/mesh"
+	"github.com/weft-mesh/weft/internal/policy/oidc"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
@@ -58,6 +59,8 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Mess
 		return envoy.AskingCluster(name), nil
 	case name == ratelimit.Cluster:
 		return quotaCluster(m, q, variant), nil
+	case oidc.IsLogin(name):
+		return buildLoginCluster(m, q, name)
 	case mesh.IsSession(name):
 		of = m.SessionCluster(q, name)
 	case strings.HasPrefix(name, "service/"):
@@ -68,6 +71,14 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Mess
 		return envoy.FixedCluster(name), nil
 	}
 	return envoy.Cluster(of), of.PolicyKeys()
+}
+
+func buildLoginCluster(m *mesh.Mesh, q *incr.Query, name string) (proto.Message, []string) {
+	c, ok := m.LoginCluster(q, name)
+	if !ok {
+		return nil, nil
+	}
+	return envoy.LoginCluster(c), []string{c.Policy}
 }
 
 func quotaCluster(m *mesh.Mesh, q *incr.Query, variant string) proto.Message {
@@ -114,6 +125,12 @@ func buildApart(m *mesh.Mesh, q *incr.Query, name string) (proto.Message, []stri
 }
 
 func buildSecret(m *mesh.Mesh, q *incr.Query, name, variant string) proto.Message {
+	if oidc.IsLogin(name) {
+		if text, ok := m.LoginSecret(q, name); ok {
+			return envoy.GenericSecret(name, text)
+		}
+		return nil
+	}
 	var s mesh.Secret
 	var ok bool
 	switch name {

@@ -21,7 +21,7 @@ var waitedOn = map[string]status.Status{
 	"Enforced": status.CurrentStatus, "Shadowed": status.CurrentStatus, "Expired": status.CurrentStatus,
 	"Programming": status.InProgressStatus, "TargetNotFound": status.InProgressStatus, "CertificateNotFound": status.InProgressStatus,
 	"Invalid": status.FailedStatus, "Conflicted": status.FailedStatus, "Overridden": status.FailedStatus, "Refused": status.FailedStatus,
-	"ConfigMapNotFound": status.InProgressStatus, "KeysUnavailable": status.InProgressStatus, "ModuleNotFetched": status.InProgressStatus, "SecretNotFound": status.InProgressStatus, "ServerUnavailable": status.InProgressStatus,
+	"ConfigMapNotFound": status.InProgressStatus, "KeysUnavailable": status.InProgressStatus, "ModuleNotFetched": status.InProgressStatus, "SecretNotFound": status.InProgressStatus, "ServerUnavailable": status.InProgressStatus, "ProviderUnavailable": status.InProgressStatus,
 	"BackendNotFound": status.InProgressStatus, "RefNotPermitted": status.FailedStatus,
 	"Unguarded": status.FailedStatus, "InvalidCertificateRef": status.FailedStatus, "UnsupportedProtocol": status.FailedStatus,
 }

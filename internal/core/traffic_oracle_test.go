@@ -25,6 +25,7 @@ var traffic = []string{
 	"rateLimit: {global: {limits: [{requests: 5}]}}", "rateLimit: {global: {limits: [{requests: 7}, {requests: 1, by: [{type: Caller}]}]}, local: {limits: [{requests: 2}]}}",
 	"jwt: {providers: [{name: a, issuer: a, jwks: {inline: '" + tokenKeys + "'}}]}", "jwt: {providers: [{name: b, issuer: b, jwks: {remote: {uri: 'https://b/'}}}]}, timeout: {request: 1s}",
 	"apiKey: {secretRefs: [{name: x}]}", "apiKey: {secretRefs: [{name: u}, {name: x}], clientHeader: x-a}, basicAuth: {secretRef: {name: x, key: ca.crt}, realm: x}",
+	"oidc: {provider: {issuer: 'https://a'}, clientID: a, clientSecretRef: {name: x, key: a}, redirectPath: /a, logoutPath: /b}", "oidc: {provider: {authorizationEndpoint: 'https://a/', tokenEndpoint: 'https://a/', caCertificateRefs: [{name: x}]}, clientID: b, clientSecretRef: {name: u, key: a}, redirectPath: /b, logoutPath: /c}, timeout: {request: 1s}",
 	"authorization: {rules: [{name: a, from: [{namespace: a}]}]}", "authorization: {rules: [{name: d, action: Deny, to: [{methods: [PUT]}]}], roles: [{name: r, may: [{ports: [80]}], heldBy: [{gateway: {namespace: a, name: x}}]}]}, timeout: {request: 1s}",
 	"mode: Shadow, authorization: {rules: [{name: a, from: [{namespace: a}]}, {name: d, action: Deny, to: [{paths: [{exact: /x}]}]}]}",
 	"mode: Shadow, authorization: {rules: [{name: s, when: [{attribute: jwt.subject, operator: Exists}]}]}, jwt: {providers: [{name: a, issuer: a, claims: [{path: [a]}], claimHeaders: [{path: [sub], header: x-a}], jwks: {inline: '" + tokenKeys + "'}}]}",

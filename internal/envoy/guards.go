@@ -17,12 +17,17 @@ import (
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy"
 	"github.com/weft-mesh/weft/internal/policy/extauth"
+	"github.com/weft-mesh/weft/internal/policy/oidc"
 	"github.com/weft-mesh/weft/internal/policy/room"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
-// guardPlace is where the Routes of Gateways have requests guarded.
-const guardPlace = "weft.guards"
+// guardPlace is where the Routes of Gateways have requests guarded. Before it, in loginPlace, is who waits for a provider
+// to refresh a session: of the filters in one place those that come after a wait are passed over.
+const (
+	loginPlace = "weft.logins"
+	guardPlace = "weft.guards"
+)
 
 // guarded has the filter come by which requests to the pods of a sidecar are guarded. Until it has come, all are
 // refused.
@@ -77,6 +82,9 @@ func guards(said []room.Decided, at room.Kind) (out []*corev3.TypedExtensionConf
 		case !r.Guarded() || len(own) == 0:
 		case r.Name == extauth.Section.Name:
 			waits = r.Guard(own, at)
+		case r.Name == oidc.Section.Name:
+			_, after := oidc.Split(r.Guard(own, at))
+			out = append(out, after...)
 		default:
 			out = append(out, r.Guard(own, at)...)
 		}
@@ -96,6 +104,9 @@ func guardHost(host *routev3.VirtualHost, ruled []candidate) {
 		if filters := guards(c.rule.Guards, room.Gateway); len(filters) > 0 {
 			chains[i] = room.Override(room.Always(room.Chain(filters)))
 		}
+		if filters := logins(c.rule.Guards); len(filters) > 0 {
+			override(host.Routes[i], loginPlace, room.Override(room.Always(room.Chain(filters))))
+		}
 	}
 	common := commonest(chains)
 	for i, chain := range chains {
@@ -104,9 +115,10 @@ func guardHost(host *routev3.VirtualHost, ruled []candidate) {
 		case common != nil && bytes.Equal(chain.Value, common.Value):
 			host.TypedPerFilterConfig = map[string]*anypb.Any{guardPlace: common}
 		default:
-			override(host.Routes[i], chain)
+			override(host.Routes[i], guardPlace, chain)
 		}
 	}
+	addLogins(host, ruled)
 }
 
 // commonest is the one that most Routes have; nil if some have none.
@@ -124,9 +136,20 @@ func commonest(chains []*anypb.Any) (common *anypb.Any) {
 	return common
 }
 
-func override(r *routev3.Route, chain *anypb.Any) {
+// logins are the filters by which people log in.
+func logins(said []room.Decided) []*corev3.TypedExtensionConfig {
+	own := slices.DeleteFunc(slices.Clone(said), func(d room.Decided) bool { return d.Section != oidc.Section.Name })
+	r, is := policy.ByName(oidc.Section.Name)
+	if !is || len(own) == 0 {
+		return nil
+	}
+	filters, _ := oidc.Split(r.Guard(own, room.Gateway))
+	return filters
+}
+
+func override(r *routev3.Route, place string, chain *anypb.Any) {
 	if r.TypedPerFilterConfig == nil {
 		r.TypedPerFilterConfig = map[string]*anypb.Any{}
 	}
-	r.TypedPerFilterConfig[guardPlace] = chain
+	r.TypedPerFilterConfig[place] = chain
 }

@@ -26,6 +26,8 @@ const (
 	reasonKeysUnavailable   = "KeysUnavailable"   // by which a section verifies tokens
 	reasonSecretNotFound    = "SecretNotFound"    // that a section refers to, of the type that it reads
 	reasonServerUnavailable = "ServerUnavailable" // that a section has asked: it has no ready pod
+
+	reasonProviderUnavailable = "ProviderUnavailable" // whose endpoints were never looked up
 )
 
 // PolicyStatus is the status of a MeshPolicy; nil when it is gone.
@@ -95,7 +97,7 @@ func worstFirst(vs []Verdict) []Verdict {
 // target, or a Secret, may come after its policy.
 func waits(v Verdict) bool {
 	return slices.Contains([]string{
-		string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, reasonModuleNotFetched, reasonKeysUnavailable, reasonSecretNotFound, reasonServerUnavailable,
+		string(gwv1.PolicyReasonTargetNotFound), reasonCertificateNotFound, reasonConfigMapNotFound, reasonModuleNotFetched, reasonKeysUnavailable, reasonSecretNotFound, reasonServerUnavailable, reasonProviderUnavailable,
 		string(gwv1.RouteReasonBackendNotFound), reasonProgramming,
 	}, v.Reason) ||
 		slices.Contains(splitWaits, v.Reason)

@@ -46,7 +46,9 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 			continue
 		}
 		var bad Verdict
-		if ref.Server != nil {
+		if ref.Sealed != nil {
+			_, bad = m.sealed(q, p, *ref.Sealed, field)
+		} else if ref.Server != nil {
 			found, bad = m.referredServer(q, p, room.Kind(parts[1]), ref, field)
 		} else {
 			found.Text, found.Stale, bad = m.referredText(q, p, ref, field)
@@ -76,7 +78,11 @@ func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Refe
 	where := field
 	switch {
 	case ref.Kept != nil:
-		return m.keptText(q, key(v1alpha1.SystemNamespace, ref.Kept(p.Namespace)), field)
+		unavailable := reasonKeysUnavailable
+		if ref.OfProvider {
+			unavailable = reasonProviderUnavailable
+		}
+		return m.keptText(q, key(v1alpha1.SystemNamespace, ref.Kept(p.Namespace)), field, unavailable)
 	case ref.ConfigMap != "":
 		text, where, bad = m.textIn(q, p.Namespace, ref, field)
 	case ref.Remote.URL != "":
@@ -94,15 +100,15 @@ func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Refe
 }
 
 // keptText is one that the operator fetches, and that it has checked.
-func (m *Mesh) keptText(q *incr.Query, k, field string) (text, stale string, bad Verdict) {
+func (m *Mesh) keptText(q *incr.Query, k, field, unavailable string) (text, stale string, bad Verdict) {
 	cm, ok := m.ConfigMaps.Get(q, k)
 	if !ok {
-		return "", "", wrong(reasonKeysUnavailable, "%s: it has not been fetched yet", field)
+		return "", "", wrong(unavailable, "%s: it has not been fetched yet", field)
 	}
 	text, stale = cm.Data[room.KeptText], cm.Data[room.KeptProblem]
 	switch {
 	case text == "":
-		return "", "", wrong(reasonKeysUnavailable, "%s: %s", field, cmp.Or(stale, "it has not been fetched yet"))
+		return "", "", wrong(unavailable, "%s: %s", field, cmp.Or(stale, "it has not been fetched yet"))
 	case stale != "":
 		stale = fmt.Sprintf("%s: %s; what was fetched before stays in force", field, stale)
 	}
@@ -193,6 +199,7 @@ func referredWants(scope string, rules []Rule) (out []string) {
 // lacks says what is missing of what a policy's sections refer to, whose word holds all the same.
 func (m *Mesh) lacks(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
 	problems := append(append(m.aroundGuards(q, p, s), m.unclaimed(q, p, s)...), m.askedTwice(q, p, s))
+	problems = append(problems, m.torn(q, p, s)...)
 	if ofRoutes(s) {
 		if bad := m.quarantined(q, routeKey(string(s.Kind), key(s.Namespace, s.Name))); !bad.OK() {
 			problems = append(problems, wrong(reasonRefused, "%s is not served, which may be by what this policy says of it: %s", s, bad.Message))

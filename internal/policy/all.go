@@ -22,6 +22,7 @@ import (
 	"github.com/weft-mesh/weft/internal/policy/locality"
 	"github.com/weft-mesh/weft/internal/policy/match"
 	"github.com/weft-mesh/weft/internal/policy/mtls"
+	"github.com/weft-mesh/weft/internal/policy/oidc"
 	"github.com/weft-mesh/weft/internal/policy/outlierdetection"
 	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/retry"
@@ -37,6 +38,7 @@ var All = []room.Room{
 	servertls.Section.Room(),
 	apikey.Section.Room(),
 	basicauth.Section.Room(),
+	oidc.Section.Room(),          // before what may verify the token that a login brings
 	jwt.Section.Room(),           // before all that may go by claims
 	authorization.Section.Room(), // after what verifies the claims that it asks for
 	extauth.Section.Room(),       // the last that guards: what comes after an answer that is waited for is passed over

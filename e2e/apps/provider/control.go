@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,8 +13,9 @@ import (
 
 // control is what a story does to the provider.
 type control struct {
-	store *store
-	away  atomic.Bool
+	store  *store
+	issuer string
+	away   atomic.Bool
 }
 
 func (c *control) handler() http.Handler {
@@ -41,6 +43,18 @@ func (c *control) mint(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.Error(w, err.Error(), http.StatusInternalServerError)
+}
+
+// login is the page where people log in: everybody is the test user, without a password.
+func (c *control) login(back func(context.Context, string) string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		id := r.URL.Query().Get("authRequestID")
+		if err := c.store.CheckUsernamePassword("test-user2", "verysecure", id); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		http.Redirect(w, r, back(op.ContextWithIssuer(r.Context(), c.issuer), id), http.StatusFound)
+	}
 }
 
 // unlessAway closes connections instead of answering.

@@ -119,5 +119,5 @@ func spent(levels [][]room.Heard[v1alpha1.APIKey], at room.Kind) []*corev3.Typed
 	slices.Sort(headers)
 	slices.Sort(params)
 	slices.Sort(cookies)
-	return append(room.Without(headers, params), room.WithoutCookies(cookies)...)
+	return append(room.Without(headers, params), room.WithoutCookies(cookies, false)...)
 }

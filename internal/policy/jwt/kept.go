@@ -15,6 +15,7 @@ type Source struct {
 	URL                    string
 	Namespace, Secret, Key string
 	Refresh                time.Duration
+	Issuer                 string // at the URL is no key set but its discovery document, for the section oidc
 }
 
 const (
@@ -24,6 +25,10 @@ const (
 
 // Kept is the name of the ConfigMap of weft-system that has what was fetched from it.
 func (s Source) Kept() string {
+	if s.Issuer != "" {
+		sum := sha256.Sum256([]byte(s.URL))
+		return "weft-oidc-" + hex.EncodeToString(sum[:8])
+	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s/%s\n%s", s.URL, s.Namespace, s.Secret, s.Key))
 	return "weft-jwks-" + hex.EncodeToString(sum[:8])
 }

@@ -26,6 +26,10 @@ type Reference struct {
 	// of Pairs: as far as there is one, whatever is wrong beside it. What is wrong, it says too.
 	Secrets []string
 	Read    func([]Credentials) (Pairs, []string)
+	// OfProvider says that what is Kept is what a provider says of itself, and no keys.
+	OfProvider bool
+	// Sealed is, in place of all of these, a secret, of which there never is a text.
+	Sealed *Sealed
 	// Server is spoken to by gRPC or, ByHTTP, as its port declares; nil: it is a text.
 	Server *gwv1.BackendObjectReference
 	ByHTTP bool

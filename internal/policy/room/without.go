@@ -28,14 +28,20 @@ func Without(headers, params []string) []*corev3.TypedExtensionConfig {
 	return []*corev3.TypedExtensionConfig{wire.Extension("envoy.filters.http.header_mutation", &mutationfilterv3.HeaderMutation{Mutations: m})}
 }
 
-// eatCookies is what follows the table of their names.
+// eatCookies is what follows the table of their names, and whether parts of them go too.
 const eatCookies = `
+local function spent(name)
+  if not parts then return eaten[name] end
+  for begin in pairs(eaten) do
+    if string.sub(name, 1, #begin) == begin and not string.find(name, "^%w", #begin + 1) then return true end
+  end
+end
 function envoy_on_request(handle)
   local headers, kept = handle:headers(), {}
   for i = 0, headers:getNumValues("cookie") - 1 do
     for pair in string.gmatch(headers:getAtIndex("cookie", i), "[^;]+") do
       local text = string.match(pair, "^%s*(.-)%s*$")
-      if text ~= "" and not eaten[string.match(text, "^[^=%s]*")] then kept[#kept + 1] = text end
+      if text ~= "" and not spent(string.match(text, "^[^=%s]*")) then kept[#kept + 1] = text end
     end
   end
   headers:remove("cookie")
@@ -43,16 +49,23 @@ function envoy_on_request(handle)
 end
 `
 
+// CookieFilter is the name of the filter that removes cookies.
+const CookieFilter = "envoy.filters.http.lua"
+
 // WithoutCookies removes cookies by their names; no filter where there are none. No other filter of Envoy's takes a
-// part of a header away and asks for nothing.
-func WithoutCookies(names []string) []*corev3.TypedExtensionConfig {
+// part of a header away and asks for nothing. With parts it also removes what Envoy made of a cookie that was too
+// long: the name of each has the cookie's, and behind it what is no letter or digit.
+func WithoutCookies(names []string, parts bool) []*corev3.TypedExtensionConfig {
 	if len(names) == 0 {
 		return nil
 	}
-	var table strings.Builder
+	var script strings.Builder
+	script.WriteString("local eaten = {")
 	for _, name := range names {
-		fmt.Fprintf(&table, "[%q] = true, ", name)
+		fmt.Fprintf(&script, "[%q] = true, ", name)
 	}
-	script := &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: "local eaten = {" + table.String() + "}" + eatCookies}}
-	return []*corev3.TypedExtensionConfig{wire.Extension("envoy.filters.http.lua", &luav3.Lua{DefaultSourceCode: script, ClearRouteCache: wrapperspb.Bool(false)})}
+	fmt.Fprintf(&script, "}\nlocal parts = %t", parts)
+	script.WriteString(eatCookies)
+	source := &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: script.String()}}
+	return []*corev3.TypedExtensionConfig{wire.Extension(CookieFilter, &luav3.Lua{DefaultSourceCode: source, ClearRouteCache: wrapperspb.Bool(false)})}
 }
