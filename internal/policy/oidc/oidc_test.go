@@ -72,8 +72,9 @@ func TestSecretsOfPolicies(t *testing.T) {
 		t.Errorf("%s, %v", policy, session)
 	}
 	one := &v1alpha1.OIDC{ClientID: "a", Provider: v1alpha1.OIDCProvider{Issuer: "https://a"}}
+	again := &v1alpha1.OIDC{ClientID: "a", Provider: v1alpha1.OIDCProvider{Issuer: "https://a"}, LogoutPath: "/out"}
 	other := &v1alpha1.OIDC{ClientID: "a", Provider: v1alpha1.OIDCProvider{Issuer: "https://b"}}
-	if Kept("a/b", one) == Kept("a/b", other) || Kept("a/b", one) == Kept("a/c", one) || Kept("a/b", one) != Kept("a/b", one) {
+	if Kept("a/b", one) == Kept("a/b", other) || Kept("a/b", one) == Kept("a/c", one) || Kept("a/b", one) != Kept("a/b", again) {
 		t.Error("sessions of one are those of another")
 	}
 }
