@@ -26,7 +26,7 @@ var oidcSpecs = map[string]string{
 	ofLogin("issuer: 'https://a'", "Gateway, name: a", ", cookie: {prefix: __Host-, domain: example.com}"):           "a cookie whose name begins with __Host- is for one host",
 	ofLogin("issuer: 'https://a'", "Gateway, name: a", ", lifetime: 1s"):                                             "lifetime is between 1m and 8760h",
 	ofLogin("issuer: 'https://a'", "Gateway, name: a", ", scopes: ['a b']"):                                          "spec.oidc.scopes",
-	"{mode: Shadow, " + ofLogin("issuer: 'https://a'", "Gateway, name: a", "")[1:]:                                   "Shadow is for mtls and egress only",
+	"{mode: Shadow, " + ofLogin("issuer: 'https://a'", "Gateway, name: a", "")[1:]:                                   "Shadow is for mtls, egress, authorization and jwt only",
 }
 
 func ofLogin(provider, target, more string) string {

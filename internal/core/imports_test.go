@@ -65,7 +65,7 @@ var wanted = map[string]string{"internal/opa": `"context"`}
 
 func impure(t *testing.T, pkg, file, source string) {
 	for _, word := range []string{
-		`"k8s.io/client-go`, `"sigs.k8s.io/controller-runtime`, `"github.com/go-logr`, `"log`, `"os"`, `"context"`,
+		`"k8s.io/client-go`, `"sigs.k8s.io/controller-runtime`, `"github.com/go-logr`, `"log"`, `"log/`, `"os"`, `"context"`,
 		"time.Now(", "time.Since(", "time.After(", "\tgo func", "\tgo ",
 	} {
 		if strings.Contains(source, word) && word != wanted[pkg] {
