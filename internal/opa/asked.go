@@ -73,17 +73,23 @@ func argument(e *ast.Expr, i int) (attribute, bool) {
 // called is what a call asks of an Input.
 func called(e *ast.Expr, g guards) (formula, error) {
 	if f, ok := ask(e, g); ok {
-		return hosts(f), nil
+		return possible(f), nil
 	}
 	return formula{}, inexpressible(e)
 }
 
-// hosts leaves out of what is asked of a host's name what no host's name is.
-func hosts(f formula) formula {
-	if f.kind != atomKind || !f.atom.of.is(host) || !slices.Contains([]op{isOne, prefix, suffix}, f.atom.op) {
+// possible leaves out of what is asked of a host's name what no host's name is, and of who calls the empty text: in Envoy
+// a caller is also who has no subject in the certificate, if that is asked for.
+func possible(f formula) formula {
+	if f.kind != atomKind || !slices.Contains([]op{isOne, prefix, suffix}, f.atom.op) {
 		return f
 	}
-	f.atom.values = slices.DeleteFunc(f.atom.values, func(v string) bool { return v != strings.ToLower(v) || strings.Contains(v, ":") })
+	switch a := f.atom.of; {
+	case a.is(host):
+		f.atom.values = slices.DeleteFunc(f.atom.values, func(v string) bool { return v != strings.ToLower(v) || strings.Contains(v, ":") })
+	case a.in("source"):
+		f.atom.values = slices.DeleteFunc(f.atom.values, func(v string) bool { return v == "" })
+	}
 	if len(f.atom.values) == 0 {
 		return constant(false)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/opa/opatest"
 )
 
@@ -137,5 +138,19 @@ starts if startswith(input.claim, "a")
 deny if not starts`)
 	if allow, deny := opa.Of(t, map[string]any{}); allow || !deny {
 		t.Errorf("of a function %t, of a rule %t: read again what internal/opa says of negation", allow, deny)
+	}
+}
+
+// TestNobodyIsNobody: a label without a value is no caller's name.
+func TestNobodyIsNobody(t *testing.T) {
+	t.Parallel()
+	for _, of := range []string{"source.principal", "source.trustDomain", "source.namespace", "source.serviceAccount"} {
+		says := &v1alpha1.Authorization{Rules: []v1alpha1.AuthorizationRule{{Name: "r", When: []v1alpha1.AuthorizationCondition{
+			{Attribute: "destination.labels[empty]", Operator: v1alpha1.AttributeIn, Attributes: []string{of}},
+		}}}}
+		rules, problems := Compile(Policy{Key: "shop/p", Authorization: says}).For(Destination{Namespace: "shop", Labels: map[string]string{"empty": ""}})
+		if len(rules) > 0 || len(problems) > 0 {
+			t.Errorf("%s: %v %v", of, rules, problems)
+		}
 	}
 }
