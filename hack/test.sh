@@ -57,7 +57,7 @@ drawn='^(TestOracle|TestDrawnObjects|FuzzObjects)'
 unit() {
 	packages
 	# shellcheck disable=SC2046
-	part unit 30m -race -skip "$drawn" $(go list ./... | grep -v -e /e2e/stories -e /e2e/conformance -e /e2e/late)
+	part unit "$([ "$what" = long ] && echo 2h || echo 30m)" -race -skip "$drawn" $(go list ./... | grep -v -e /e2e/stories -e /e2e/conformance -e /e2e/late)
 	part oracle 30m -run "$drawn" ./internal/core ./internal/incr ./internal/xds
 	module=e2e/cluster part cluster 5m ./internal/...
 }
