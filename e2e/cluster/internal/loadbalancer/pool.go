@@ -19,6 +19,9 @@ type Pool struct {
 	v4, v6 netip.Prefix
 	size   int
 	held   map[types.UID]int
+	// last is the address that was allocated last. The next one comes after it, so that one that was released is not
+	// used again soon: connections to who had it are still tracked, and a new one would go where they went.
+	last int
 }
 
 // NewPool makes a pool of the addresses that both prefixes have in common,
@@ -86,7 +89,7 @@ func (p *Pool) adopt(services []*corev1.Service) {
 		}
 		for _, ingress := range service.Status.LoadBalancer.Ingress {
 			if index, ok := p.index(ingress.IP); ok && !p.taken(index) {
-				p.held[service.UID] = index
+				p.held[service.UID], p.last = index, max(p.last, index)
 				break
 			}
 		}
@@ -132,9 +135,9 @@ func (p *Pool) allocate(service *corev1.Service) (int, error) {
 	if holds {
 		return held, nil
 	}
-	for index := 1; index < p.size; index++ {
-		if !p.taken(index) {
-			p.held[service.UID] = index
+	for i := range p.size - 1 {
+		if index := (p.last+i)%(p.size-1) + 1; !p.taken(index) {
+			p.held[service.UID], p.last = index, index
 			return index, nil
 		}
 	}

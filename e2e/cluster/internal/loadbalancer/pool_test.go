@@ -1,6 +1,7 @@
 package loadbalancer
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -73,14 +74,22 @@ func TestPlanWithStaleStatusDoesNotAllocateTwice(t *testing.T) {
 	wantAddresses(t, b, "10.242.0.2")
 }
 
-func TestPlanReusesReleasedAddress(t *testing.T) {
+func TestPlanReusesAReleasedAddressLast(t *testing.T) {
 	pool := newPool(t)
 	a, b := service("a", corev1.IPv4Protocol), service("b", corev1.IPv4Protocol)
 	settle(pool, a, b)
 	c := service("c", corev1.IPv4Protocol)
 	settle(pool, b, c)
 	wantAddresses(t, b, "10.242.0.2")
-	wantAddresses(t, c, "10.242.0.1")
+	wantAddresses(t, c, "10.242.0.3")
+	services := []*corev1.Service{b, c}
+	for n := len(services); n < pool.size-2; n++ {
+		services = append(services, service(fmt.Sprintf("d%03d", n), corev1.IPv4Protocol))
+	}
+	settle(pool, services...)
+	e := service("e", corev1.IPv4Protocol)
+	settle(pool, append(services, e)...)
+	wantAddresses(t, e, "10.242.0.1")
 }
 
 func TestPlanKeepsAddressWhenServiceBecomesDualStack(t *testing.T) {
