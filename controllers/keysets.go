@@ -36,8 +36,7 @@ const (
 )
 
 // KeySets fetches the key sets that sections jwt name by URL, or in Secrets, and what sections oidc look up of
-// providers, and keeps each in a ConfigMap of
-// weft-system, where all replicas read it as any other object. What was fetched last stays there while it cannot be
+// providers, and keeps each in a ConfigMap of weft-system, where all replicas read it as any other object. What was fetched last stays there while it cannot be
 // had. Only the leader fetches.
 type KeySets struct {
 	client.Client
@@ -46,8 +45,8 @@ type KeySets struct {
 	Now   func() time.Time
 
 	mu  sync.Mutex
-	due map[string]time.Time    // by ConfigMap: when it is to be fetched again
-	of  map[string][]jwt.Source // by policy
+	due map[string]time.Time // by ConfigMap: when it is to be fetched again
+	of  map[string][]string  // by policy: the names of what is kept for it
 }
 
 // SetupKeySets starts KeySets on the leader.
@@ -74,7 +73,7 @@ func (k *KeySets) Reconcile(ctx context.Context, at ctrl.Request) (ctrl.Result, 
 	}
 	sources := sourcesOf(&p) // none of one that is gone
 	failed := []error{k.seal(ctx, &p)}
-	if k.differ(at.String(), sources) {
+	if k.differ(at.String(), keptFor(&p)) {
 		failed = append(failed, k.sweep(ctx))
 	}
 	var next time.Duration
@@ -95,20 +94,20 @@ func (k *KeySets) Reconcile(ctx context.Context, at ctrl.Request) (ctrl.Result, 
 	return ctrl.Result{RequeueAfter: next}, ignoreProblems(errors.Join(failed...))
 }
 
-// differ notes what a policy names, and says whether that is something else than before: then what was kept may be
+// differ notes what is kept for a policy, and says whether that is something else than before: then what was kept may be
 // of no use any more. Nor is that known when the operator has just started.
-func (k *KeySets) differ(policy string, sources []jwt.Source) bool {
+func (k *KeySets) differ(policy string, kept []string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	first := k.of == nil
 	if first {
-		k.of, k.due = map[string][]jwt.Source{}, map[string]time.Time{}
+		k.of, k.due = map[string][]string{}, map[string]time.Time{}
 	}
 	was, known := k.of[policy]
-	if delete(k.of, policy); len(sources) > 0 {
-		k.of[policy] = sources
+	if delete(k.of, policy); len(kept) > 0 {
+		k.of[policy] = kept
 	}
-	return first || known && !slices.Equal(was, sources)
+	return first || known && !slices.Equal(was, kept)
 }
 
 // claim says how long it is until a source is to be fetched. Of several policies that name it, the first whose time
@@ -178,6 +177,17 @@ func sourcesOf(p *v1alpha1.MeshPolicy) []jwt.Source {
 	return append(jwt.Sources(p), oidc.Sources(p)...)
 }
 
+// keptFor are the names of what is kept in weft-system for a policy.
+func keptFor(p *v1alpha1.MeshPolicy) (names []string) {
+	for _, s := range sourcesOf(p) {
+		names = append(names, s.Kept())
+	}
+	if p.Spec.OIDC != nil {
+		names = append(names, sealOf(p))
+	}
+	return names
+}
+
 // understood is what proxies need of a text that was fetched, or what is wrong with it.
 func understood(s jwt.Source, text string) (out, problem string) {
 	if s.Issuer != "" {
@@ -220,28 +230,47 @@ func (k *KeySets) read(ctx context.Context, s jwt.Source) (string, error) {
 	return string(secret.Data[s.Key]), nil
 }
 
-// sweep deletes what is kept of sources that no policy names.
+// sweep deletes what is kept of sources that no policy names, and what no policy's sessions are sealed by. What is kept
+// is read before policies: for what is there, its policy is too.
 func (k *KeySets) sweep(ctx context.Context) error {
-	var all v1alpha1.MeshPolicyList
+	var sessions corev1.SecretList
 	var kept corev1.ConfigMapList
-	ours := client.MatchingLabels{gateway.ManagedByLabel: gateway.ManagedBy, keptLabel: "jwks"}
-	if err := errors.Join(k.List(ctx, &all), k.List(ctx, &kept, client.InNamespace(v1alpha1.SystemNamespace), ours)); err != nil {
-		return fmt.Errorf("list key sets: %w", err)
+	var all v1alpha1.MeshPolicyList
+	err := errors.Join(k.List(ctx, &sessions, ours(sessionLabel)...), k.List(ctx, &kept, ours("jwks")...), k.List(ctx, &all))
+	if err != nil {
+		return fmt.Errorf("list what is kept for policies: %w", err)
 	}
 	wanted := map[string]bool{}
 	for i := range all.Items {
-		for _, s := range sourcesOf(&all.Items[i]) {
-			wanted[s.Kept()] = true
+		for _, name := range keptFor(&all.Items[i]) {
+			wanted[name] = true
 		}
 	}
 	var failed []error
 	for i := range kept.Items {
 		if cm := &kept.Items[i]; !wanted[cm.Name] {
-			failed = append(failed, client.IgnoreNotFound(k.Delete(ctx, cm, client.Preconditions{UID: new(cm.UID)})))
+			failed = append(failed, k.drop(ctx, cm))
 			k.forget(cm.Name)
 		}
 	}
+	for i := range sessions.Items {
+		if s := &sessions.Items[i]; !wanted[s.Name] && s.Type == v1alpha1.SecretTypeOIDCSession {
+			failed = append(failed, k.drop(ctx, s))
+		}
+	}
 	return errors.Join(failed...)
+}
+
+// ours are the objects of weft-system with one value of keptLabel.
+func ours(kept string) []client.ListOption {
+	return []client.ListOption{
+		client.InNamespace(v1alpha1.SystemNamespace), client.MatchingLabels{gateway.ManagedByLabel: gateway.ManagedBy, keptLabel: kept},
+	}
+}
+
+// drop deletes an object as it was read, unless it is gone.
+func (k *KeySets) drop(ctx context.Context, o client.Object) error {
+	return client.IgnoreNotFound(k.Delete(ctx, o, client.Preconditions{UID: new(o.GetUID())}))
 }
 
 func (k *KeySets) forget(kept string) {

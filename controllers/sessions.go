@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,10 +22,10 @@ import (
 const sessionLabel = "oidc-session"
 
 // seal makes what the sessions of a policy's login are sealed by, if it is not there. It is never changed, for sessions
-// would end; who wants that deletes the Secret. What is of no use any more is deleted.
+// would end; who wants that deletes the Secret.
 func (k *KeySets) seal(ctx context.Context, p *v1alpha1.MeshPolicy) error {
 	if p.Spec.OIDC == nil {
-		return k.unseal(ctx)
+		return nil
 	}
 	at := systemName(sealOf(p))
 	var there corev1.Secret
@@ -50,36 +49,9 @@ func (k *KeySets) seal(ctx context.Context, p *v1alpha1.MeshPolicy) error {
 	if err != nil && !apierrors.IsAlreadyExists(err) { // in the API server, and not in the cache yet
 		return fmt.Errorf("make Secret %s: %w", at, err)
 	}
-	return k.unseal(ctx)
+	return nil
 }
 
 func sealOf(p *v1alpha1.MeshPolicy) string {
 	return oidc.Kept(client.ObjectKeyFromObject(p).String(), p.Spec.OIDC)
-}
-
-// unseal deletes what no policy's sessions are sealed by any more. Secrets are read before policies: for one that is
-// there, its policy is too.
-func (k *KeySets) unseal(ctx context.Context) error {
-	var sessions corev1.SecretList
-	var all v1alpha1.MeshPolicyList
-	ours := client.MatchingLabels{gateway.ManagedByLabel: gateway.ManagedBy, keptLabel: sessionLabel}
-	if err := k.List(ctx, &sessions, client.InNamespace(v1alpha1.SystemNamespace), ours); err != nil {
-		return fmt.Errorf("list Secrets of sessions: %w", err)
-	}
-	if err := k.List(ctx, &all); err != nil {
-		return fmt.Errorf("list MeshPolicies: %w", err)
-	}
-	wanted := map[string]bool{}
-	for i := range all.Items {
-		if p := &all.Items[i]; p.Spec.OIDC != nil {
-			wanted[sealOf(p)] = true
-		}
-	}
-	var failed []error
-	for i := range sessions.Items {
-		if s := &sessions.Items[i]; !wanted[s.Name] && s.Type == v1alpha1.SecretTypeOIDCSession {
-			failed = append(failed, client.IgnoreNotFound(k.Delete(ctx, s, client.Preconditions{UID: new(s.UID)})))
-		}
-	}
-	return errors.Join(failed...)
 }
