@@ -1,10 +1,7 @@
 package mesh
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +11,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // authoritiesKey is that of a ConfigMap under which Gateway API has authorities, and cert-manager
@@ -145,20 +143,11 @@ func (m *Mesh) readAuthorities(q *incr.Query, in string) authorities {
 	if problem != "" {
 		return authorities{Problem: problem}
 	}
-	var out bytes.Buffer
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return authorities{Problem: fmt.Sprintf("%s: data[%q] holds what is no certificate: %v", in, authoritiesKey, err)}
-		}
-		_ = pem.Encode(&out, &pem.Block{Type: block.Type, Bytes: block.Bytes}) // a Buffer takes all
+	certificates, problem := room.Authorities(text)
+	if problem != "" {
+		return authorities{Problem: fmt.Sprintf("%s: data[%q] holds %s", in, authoritiesKey, problem)}
 	}
-	if out.Len() == 0 {
-		return authorities{Problem: fmt.Sprintf("%s: data[%q] holds no certificate in PEM", in, authoritiesKey)}
-	}
-	return authorities{PEM: out.Bytes()}
+	return authorities{PEM: certificates}
 }
 
 // authoritiesText is what a ConfigMap or a Secret has under the authoritiesKey. Of Secrets only those
