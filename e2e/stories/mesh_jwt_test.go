@@ -84,9 +84,7 @@ func newTokens(t *testing.T) *tokens {
 	t.Helper()
 	c := &tokens{Scene: stage.NewMeshed(t, "tokens"), t: t}
 	c.OnThisMachine()
-	c.must(c.LoadProgram(t.Context(), "./e2e/apps/provider", stage.ProviderImage))
-	op := c.Outside("provider")
-	op.Apply(manifest(t, "mesh/provider.yaml"))
+	op, issuer := provider(t, c.Scene)
 	echo(t, c.Scene, "echo", "declared", "{}")
 	echo(t, c.Scene, "gold", "declared", "{}")
 	caller(t, c.Scene, "caller", false)
@@ -95,12 +93,22 @@ func newTokens(t *testing.T) *tokens {
 	c.Rollout("echo")
 	c.Rollout("gold")
 	c.from, c.gateway, c.provider = c.Caller("caller"), c.Gateway("front"), op.Pod("provider").Status.PodIP
-	issuer := "http://provider." + op.Namespace + ".svc:8080"
 	c.claims = map[string]any{"iss": issuer, "aud": []string{"shop"}, "sub": "ann"}
 	c.policies = strings.ReplaceAll(tokenPolicies, "$PROVIDER", fmt.Sprintf("{name: login, issuer: %q, audiences: [shop], forward: true, jwks: {remote: {uri: %q, refresh: %s}}, claimHeaders: [{path: [sub], header: x-user}]}", issuer, issuer+"/keys", refresh))
 	c.first = strings.NewReplacer("name: app", "name: first", "{kind: Service, name: echo, port: 80}", "{kind: ServiceAccount, name: nobody}").Replace(c.policies[strings.Index(c.policies, "---")+4:])
 	c.becomes("", 200)
 	return c
+}
+
+// provider deploys an OpenID provider outside of the mesh, and does not wait for it.
+func provider(t *testing.T, s *stage.Scene) (op *stage.Scene, issuer string) {
+	t.Helper()
+	if err := s.LoadProgram(t.Context(), "./e2e/apps/provider", stage.ProviderImage); err != nil {
+		t.Fatal(err)
+	}
+	op = s.Outside("provider")
+	op.Apply(manifest(t, "mesh/provider.yaml"))
+	return op, "http://provider." + op.Namespace + ".svc:8080"
 }
 
 func (c *tokens) must(err error) {

@@ -98,15 +98,12 @@ func newLogins(t *testing.T) *logins {
 	t.Helper()
 	c := &logins{Scene: stage.NewMeshed(t, "logins"), t: t}
 	c.OnThisMachine()
-	c.must(c.LoadProgram(t.Context(), "./e2e/apps/provider", stage.ProviderImage))
-	op := c.Outside("provider")
-	op.Apply(manifest(t, "mesh/provider.yaml"))
+	op, issuer := provider(t, c.Scene)
 	echo(t, c.Scene, "echo", "declared", "{}")
 	c.Apply(manifest(t, "mesh/gateway.yaml"))
 	op.Rollout("provider")
 	c.Rollout("echo")
-	c.gateway, c.provider = c.Gateway("front"), op.Pod("provider").Status.PodIP
-	c.issuer = "http://provider." + op.Namespace + ".svc:8080"
+	c.gateway, c.issuer, c.provider = c.Gateway("front"), issuer, op.Pod("provider").Status.PodIP
 	c.becomes("the app is served", 200)
 	return c
 }
