@@ -239,12 +239,16 @@ func isModule(dir string) bool {
 // the binary's path may follow = and its path in the image. Options are those of the cluster tool's
 // image command.
 func (s *Stage) LoadBinary(ctx context.Context, name, binary string, options ...string) error {
-	archive := filepath.Join(os.TempDir(), fmt.Sprintf("weft-image-%d.tar", os.Getpid()))
-	defer os.Remove(archive)
+	dir, err := os.MkdirTemp("", "weft-archive-") // of its own: stories that play at once may load the same program
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	archive := filepath.Join(dir, "image.tar")
 	command := append([]string{"image", "--name", name, "--binary", binary, "-o", archive}, options...)
 	if _, err := s.Cluster(ctx, command...); err != nil {
 		return err
 	}
-	_, err := s.Cluster(ctx, "load", archive)
+	_, err = s.Cluster(ctx, "load", archive)
 	return err
 }
