@@ -68,8 +68,25 @@ func (t Table) Start(spec Spec) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	go func() { _ = cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	t.marked(cmd.Process.Pid, ended)
 	return nil
+}
+
+// marked returns once a new process carries the mark, or has ended. A program begins to run before the kernel has put
+// its environment in place: until then Find would not see it, and who waits for it would take it for ended.
+func (t Table) marked(pid int, ended <-chan struct{}) {
+	for !t.owns(pid) {
+		select {
+		case <-ended:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func (t Table) openLog(name string) (*os.File, error) {

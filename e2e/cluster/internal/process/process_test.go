@@ -60,6 +60,20 @@ func TestStartIsIdempotent(t *testing.T) {
 	}
 }
 
+// TestStartedIsFound: what was started runs as soon as Start returns, for whoever asks then.
+func TestStartedIsFound(t *testing.T) {
+	table := newTable(t)
+	for i := range 100 {
+		spec := sleeper(t, fmt.Sprint("started", i))
+		if err := table.Start(spec); err != nil {
+			t.Fatal(err)
+		}
+		if _, running := find(t, table, spec.Name); !running {
+			t.Fatalf("%s is not found", spec.Name)
+		}
+	}
+}
+
 // TestLastLines: of a process that ended, what it said last is told.
 func TestLastLines(t *testing.T) {
 	table := newTable(t)
