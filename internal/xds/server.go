@@ -2,28 +2,23 @@ package xds
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/weft-mesh/weft/internal/grpcserver"
 )
 
 // Options say how a Server serves. All but Limits, Log and GRPC are required.
 type Options struct {
-	Store *Store
-	Facts *Facts
-	// Certificate is asked at each handshake, so that it rotates without a restart.
-	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Store       *Store
+	Facts       *Facts
+	Certificate grpcserver.Certificate
 	// Authenticator says whose a stream's bearer token is.
 	Authenticator Authenticator
 	// ScopeOf returns the scope of a proxy; false refuses it. What the proxy's
@@ -78,7 +73,8 @@ func NewServer(o Options) *Server {
 		s.demands = &demands{changed: o.OnDemand, num: map[string]int{}}
 	}
 	s.serving, s.stop = context.WithCancel(context.Background())
-	s.grpc = grpc.NewServer(s.options()...)
+	s.grpc = grpcserver.New(grpcserver.Credentials(s.Certificate), grpcserver.Limits{Streams: 4, Message: s.Limits.RequestBytes, Window: 1 << 20, Idle: time.Minute},
+		append([]grpc.ServerOption{grpc.ForceServerCodecV2(codec{}), grpc.ReadBufferSize(8 << 10), grpc.WriteBufferSize(16 << 10)}, s.GRPC...)...)
 	s.grpc.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "envoy.service.discovery.v3.AggregatedDiscoveryService",
 		HandlerType: (*any)(nil),
@@ -88,32 +84,9 @@ func NewServer(o Options) *Server {
 	return s
 }
 
-func (s *Server) options() []grpc.ServerOption {
-	return append([]grpc.ServerOption{
-		grpc.Creds(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate})),
-		grpc.ForceServerCodecV2(codec{}),
-		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.MaxConcurrentStreams(4),
-		grpc.MaxRecvMsgSize(s.Limits.RequestBytes),
-		grpc.MaxHeaderListSize(maxToken + 16<<10),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionIdle: time.Minute, // a connection without a stream
-			Time:              30 * time.Second,
-			Timeout:           10 * time.Second,
-		}),
-		// A fixed window: measuring the bandwidth would cost a ping per request.
-		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(1 << 20),
-		grpc.ReadBufferSize(8 << 10), grpc.WriteBufferSize(16 << 10),
-	}, s.GRPC...)
-}
-
 // Serve accepts proxies until Stop is called.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(netutil.LimitListener(l, s.Limits.Connections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-		return fmt.Errorf("serve xDS: %w", err)
-	}
-	return nil
+	return grpcserver.Serve(s.grpc, l, s.Limits.Connections, "xDS")
 }
 
 // Stop ends every stream so that its proxy connects to another replica, and waits for

@@ -4,21 +4,16 @@ package rls
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 	"time"
 
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/weft-mesh/weft/internal/grpcserver"
 	"github.com/weft-mesh/weft/internal/quota"
 	"github.com/weft-mesh/weft/internal/xds"
 )
@@ -27,14 +22,12 @@ const (
 	maxConnections = 20_000
 	maxQuestions   = 1_000 // under way on one connection
 	maxQuestion    = 1 << 20
-	maxHeaders     = 48 << 10 // of which the token is most
 )
 
 // Options say how a Server serves. All are required.
 type Options struct {
-	Table *quota.Table
-	// Certificate is asked at each handshake, so that it rotates without a restart.
-	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Table       *quota.Table
+	Certificate grpcserver.Certificate
 	// Authenticator says whose a bearer token is.
 	Authenticator xds.Authenticator
 	// Asks says who a proxy is; false refuses it.
@@ -55,27 +48,14 @@ var begun = time.Now()
 // NewServer returns a Server that does not listen yet.
 func NewServer(o Options) *Server {
 	s := &Server{Options: o, gate: xds.NewGatekeeper(o.Authenticator)}
-	s.grpc = grpc.NewServer(
-		grpc.Creds(doorman{credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: o.Certificate}), s}),
-		grpc.ConnectionTimeout(10*time.Second),
-		grpc.MaxConcurrentStreams(maxQuestions),
-		grpc.MaxRecvMsgSize(maxQuestion),
-		grpc.MaxHeaderListSize(maxHeaders),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute, Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		// A fixed window: measuring the bandwidth would cost a ping per question.
-		grpc.InitialWindowSize(64<<10), grpc.InitialConnWindowSize(1<<20),
-	)
+	s.grpc = grpcserver.New(doorman{grpcserver.Credentials(o.Certificate), s}, grpcserver.Limits{Streams: maxQuestions, Message: maxQuestion})
 	rlsv3.RegisterRateLimitServiceServer(s.grpc, s)
 	return s
 }
 
 // Serve answers until Stop is called.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(netutil.LimitListener(l, maxConnections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-		return fmt.Errorf("serve quotas: %w", err)
-	}
-	return nil
+	return grpcserver.Serve(s.grpc, l, maxConnections, "quotas")
 }
 
 // Stop has proxies ask no more, and ends.

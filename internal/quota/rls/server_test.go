@@ -2,15 +2,8 @@ package rls
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,12 +12,12 @@ import (
 	commonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/weft-mesh/weft/internal/grpcserver"
+	"github.com/weft-mesh/weft/internal/grpcserver/grpcservertest"
 	"github.com/weft-mesh/weft/internal/quota"
 	"github.com/weft-mesh/weft/internal/xds"
 )
@@ -47,53 +40,16 @@ func (d *door) Authenticate(_ context.Context, token string) (xds.Identity, erro
 // serve has a server of one limit, and returns a client of it.
 func serve(t testing.TB, d *door, limit quota.Limit) rlsv3.RateLimitServiceClient {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"weft"}, NotAfter: time.Now().Add(time.Hour)}
-	chain, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	table := quota.New()
 	table.SetPolicy("shop/p", []quota.Limit{limit})
 	table.SetPlace("port", []string{"shop/p"})
 	table.See("port", "web", true)
-	server := NewServer(Options{
-		Table: table,
-		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return &tls.Certificate{Certificate: [][]byte{chain}, PrivateKey: key}, nil
-		},
-		Authenticator: d,
-		Asks: func(who xds.Identity) (quota.Who, bool) {
-			return quota.Who{Scopes: []string{who.ServiceAccount}, Caller: who.Namespace + "/" + who.ServiceAccount}, true
-		},
-	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	asks := func(who xds.Identity) (quota.Who, bool) {
+		return quota.Who{Scopes: []string{who.ServiceAccount}, Caller: who.Namespace + "/" + who.ServiceAccount}, true
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		server.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	leaf, err := x509.ParseCertificate(chain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	client, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "weft"})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return rlsv3.NewRateLimitServiceClient(client)
+	return rlsv3.NewRateLimitServiceClient(grpcservertest.Serve(t, func(c grpcserver.Certificate) grpcservertest.Server {
+		return NewServer(Options{Table: table, Certificate: c, Authenticator: d, Asks: asks})
+	}))
 }
 
 // as is a context with a token.
