@@ -2,6 +2,7 @@
 //
 //	cores: what one commit costs   hosts: how hostnames are told to Envoy
 //	streams: the ADS server        quota: decisions about global rate limits
+//	rules: decisions about requests, by how many rules there are
 //	gateway: a Gateway on a real cluster
 //	attached, added, changed, scaled: the four measures of howardjohn/gateway-api-bench, on that cluster
 //	sidecar: a request's way through sidecars, there too
@@ -51,6 +52,7 @@ var parts = []part{
 	{"core", core},
 	{"hosts", hosts},
 	{"quota", quota},
+	{"rules", rules},
 	{"streams", streams.Part{Sizes: []int{100, 500, 2000}, Services: 1000, Scopes: 1000, Changes: 5, Change: "endpoint", Progress: os.Stdout}.Measure},
 	{"gateway", func(ctx context.Context, root string) ([]figure.Figure, error) {
 		of := gateway.Part{Routes: *routes, Changes: *changes, Few: 15, Progress: os.Stdout}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/document"
 	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
 	"github.com/weft-mesh/weft/internal/policy/jwt"
@@ -199,6 +200,8 @@ func trimConfigMap(obj any) (any, error) {
 			continue
 		case strings.HasSuffix(key, scriptSuffix):
 			most = extensions.MaxScript + 1 // too long all the same
+		case strings.HasSuffix(key, document.Suffix):
+			most = document.MaxSize + 1
 		case isKeySet(key):
 			most = jwt.MaxKeySet + 1
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/smi"
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/document"
 	"github.com/weft-mesh/weft/internal/gateway"
 )
 
@@ -103,17 +104,17 @@ func TestExamples(t *testing.T) {
 			if block[1] != "yaml" {
 				continue
 			}
-			for _, document := range bytes.Split([]byte(block[2]), []byte("\n---\n")) {
-				if bytes.HasPrefix(document, []byte("apiVersion: flagger.app/")) {
+			for _, example := range bytes.Split([]byte(block[2]), []byte("\n---\n")) {
+				if bytes.HasPrefix(example, []byte("apiVersion: flagger.app/")) {
 					continue // TestFlagger applies it
 				}
 				found++
-				object, _, err := decode.Decode(document, nil, nil)
+				object, _, err := decode.Decode(example, nil, nil)
 				if err != nil {
-					t.Errorf("%s: %v in\n%s", path, err, document)
+					t.Errorf("%s: %v in\n%s", path, err, example)
 				}
 				if cm, ok := object.(*corev1.ConfigMap); ok {
-					if problem := gateway.Check(cm); problem != "" {
+					if problem := wrongIn(cm); problem != "" {
 						t.Errorf("%s: ConfigMap %s: %s", path, cm.Name, problem)
 					}
 				}
@@ -123,6 +124,20 @@ func TestExamples(t *testing.T) {
 	if found == 0 {
 		t.Error("no example was found")
 	}
+}
+
+// wrongIn says what is wrong in a ConfigMap, which has documents or parameters of a Gateway.
+func wrongIn(cm *corev1.ConfigMap) (problem string) {
+	documents := 0
+	for key, text := range cm.Data {
+		if strings.HasSuffix(key, document.Suffix) {
+			documents, problem = documents+1, problem+document.Check(text)
+		}
+	}
+	if documents > 0 {
+		return problem
+	}
+	return gateway.Check(cm)
 }
 
 func decoder(t *testing.T) runtime.Decoder {

@@ -342,9 +342,9 @@ type AuthorizationHeader struct {
 	Values []string `json:"values,omitempty"`
 }
 
-// AuthorizationCondition relates an attribute to values, or to another attribute.
+// AuthorizationCondition relates an attribute to values, to another attribute, or to data.
 //
-// +kubebuilder:validation:XValidation:rule="self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) && !has(self.attributes) : has(self.values) != has(self.attributes)",message="In, NotIn, StartsWith, EndsWith, AtLeast and LessThan compare with either values or attributes; Exists and DoesNotExist with neither"
+// +kubebuilder:validation:XValidation:rule="self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) && !has(self.attributes) && !has(self.data) : (has(self.values) ? 1 : 0) + (has(self.attributes) ? 1 : 0) + (has(self.data) ? 1 : 0) == 1",message="In, NotIn, StartsWith, EndsWith, AtLeast and LessThan compare with either values, attributes or data; Exists and DoesNotExist with none"
 // +kubebuilder:validation:XValidation:rule="!has(self.attributes) || self.operator in ['In', 'NotIn']",message="attributes are compared by In and NotIn",fieldPath=".attributes"
 // +kubebuilder:validation:XValidation:rule="!(self.operator in ['AtLeast', 'LessThan']) || has(self.values) && size(self.values) == 1 && self.values[0].matches('^-?[0-9]{1,15}$')",message="AtLeast and LessThan compare with one whole number",fieldPath=".values"
 // +kubebuilder:validation:XValidation:rule="self.attribute.startsWith('time.') == (self.operator in ['AtLeast', 'LessThan']) || self.attribute.startsWith('jwt.claims[')",message="times and claims are numbers, which AtLeast and LessThan compare; times are compared by nothing else",fieldPath=".operator"
@@ -394,6 +394,11 @@ type AuthorizationCondition struct {
 	// +kubebuilder:validation:items:MaxLength=384
 	// +kubebuilder:validation:items:Pattern=`^(source\.(principal|trustDomain|namespace|serviceAccount)|destination\.(namespace|serviceAccount|labels\[[-A-Za-z0-9_./]+\])|request\.(method|path|host|headers\[[a-z0-9][-a-z0-9]*\]|segments\[[0-9]\])|jwt\.(issuer|subject|claims(\[[^][]+\])+))$`
 	Attributes []string `json:"attributes,omitempty"`
+
+	// data are texts of a ConfigMap to compare with instead, by In, NotIn, StartsWith and EndsWith.
+	//
+	// +optional
+	Data *AuthorizationData `json:"data,omitempty"`
 }
 
 // AuthorizationOperator relates an attribute to others.

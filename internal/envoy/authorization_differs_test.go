@@ -29,15 +29,15 @@ type law struct {
 	said     []room.Decided
 }
 
-func draw(t *testing.T, r *rand.Rand) law {
+func draw(t *testing.T, r *rand.Rand, says func(*rand.Rand) *v1alpha1.Authorization) law {
 	t.Helper()
 	var out law
 	for i := range 1 + r.Intn(2) {
 		var policies []opa.Policy
 		for j := range 1 + r.Intn(2) {
 			policies = append(policies, opa.Policy{
-				Key: fmt.Sprintf("shop/p%d-%d", i, j), Authorization: opatest.Authorization(r), TrustDomain: "mesh.test",
-				GatewayAccount: func(_, name string) string { return name + "tch" },
+				Key: fmt.Sprintf("shop/p%d-%d", i, j), Authorization: says(r), TrustDomain: "mesh.test",
+				GatewayAccount: func(_, name string) string { return name + "tch" }, Data: opatest.Data,
 			})
 		}
 		out.policies, out.claims = append(out.policies, policies), append(out.claims, one(r, room.Claims, room.Claims, ""))
@@ -140,39 +140,93 @@ func anyRequest(r *rand.Rand, tokens []token) request {
 // certificates and tokens, whose claims are missing or of another type.
 func TestAuthorizationDiffers(t *testing.T) {
 	t.Parallel()
-	const each = 60
-	requests, seed := 3_000, 1
-	if os.Getenv("WEFT_LONG") == "1" {
-		requests = 20_000
+	counts := differs(t, trials{requests: 20_000, each: 60, says: opatest.Authorization, asks: anyRequest})
+	for _, some := range []string{"let in", "refused", "odd", "of the proxy", "Native", "CEL"} {
+		if counts[some] == 0 {
+			t.Errorf("nothing was %s", some)
+		}
 	}
-	given(t, "WEFT_REQUESTS", &requests)
+}
+
+// TestManyRulesDiffer: where there are so many rules that they are found by what a request is, the answers are those of
+// all of them.
+func TestManyRulesDiffer(t *testing.T) {
+	t.Parallel()
+	many := func(r *rand.Rand) *v1alpha1.Authorization { return opatest.Many(r, 280) }
+	counts := differs(t, trials{requests: 500, each: 250, says: many, asks: amongMany})
+	for _, some := range []string{"let in", "refused", "odd", "Native", "CEL", "ALLOW by path", "ALLOW by principal", "ALLOW by header", "DENY by principal"} {
+		if counts[some] == 0 {
+			t.Errorf("nothing was %s", some)
+		}
+	}
+}
+
+// trials are policies, and so many requests of each.
+type trials struct {
+	requests, each int
+	says           func(*rand.Rand) *v1alpha1.Authorization
+	asks           func(*rand.Rand, []token) request
+}
+
+// differs counts what became of requests, how rules were decided and by what they are found.
+func differs(t *testing.T, of trials) map[string]int {
+	t.Helper()
+	seed := 1
+	if os.Getenv("WEFT_LONG") == "1" {
+		of.requests *= 7
+	}
+	given(t, "WEFT_REQUESTS", &of.requests)
 	given(t, "WEFT_SEED", &seed)
 	r := rand.New(rand.NewSource(int64(seed)))
 	c := startCourt(t)
 	tokens := c.tokens(r, 150)
 	counts := map[string]int{}
-	for range requests / each {
-		l := draw(t, r)
-		for _, d := range l.said {
-			for _, rule := range d.Law.([]opa.Rule) {
-				by, _ := rule.By()
-				counts[string(by)]++
-			}
-		}
+	for range of.requests / of.each {
+		l := draw(t, r, of.says)
+		l.count(counts)
 		c.judges(t, l.said)
-		for range each {
-			counts[c.compare(t, l, anyRequest(r, tokens), c.anyCaller(r))]++
+		for range of.each {
+			counts[c.compare(t, l, of.asks(r, tokens), c.anyCaller(r))]++
 		}
 		if t.Failed() {
 			break
 		}
 	}
 	t.Log(counts)
-	for _, some := range []string{"let in", "refused", "odd", "of the proxy", "Native", "CEL"} {
-		if counts[some] == 0 {
-			t.Errorf("nothing was %s", some)
+	return counts
+}
+
+// count counts how rules are decided, and by what they are found.
+func (l law) count(counts map[string]int) {
+	var levels []opa.Level
+	for _, d := range l.said {
+		rules := d.Law.([]opa.Rule)
+		for _, rule := range rules {
+			by, _ := rule.By()
+			counts[string(by)]++
+		}
+		if int(d.Level) == len(levels) {
+			levels = append(levels, opa.Level{Claims: d.Claims})
+		}
+		levels[d.Level].Rules = append(levels[d.Level].Rules, rules...)
+	}
+	for _, f := range opa.Indexed(levels) {
+		for _, i := range f.Indexes {
+			counts[fmt.Sprint(f.Action, " by ", i.By)]++
 		}
 	}
+}
+
+// amongMany draws a request that some of many rules may be about.
+func amongMany(r *rand.Rand, tokens []token) request {
+	q := anyRequest(r, tokens)
+	if r.Intn(8) > 0 {
+		q.path = one(r, opatest.Paths...) + one(r, "", "", "", "/", "/x", "/x/y", "x", "?x=/p1", "#x")
+	}
+	if r.Intn(3) == 0 {
+		q.headers = append(q.headers, [2]string{"x-tenant", one(r, opatest.Tenants...)})
+	}
+	return q
 }
 
 // given is a number of the environment's, if there is one.

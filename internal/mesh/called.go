@@ -38,8 +38,10 @@ type Called struct {
 // HTTP says whether requests may come there.
 func (c Called) HTTP() bool { return c.Protocol.mayCarryHTTP() }
 
-// Surroundings are what policies depend on beside whom they are about.
-func (m *Mesh) Surroundings() room.Surroundings { return m.surroundings(nil) }
+// Surroundings are what policies of a namespace depend on beside whom they are about.
+func (m *Mesh) Surroundings(namespace string) room.Surroundings {
+	return m.surroundings(nil, namespace)
+}
 
 // CalledByService are the pods that a Service's port, by its name or number, leads to.
 func (m *Mesh) CalledByService(service, port string) (out []Called, err error) {

@@ -2,11 +2,13 @@ package mesh
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/document"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/policy"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -15,7 +17,8 @@ import (
 // What a policy says in a section with Read is read once, and what it comes to is made once for all who are called
 // and do not differ in what it asks of them:
 //
-//	MeshPolicy → laws → rulings, by what is asked of pods' labels and ServiceAccounts, → guards
+//	MeshPolicy ┬→ laws → rulings, by what is asked of pods' labels and ServiceAccounts, → guards
+//	ConfigMaps ┘ by what is found in them
 
 // lawKey is a section of a policy.
 func lawKey(r room.Room, policy string) string { return r.Name + " " + policy }
@@ -28,14 +31,50 @@ func (m *Mesh) readLaw(q *incr.Query, k string) room.Law {
 	if !ok || !has || !r.Has(&p.Spec) {
 		return nil
 	}
-	return r.Read(k, &p.Spec, m.surroundings(q))
+	return r.Read(k, &p.Spec, m.surroundings(q, p.Namespace))
 }
 
-func (m *Mesh) surroundings(q *incr.Query) room.Surroundings {
-	return room.Surroundings{TrustDomain: m.trustDomain(q), GatewayAccount: func(namespace, name string) string {
-		_, account, _ := strings.Cut(m.Scope(q, key(namespace, name)), "/")
-		return account
-	}}
+func (m *Mesh) surroundings(q *incr.Query, namespace string) room.Surroundings {
+	return room.Surroundings{
+		TrustDomain: m.trustDomain(q),
+		GatewayAccount: func(namespace, name string) string {
+			_, account, _ := strings.Cut(m.Scope(q, key(namespace, name)), "/")
+			return account
+		},
+		Data: func(of v1alpha1.AuthorizationData) document.Found {
+			text, err := json.Marshal(dataKey{namespace, of})
+			if err != nil {
+				panic(err) // it is plain data
+			}
+			return m.data.Get(q, string(text))
+		},
+	}
+}
+
+// dataKey is what policies of a namespace look for in a document.
+type dataKey struct {
+	Namespace string
+	Of        v1alpha1.AuthorizationData
+}
+
+// findData is remembered by what is looked for: a change of a document is one to those only who find something else.
+func (m *Mesh) findData(q *incr.Query, text string) document.Found {
+	var k dataKey
+	if err := json.Unmarshal([]byte(text), &k); err != nil {
+		panic(err) // surroundings wrote it
+	}
+	ref := k.Of.ConfigMapRef
+	cm, ok := m.ConfigMaps.Get(q, key(k.Namespace, ref.Name))
+	found := document.Found{Awaited: true, Problem: "is not there"}
+	if ok {
+		if text, has := cm.Data[ref.Key]; has {
+			found = document.Find(text, k.Of.Path, k.Of.By != "")
+		}
+	}
+	if found.Problem != "" {
+		found.Problem = fmt.Sprintf("data[%q] of ConfigMap %s %s", ref.Key, key(k.Namespace, ref.Name), found.Problem)
+	}
+	return found
 }
 
 // rulingKey is what a ruling depends on.

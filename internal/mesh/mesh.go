@@ -8,6 +8,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/document"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/pki"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -101,6 +102,8 @@ type Mesh struct {
 	// called, by rulingKey.
 	laws    *incr.Memo[string, room.Law]
 	rulings *incr.Memo[string, any]
+	// data are what policies find in documents, by dataKey.
+	data *incr.Memo[string, document.Found]
 	// policiesWith are those with a section about traffic, by sectionKey.
 	policiesWith *incr.Index[string, string]
 }
@@ -114,6 +117,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.Modules = incr.NewIndex(t.MeshPolicies, func(_ string, p *v1alpha1.MeshPolicy) []string { return modulesOf(p) })
 	m.referents = incr.NewMemo(t.Graph, "referents", same[[]room.Referent], m.findReferents)
 	m.laws = incr.NewMemo(t.Graph, "law", func(_, _ room.Law) bool { return false }, m.readLaw)
+	m.data = incr.NewMemo(t.Graph, "data", same[document.Found], m.findData)
 	m.rulings = incr.NewMemo(t.Graph, "ruling", same[any], m.ruling)
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })
 	m.trafficPoliciesOn = incr.NewIndex(t.XBackendTrafficPolicies, func(_ string, p *gwx.XBackendTrafficPolicy) []string { return trafficServices(p) })

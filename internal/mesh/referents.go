@@ -96,6 +96,9 @@ func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Refe
 	if problem := ref.Check(text); problem != "" {
 		return "", "", wrong(gwv1.PolicyReasonInvalid, "%s %s", where, problem)
 	}
+	if ref.Aside {
+		return "", "", Verdict{}
+	}
 	return text, "", Verdict{}
 }
 

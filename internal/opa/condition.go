@@ -33,15 +33,17 @@ func (m *module) ways(h, field string, c v1alpha1.AuthorizationCondition) {
 	if !ok {
 		return
 	}
+	if c.Data != nil {
+		m.looked(h, field+".data", a, c)
+		return
+	}
 	switch c.Operator {
 	case v1alpha1.AttributeIn, v1alpha1.AttributeNotIn:
 		m.related(h, field, a, c)
 	case v1alpha1.AttributeExists, v1alpha1.AttributeDoesNotExist:
 		m.body(h, a.rego()+" != null")
 	case v1alpha1.AttributeStartsWith, v1alpha1.AttributeEndsWith:
-		for _, v := range c.Values {
-			m.body(h, m.affix(c.Operator, a, v))
-		}
+		m.affixes(h, c.Operator, a, c.Values)
 	case v1alpha1.AttributeAtLeast, v1alpha1.AttributeLessThan:
 		m.compared(h, field, a, c)
 	default:
@@ -70,6 +72,12 @@ func (m *module) compared(h, field string, a attribute, c v1alpha1.Authorization
 	}
 }
 
+func (m *module) affixes(h string, o v1alpha1.AuthorizationOperator, a attribute, values []string) {
+	for _, v := range values {
+		m.body(h, m.affix(o, a, v))
+	}
+}
+
 // affix asks whether an attribute starts or ends with a value.
 func (m *module) affix(o v1alpha1.AuthorizationOperator, a attribute, v string) string {
 	starts, quoted := o == v1alpha1.AttributeStartsWith, regexp.QuoteMeta(v)
@@ -86,11 +94,8 @@ func (m *module) affix(o v1alpha1.AuthorizationOperator, a attribute, v string) 
 
 // related compares an attribute with values or with other attributes.
 func (m *module) related(h, field string, a attribute, c v1alpha1.AuthorizationCondition) {
-	switch {
-	case len(c.Values) > 0 && a.claim():
-		m.claimIn(h, a, c.Values)
-	case len(c.Values) > 0:
-		m.body(h, m.in(a, c.Values))
+	if len(c.Values) > 0 {
+		m.among(h, a, c.Values)
 	}
 	for i, text := range c.Attributes {
 		b, ok := m.attribute(fmt.Sprintf("%s.attributes[%d]", field, i), text)
@@ -101,6 +106,15 @@ func (m *module) related(h, field string, a attribute, c v1alpha1.AuthorizationC
 		m.entry(h, a, b)
 		m.entry(h, b, a)
 	}
+}
+
+// among holds where an attribute is one of some values.
+func (m *module) among(h string, a attribute, values []string) {
+	if a.claim() {
+		m.claimIn(h, a, values)
+		return
+	}
+	m.body(h, m.in(a, values))
 }
 
 // entry is a way that holds where a claim is a list with an attribute, which is text, in it.
@@ -120,5 +134,5 @@ func (m *module) claimIn(h string, a attribute, values []string) string {
 }
 
 func (m *module) problem(field, format string, args ...any) {
-	m.problems = append(m.problems, Problem{field, fmt.Sprintf(format, args...)})
+	m.problems = append(m.problems, Problem{Field: field, What: fmt.Sprintf(format, args...)})
 }

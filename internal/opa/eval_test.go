@@ -107,7 +107,7 @@ func FuzzCompiled(f *testing.F) {
 func compiledAlike(t *testing.T, seed int64) {
 	d := Destination{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels}
 	r := rand.New(rand.NewSource(seed))
-	p := Policy{Key: "shop/p", Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name + "tch" }}
+	p := Policy{Key: "shop/p", Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name + "tch" }, Data: opatest.Data}
 	rules, problems := Compile(p).For(d)
 	if len(problems) > 0 {
 		t.Fatalf("%v of\n%s", problems, p.Module())

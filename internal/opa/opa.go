@@ -28,6 +28,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/document"
 )
 
 // Policy is what one MeshPolicy says of who may call what.
@@ -38,6 +39,8 @@ type Policy struct {
 	TrustDomain string
 	// GatewayAccount is the name of the ServiceAccount that the proxies of a Gateway run as, in its namespace.
 	GatewayAccount func(namespace, name string) string
+	// Data is what it finds in documents; nil: it has none.
+	Data func(v1alpha1.AuthorizationData) document.Found
 }
 
 // Destination is what is known of whom is called.
@@ -68,4 +71,6 @@ func (r Rule) OfRequests() bool {
 type Problem struct {
 	Field string // as it follows authorization
 	What  string
+	// Awaited says that something is missing of which is told elsewhere.
+	Awaited bool
 }

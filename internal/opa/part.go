@@ -233,7 +233,7 @@ func (m *module) conditionPart(field string, c v1alpha1.AuthorizationCondition) 
 		p.with, _ = attributeOf(c.Attributes[0])
 	}
 	p.Takes = conditionText(c)
-	if c.Operator == v1alpha1.AttributeIn && !p.others {
+	if c.Operator == v1alpha1.AttributeIn && !p.others && c.Data == nil {
 		p.Values = c.Values
 	}
 	return p
@@ -241,6 +241,9 @@ func (m *module) conditionPart(field string, c v1alpha1.AuthorizationCondition) 
 
 func conditionText(c v1alpha1.AuthorizationCondition) string {
 	with := anyText(append(slices.Clone(c.Values), c.Attributes...))
+	if c.Data != nil {
+		with = dataText(*c.Data)
+	}
 	switch c.Operator {
 	case v1alpha1.AttributeNotIn:
 		return "all but " + with

@@ -19,41 +19,72 @@ type Level struct {
 
 // Requests are what a request must pass, one after the other: what denies first, then each level.
 func Requests(levels []Level) (out []*rbacv3.RBAC) {
-	deny := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{}}}
+	for _, f := range filters(levels) {
+		out = append(out, f.rbac())
+	}
+	return out
+}
+
+// Indexed are Requests of which each has its policies in Indexes, where there are many.
+func Indexed(levels []Level) (out []Filter) {
+	for i, f := range filters(levels) {
+		out = append(out, f.indexed(fmt.Sprint("weft_", i)))
+	}
+	return out
+}
+
+func filters(levels []Level) (out []filter) {
+	deny := filter{action: rbacv3.RBAC_DENY}
 	deny.shapes(levels)
 	for _, l := range levels {
-		allow := filter{&rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
+		allow := filter{action: rbacv3.RBAC_ALLOW}
 		for _, r := range l.Rules {
 			if r.is = r.is.by(l.Claims); r.is.never() {
 				continue
 			}
 			p, _ := r.policy()
 			if r.Deny {
-				deny.policy(r.Name, p)
+				deny.add(r.Name, p, r.is)
 			} else {
-				allow.policy(r.Name, p)
+				allow.add(r.Name, p, r.is)
 			}
 		}
-		out = append(out, allow.rbac)
+		out = append(out, allow)
 	}
-	if len(deny.rbac.Policies) > 0 {
-		out = append([]*rbacv3.RBAC{deny.rbac}, out...)
+	if len(deny.entries) > 0 {
+		out = append([]filter{deny}, out...)
 	}
 	return out
 }
 
 // filter is one that is being built.
-type filter struct{ rbac *rbacv3.RBAC }
+type filter struct {
+	action  rbacv3.RBAC_Action
+	entries []entry
+}
 
-// policy adds one under a name of its own: a Policy may be about the same pods in several ways.
-func (f filter) policy(name string, p *rbacv3.Policy) {
-	for n, unique := 2, name; ; n++ {
-		if _, taken := f.rbac.Policies[unique]; !taken {
-			f.rbac.Policies[unique] = p
-			return
+// entry is one of its policies, and the formula of which it is made.
+type entry struct {
+	name   string
+	policy *rbacv3.Policy
+	is     formula
+}
+
+func (f *filter) add(name string, p *rbacv3.Policy, is formula) {
+	f.entries = append(f.entries, entry{name, p, is})
+}
+
+// rbac has each policy under a name of its own: a Policy may be about the same pods in several ways.
+func (f filter) rbac() *rbacv3.RBAC {
+	out := &rbacv3.RBAC{Action: f.action, Policies: map[string]*rbacv3.Policy{}}
+	for _, e := range f.entries {
+		unique := e.name
+		for n := 2; out.Policies[unique] != nil; n++ {
+			unique = fmt.Sprintf("%s#%d", e.name, n)
 		}
-		unique = fmt.Sprintf("%s#%d", name, n)
+		out.Policies[unique] = e.policy
 	}
+	return out
 }
 
 // policy is a rule in Envoy's words, and what of it neither its matchers nor CEL say: that is held against who
@@ -131,7 +162,7 @@ const (
 )
 
 // shapes deny the requests that are not of the shape that rules take them to be of.
-func (f filter) shapes(levels []Level) {
+func (f *filter) shapes(levels []Level) {
 	var rules asked
 	for _, l := range levels {
 		rules = append(rules, l.Rules...)
@@ -146,7 +177,7 @@ func (f filter) shapes(levels []Level) {
 		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}})
 	}
 	if len(bad) > 0 {
-		f.policy("ambiguous", &rbacv3.Policy{Permissions: bad, Principals: []*rbacv3.Principal{anybody()}})
+		f.add(Ambiguous, &rbacv3.Policy{Permissions: bad, Principals: []*rbacv3.Principal{anybody()}}, constant(true))
 	}
 	var all []formula
 	for _, name := range rules.headers() {
@@ -154,9 +185,9 @@ func (f filter) shapes(levels []Level) {
 	}
 	if len(all) > 0 {
 		text, _ := cel(anyOf(all...))
-		f.policy("repeated", &rbacv3.Policy{
+		f.add(Repeated, &rbacv3.Policy{
 			Permissions: []*rbacv3.Permission{anything()}, Principals: []*rbacv3.Principal{anybody()}, Condition: parsed(text), CelConfig: celConfig,
-		})
+		}, constant(true))
 	}
 }
 

@@ -29,7 +29,7 @@ func TestWitness(t *testing.T) {
 func testify(t *testing.T, seed int64, counts map[string]int) {
 	t.Helper()
 	r := rand.New(rand.NewSource(seed))
-	p := Policy{Key: "shop/p", Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name + "tch" }}
+	p := Policy{Key: "shop/p", Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name + "tch" }, Data: opatest.Data}
 	w, err := p.Witness()
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, p.Module())

@@ -59,7 +59,7 @@ type caller struct {
 
 // find finds who a Source is. The address is one that is given, or "".
 func (s Source) find(m *mesh.Mesh, address string) (c caller, err error) {
-	domain := m.Surroundings().TrustDomain
+	domain := m.Surroundings("").TrustDomain
 	proved := func(account string) opa.Source {
 		namespace, name, _ := strings.Cut(account, "/")
 		out, _ := opa.SourceOf(mesh.SPIFFEID(domain, namespace, name))

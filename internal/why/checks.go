@@ -21,7 +21,7 @@ func (e *explaining) mtls() {
 	if e.called.MTLSBy != "" {
 		c.Policies, by = []string{e.called.MTLSBy}, "by MeshPolicy "+e.called.MTLSBy
 	}
-	domain := e.mesh.Surroundings().TrustDomain
+	domain := e.mesh.Surroundings("").TrustDomain
 	switch {
 	case e.from.Principal != "" && e.from.TrustDomain != domain:
 		c.Passed, c.Why = false, fmt.Sprintf("the certificate is of trust domain %s, and the mesh takes none but those of its own, %s", e.from.TrustDomain, domain)
@@ -117,7 +117,6 @@ func policyOf(rule string) string { return strings.Join(strings.SplitN(rule, "/"
 
 // levels are those of the section authorization, each with its policies; and the same as they were compiled.
 func (e *explaining) levels(guards []room.Decided) (out []Level, compiled []opa.Level) {
-	in := e.mesh.Surroundings()
 	at := room.Level(-1)
 	for _, d := range guards {
 		says, is := d.Says.(*v1alpha1.Authorization)
@@ -130,7 +129,9 @@ func (e *explaining) levels(guards []room.Decided) (out []Level, compiled []opa.
 			compiled = append(compiled, opa.Level{Claims: d.Claims})
 		}
 		l, c := &out[len(out)-1], &compiled[len(compiled)-1]
-		l.Policies = append(l.Policies, opa.Policy{Key: d.Policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount})
+		namespace, _, _ := strings.Cut(d.Policy, "/")
+		in := e.mesh.Surroundings(namespace)
+		l.Policies = append(l.Policies, opa.Policy{Key: d.Policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount, Data: in.Data})
 		rules, _ := d.Law.([]opa.Rule)
 		c.Rules = append(c.Rules, rules...)
 		for _, r := range rules {

@@ -36,7 +36,7 @@ func judged(t *testing.T, r *rand.Rand, counts map[string]int) {
 		l := Level{Name: fmt.Sprint(i), Claims: []string{"claims", "claims", "claims/port", ""}[r.Intn(4)]}
 		var of []opatest.Decision
 		for j := range 1 + r.Intn(2) {
-			p := opa.Policy{Key: fmt.Sprintf("shop/p%d-%d", i, j), Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name + "tch" }}
+			p := opa.Policy{Key: fmt.Sprintf("shop/p%d-%d", i, j), Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name + "tch" }, Data: opatest.Data}
 			l.Policies, of = append(l.Policies, p), append(of, opatest.Decide(t, p.Module()))
 		}
 		levels, answers = append(levels, l), append(answers, of)
@@ -128,7 +128,7 @@ func TestRecorded(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewSource(1))
 	for range 30 {
-		p := opa.Policy{Key: "shop/p", Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name }}
+		p := opa.Policy{Key: "shop/p", Authorization: opatest.Authorization(r), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name }, Data: opatest.Data}
 		c := Call{Input: typed(t, opatest.Input(r)), Tokens: map[string]map[string]any{"claims": opatest.Claims(r)}}
 		text, err := json.Marshal(c)
 		if err != nil {

@@ -130,6 +130,10 @@ func condition(r *rand.Rand) v1alpha1.AuthorizationCondition {
 		}
 		fallthrough
 	default:
+		if r.Intn(4) == 0 {
+			c.Data = data(r)
+			break
+		}
 		c.Values = some(r, 2, func() string { return one(r, append(Values, "GET", "cart", "shop", "/open", "Admin", "a")...) })
 	}
 	return c

@@ -6,14 +6,13 @@ package authorization
 
 import (
 	"fmt"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/room"
-	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // Section guards requests, and connections that carry none.
@@ -22,6 +21,7 @@ var Section = room.Section[v1alpha1.Authorization]{
 	Of:       func(spec *v1alpha1.MeshPolicySpec) *v1alpha1.Authorization { return spec.Authorization },
 	On:       []room.Kind{room.Mesh, room.Namespace, room.ServiceAccount, room.Pods, room.Service, room.Gateway, room.HTTPRoute, room.GRPCRoute},
 	Shadow:   true,
+	Traffic:  room.Traffic[v1alpha1.Authorization]{Refers: refers},
 	Guarding: room.Guarding[v1alpha1.Authorization]{Guard: guard, Read: read, Connect: connect, Try: try, TryConnect: tryConnect},
 }
 
@@ -33,7 +33,7 @@ type law struct {
 }
 
 func read(policy string, says *v1alpha1.Authorization, in room.Surroundings) room.Law {
-	l := law{Compiled: opa.Compile(opa.Policy{Key: policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount})}
+	l := law{Compiled: opa.Compile(opa.Policy{Key: policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount, Data: in.Data})}
 	for _, r := range l.sample() {
 		by, why := r.By()
 		s := v1alpha1.RuleStatus{Name: r.Short(), DecidedBy: string(by)}
@@ -59,10 +59,11 @@ func destination(d room.Destination) opa.Destination {
 }
 
 func (l law) Problem() string {
-	if len(l.Problems) == 0 {
+	i := slices.IndexFunc(l.Problems, func(p opa.Problem) bool { return !p.Awaited })
+	if i < 0 {
 		return ""
 	}
-	first := l.Problems[0]
+	first := l.Problems[i]
 	if first.Field != "" {
 		first.Field = "." + first.Field
 	}
@@ -99,8 +100,8 @@ func levels(said []room.Written[v1alpha1.Authorization]) (out []opa.Level) {
 
 // guard has requests pass what denies first, and then each level.
 func guard(said []room.Written[v1alpha1.Authorization], _ [][]room.Referent, _ room.Kind) (out []*corev3.TypedExtensionConfig) {
-	for _, rules := range opa.Requests(levels(room.Enforced(said))) {
-		out = append(out, wire.Extension("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: rules}))
+	for _, f := range opa.Indexed(levels(room.Enforced(said))) {
+		out = append(out, passed(f)...)
 	}
 	return out
 }

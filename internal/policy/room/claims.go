@@ -160,6 +160,9 @@ func ClaimsLevel(own Level, demand []Level) (l Level, ok bool) {
 	return demand[within-1], true
 }
 
+// Name is what records call a Level. It does not change.
+func (l Level) Name() string { return levelNames[l] }
+
 var levelNames = map[Level]string{
 	AtMesh: "mesh", AtNamespace: "namespace", AtServiceAccount: "serviceaccount", AtPods: "pods",
 	AtService: "service", AtPort: "port", AtRoute: "route", AtRule: "rule",

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/document"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
@@ -97,6 +98,8 @@ type Surroundings struct {
 	TrustDomain string
 	// GatewayAccount is the ServiceAccount of a Gateway's proxies, in its namespace; "" if there is no such Gateway.
 	GatewayAccount func(namespace, name string) string
+	// Data is what is found in documents of the policy's namespace.
+	Data func(v1alpha1.AuthorizationData) document.Found
 }
 
 // reads has a Room read and connect as its section does.

@@ -16,7 +16,9 @@ type Reference struct {
 	// its binaryData if it is Binary, or was fetched from Remote.
 	Text, ConfigMap, Key string
 	Binary               bool
-	Remote               Remote
+	// Aside says that the text is only checked: whoever goes by it reads of it what is needed.
+	Aside  bool
+	Remote Remote
 	// Check says what is wrong with the text; "": nothing.
 	Check func(text string) string
 	// Kept is, in place of all of these, the name of a ConfigMap of weft-system, for a policy of a namespace: the

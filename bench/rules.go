@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weft-mesh/weft/bench/benchmarks"
+	"github.com/weft-mesh/weft/bench/figure"
+)
+
+// rules measures what deciding about a request costs Envoy, beside deciding nothing and asking an OPA; and what it costs
+// to compile what is decided.
+func rules(ctx context.Context, root string) (all []figure.Figure, err error) {
+	got, err := benchmarks.Run{Package: "bench/rules", Bench: "^BenchmarkRequest$", Time: "5000x", Count: 5}.Measure(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range []string{"10", "100", "1000"} {
+		none := one(got["Request/none/"+n], "envoy-cpu-µs/op")
+		for _, way := range []struct{ name, called string }{{"weft", "as Weft has them decided"}, {"turn", "one after the other"}, {"opa", "by an OPA that ext_authz asks"}} {
+			r := got["Request/"+way.name+"/"+n]
+			f := figure.Figure{Name: fmt.Sprintf("%s rules, %s: CPU of Envoy for one request", n, way.called), Unit: "µs", Samples: r["envoy-cpu-µs/op"]}
+			f.Beside = []string{fmt.Sprintf("without rules, same run: %.3g µs", none), fmt.Sprintf("the request took %.3g µs, of which OPA evaluated %.3g µs", one(r, "ns/op")/1e3, one(r, "opa-µs/op"))}
+			all = append(all, f)
+		}
+	}
+	laws, err := benchmarks.Run{Package: "internal/core", Bench: "^BenchmarkLaws?(FromScratch)?$", Time: "3x", Count: 3}.Measure(ctx, root)
+	if err != nil {
+		return all, err
+	}
+	return append(all,
+		figure.Figure{Name: "1,000 policies, 1,000 workloads, 100,000 pairs: all compiled", Unit: "s", Samples: scaled(laws["LawsFromScratch"]["ns/op"], 1e-9), Beside: []string{"aim: under 6 s"}},
+		figure.Figure{Name: "one of these policies edited, about 100 workloads", Unit: "ms", Samples: scaled(laws["Law"]["ns/op"], 1e-6), Beside: []string{"aim: under 10 ms"}}), nil
+}

@@ -1,0 +1,30 @@
+package authorization
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/document"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// refers has one Reference for each document that conditions name. What they find in it is read with the rules.
+func refers(s *v1alpha1.Authorization) (out []room.Reference) {
+	for i, r := range s.Rules {
+		for j, c := range r.When {
+			if c.Data == nil {
+				continue
+			}
+			ref := c.Data.ConfigMapRef
+			if slices.ContainsFunc(out, func(o room.Reference) bool { return o.ConfigMap == ref.Name && o.Key == ref.Key }) {
+				continue
+			}
+			out = append(out, room.Reference{
+				Field: fmt.Sprintf(".rules[%d].when[%d].data.configMapRef", i, j), ConfigMap: ref.Name, Key: ref.Key,
+				Check: document.Check, Aside: true, Instead: "until then such rules let nobody in",
+			})
+		}
+	}
+	return out
+}
