@@ -26,6 +26,7 @@ var version = "dev"
 
 // commands are what the first argument may be.
 var commands = map[string]func(ctx context.Context, args []string) error{
+	"authz":    authzCommand,
 	"operator": operator,
 	"redirect": redirectPod,
 	"version":  printVersion,
@@ -34,6 +35,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 
 const usage = `Usage: weft <command> [flags]
 
+  authz     remember what proxies decide about who may call what; verify and replay what was written down
   operator  run the controllers, the webhook and the xDS server
   redirect  send the TCP connections of a pod through its sidecar; its init container runs this
   version   print the version
@@ -98,15 +100,24 @@ func (s *settings) parse(args []string) error {
 	flags.BoolVar(&s.elect, "leader-elect", true, "let one replica write")
 	flags.Float64Var(&s.qps, "api-qps", 200, "requests to the API server in a second, on average")
 	flags.IntVar(&s.burst, "api-burst", 400, "requests to the API server at once")
-	s.log = zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
-	s.log.BindFlags(flags)
-	if flag.Lookup("kubeconfig") != nil {
-		flags.Var(flag.Lookup("kubeconfig").Value, "kubeconfig", "of the cluster; by default that of the pod, or of $KUBECONFIG")
-	}
+	withLog(flags, &s.log)
+	withKubeconfig(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	return controllers.CheckRevision(s.revision)
+}
+
+// withLog adds the flags of the log of what runs in the cluster.
+func withLog(flags *flag.FlagSet, o *zap.Options) {
+	*o = zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
+	o.BindFlags(flags)
+}
+
+func withKubeconfig(flags *flag.FlagSet) {
+	if f := flag.Lookup("kubeconfig"); f != nil {
+		flags.Var(f.Value, "kubeconfig", "of the cluster; by default that of the pod, $KUBECONFIG, or ~/.kube/config")
+	}
 }
 
 // operator runs until ctx ends or leadership is lost.
@@ -139,8 +150,15 @@ func operator(ctx context.Context, args []string) error {
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
-// newManager makes the manager that everything is added to. Who reads the metrics is asked of
-// the API server.
+// metricsAt serves metrics by HTTPS. Who may read them is asked of the API server.
+func metricsAt(address string) metricsserver.Options {
+	return metricsserver.Options{
+		BindAddress: address, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
+		TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }},
+	}
+}
+
+// newManager makes the manager that everything is added to.
 func newManager(s settings) (ctrl.Manager, error) {
 	scheme, err := controllers.Scheme()
 	if err != nil {
@@ -163,10 +181,7 @@ func newManager(s settings) (ctrl.Manager, error) {
 		LeaderElectionReleaseOnCancel:       true,
 		RenewDeadline:                       new(controllers.RenewDeadline),
 		HealthProbeBindAddress:              s.health,
-		Metrics: metricsserver.Options{
-			BindAddress: s.metrics, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }},
-		},
+		Metrics:                             metricsAt(s.metrics),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weft-mesh/weft/controllers"
+	"github.com/weft-mesh/weft/internal/authz/query"
 	"github.com/weft-mesh/weft/internal/why"
 )
 
@@ -30,24 +30,26 @@ type explanation struct {
 	files func(name string) ([]byte, error)
 	// cluster is who is asked for objects.
 	cluster func(*runtime.Scheme) (client.Reader, error)
+	authz   asking // for what was decided
 }
 
 func explain(ctx context.Context, args []string) error {
 	ctrl.SetLogger(logr.Discard())
-	return explanation{os.Stdout, time.Now(), os.ReadFile, connect}.run(ctx, args)
+	return explanation{os.Stdout, time.Now(), os.ReadFile, connect, askAuthz}.run(ctx, args)
 }
 
 // run answers what the arguments ask.
 func (e explanation) run(ctx context.Context, args []string) error {
-	asked, err := why.Parse(args, e.now, e.files, func(flags *flag.FlagSet) {
-		if f := flag.Lookup("kubeconfig"); f != nil {
-			flags.Var(f.Value, "kubeconfig", "of the cluster; by default $KUBECONFIG, or ~/.kube/config")
-		}
-	})
+	asked, err := why.Parse(args, e.now, e.files, withKubeconfig)
 	if err != nil {
 		return exit{inError, err}
 	}
-	answer, err := e.answer(ctx, asked.Question)
+	var answer why.Answer
+	if asked.ID != "" {
+		answer, err = e.recall(ctx, asked.ID)
+	} else {
+		answer, err = e.answer(ctx, asked.Question)
+	}
 	if err == nil {
 		err = answer.Write(e.out, asked.JSON)
 	}
@@ -74,6 +76,31 @@ func (e explanation) answer(ctx context.Context, q why.Question) (why.Answer, er
 		return why.Answer{}, err
 	}
 	return why.Explain(m, q)
+}
+
+// recall explains what was decided on a request, by what policies said then.
+func (e explanation) recall(ctx context.Context, id string) (why.Answer, error) {
+	var found query.Found
+	err := e.authz(ctx, func(c query.Client) (err error) {
+		found, err = c.Find(ctx, id)
+		return err
+	})
+	switch {
+	case err != nil:
+		return why.Answer{}, err
+	case len(found.Records) == 0:
+		return why.Answer{}, fmt.Errorf("nothing is remembered of request %s: since %s, %d decisions have been dropped for newer ones, and those that let a request in are told of with decisionLog.decisions: All of the Mesh only", id, found.Since.Format(time.RFC3339), found.Window.Dropped)
+	}
+	out := why.Answer{Allowed: true}
+	for _, r := range found.Records {
+		one, err := why.Recorded(r, found.Policies)
+		if err != nil {
+			return why.Answer{}, err
+		}
+		out.Allowed = out.Allowed && one.Allowed
+		out.Explanations = append(out.Explanations, one)
+	}
+	return out, nil
 }
 
 func connect(s *runtime.Scheme) (client.Reader, error) {

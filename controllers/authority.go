@@ -32,6 +32,7 @@ const (
 	webhookSecret    = "weft-webhook-tls"
 	selfSignedIssuer = "weft-selfsigned"
 	caIssuer         = "weft-ca"
+	authzSecret      = "weft-authz-tls"
 )
 
 // caLifetime is long: proxies are told of a new authority when cert-manager renews it, at two
@@ -86,7 +87,7 @@ func (a *Authority) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result,
 		return ctrl.Result{}, fmt.Errorf("read Mesh %s: %w", v1alpha1.MeshName, err)
 	}
 	var failed []error
-	for _, want := range ownCertificates(settings.Spec.IssuerRef, a.Revision) {
+	for _, want := range ownCertificates(settings.Spec, a.Revision) {
 		failed = append(failed, apply(ctx, a.Client, want))
 	}
 	if a.Revision == "" {
@@ -109,9 +110,11 @@ func (a *Authority) injector(ctx context.Context) error {
 }
 
 // ownCertificates are the issuers and certificates that the operator of a revision needs for itself, from
-// the issuer ref names, or from an authority of Weft's own, which the one without a revision makes.
-func ownCertificates(ref *v1alpha1.IssuerReference, revision string) []client.Object {
+// the issuer that the Mesh names, or from an authority of Weft's own, which the one without a revision makes. Where
+// decisions are told of, weft authz has one too.
+func ownCertificates(settings v1alpha1.MeshSpec, revision string) []client.Object {
 	var all []client.Object
+	ref := settings.IssuerRef
 	issuer := cmmeta.IssuerReference{Group: cmv1.SchemeGroupVersion.Group, Kind: cmv1.IssuerKind, Name: caIssuer}
 	if ref != nil {
 		issuer = cmmeta.IssuerReference{Group: ref.Group, Kind: ref.Kind, Name: ref.Name}
@@ -125,6 +128,9 @@ func ownCertificates(ref *v1alpha1.IssuerReference, revision string) []client.Ob
 	if revision == "" {
 		all = append(all, serving(trafficMetricsName, trafficMetricsSecret, issuer))
 		asked.Spec.DNSNames = append(asked.Spec.DNSNames, serviceHost(webhooks.ConversionName))
+		if d := settings.DecisionLog.Decisions; d != "" && d != v1alpha1.DecisionsNone {
+			all = append(all, serving(mesh.AuthzService, authzSecret, issuer))
+		}
 	}
 	return append(all, serving(webhooks.Revised(xdsName, revision), webhooks.Revised(XDSSecret, revision), issuer), asked)
 }

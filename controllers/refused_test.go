@@ -74,6 +74,8 @@ var refusedMistakes = []struct{ kind, spec, why string }{
 	{"Mesh", "{identity: {connectionAge: 0s}}", "must be from 1m to 24h"},
 	{"Mesh", "{telemetry: {accessLogs: All}}", "spec.telemetry.accessLogs: Unsupported value"},
 	{"Mesh", "{telemetry: {accessLogs: Sampled, samplePercent: 101}}", "spec.telemetry.samplePercent"},
+	{"Mesh", "{decisionLog: {decisions: Some}}", "spec.decisionLog.decisions: Unsupported value"},
+	{"Mesh", "{decisionLog: {claims: [tenant]}}", "nothing is told: write decisions: Denied or All"},
 	{"Mesh", "{gateways: {replicas: 0}}", "spec.gateways.replicas"},
 	{"Mesh", "{sidecars: {concurrency: 0}}", "spec.sidecars.concurrency"},
 }

@@ -19,5 +19,6 @@ mkdir -p dist
 "$KUSTOMIZE" build config/default >dist/install.yaml
 "$KUSTOMIZE" build config/revision >dist/revision.yaml
 "$KUSTOMIZE" build config/smi >dist/smi.yaml
+"$KUSTOMIZE" build config/authz >dist/authz.yaml
 "$KUSTOMIZE" build config/smi/metrics >dist/smi-metrics.yaml
 "$GO" run ./hack/bundle -kustomize "$KUSTOMIZE" -version "$VERSION"

@@ -101,6 +101,12 @@ type MeshSpec struct {
 	// +optional
 	Telemetry Telemetry `json:"telemetry,omitzero"`
 
+	// decisionLog says which decisions about who may call what proxies tell weft authz of. None when
+	// unset.
+	//
+	// +optional
+	DecisionLog DecisionLog `json:"decisionLog,omitzero"`
+
 	// metrics says where the figures of traffic are stored. Unset, SMI's TrafficMetrics have no answer.
 	//
 	// +optional

@@ -58,7 +58,9 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Mess
 	case strings.HasPrefix(name, mesh.AskingPrefix):
 		return envoy.AskingCluster(name), nil
 	case name == ratelimit.Cluster:
-		return quotaCluster(m, q, variant), nil
+		return envoy.QuotaCluster(m.QuotaOwner(q), filesOf(variant)), nil
+	case name == mesh.Authz:
+		return envoy.AuthzCluster(m.AuthzAt(q), filesOf(variant)), nil
 	case oidc.IsLogin(name):
 		return buildLoginCluster(m, q, name)
 	case mesh.IsSession(name):
@@ -81,12 +83,12 @@ func buildLoginCluster(m *mesh.Mesh, q *incr.Query, name string) (proto.Message,
 	return envoy.LoginCluster(c), []string{c.Policy}
 }
 
-func quotaCluster(m *mesh.Mesh, q *incr.Query, variant string) proto.Message {
-	files := envoy.SidecarFiles
+// filesOf are where a kind of proxy has what it meets Weft's servers with.
+func filesOf(variant string) envoy.Files {
 	if variant == mesh.OfGateway {
-		files = envoy.GatewayFiles
+		return envoy.GatewayFiles
 	}
-	return envoy.QuotaCluster(m.QuotaOwner(q), files)
+	return envoy.SidecarFiles
 }
 
 func buildExtension(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Message, []string) {

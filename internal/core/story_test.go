@@ -323,10 +323,10 @@ func clusterText(tree map[string]any) any {
 		out["type"], out["to"] = tree["type"], strings.Join(addressText.FindAllString(text, -1), " ")
 	}
 	socket, _ := tree["transportSocket"].(map[string]any)
-	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil && tree["name"] != ratelimit.Cluster {
+	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil && tree["name"] != ratelimit.Cluster && tree["name"] != mesh.Authz {
 		out["tls"] = backendText(config)
 	}
-	if tree["name"] == ratelimit.Cluster {
+	if tree["name"] == ratelimit.Cluster || tree["name"] == mesh.Authz {
 		out["token"] = tokenText.FindString(text)
 	}
 	if strings.Contains(text, "overrideHostStatus") {

@@ -47,7 +47,7 @@ func InboundGuards(g mesh.InboundGuards) *corev3.TypedExtensionConfig {
 
 // ofPorts tells ports apart by the one that a connection was for, before it was redirected.
 func ofPorts(g mesh.InboundGuards) *xdsmatcherv3.Matcher {
-	others := guards(g.Others, room.Service)
+	others := withLaw(g.Law, guards(g.Others, room.Service))
 	if len(g.Ports) == 0 && len(others) == 0 {
 		return nil
 	}
@@ -60,7 +60,7 @@ func ofPorts(g mesh.InboundGuards) *xdsmatcherv3.Matcher {
 	}
 	ports := map[string]*xdsmatcherv3.Matcher_OnMatch{}
 	for _, p := range g.Ports {
-		ports[strconv.Itoa(int(p.Port))] = room.Chain(guards(p.By, room.Service))
+		ports[strconv.Itoa(int(p.Port))] = room.Chain(withLaw(p.Law, guards(p.By, room.Service)))
 	}
 	out.MatcherType = &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{
 		Input: &xdscorev3.TypedExtensionConfig{Name: "port", TypedConfig: wire.Any(&networkv3.DestinationPortInput{})},
@@ -101,7 +101,7 @@ func guards(said []room.Decided, at room.Kind) (out []*corev3.TypedExtensionConf
 func guardHost(host *routev3.VirtualHost, ruled []candidate) {
 	chains := make([]*anypb.Any, len(ruled))
 	for i, c := range ruled {
-		if filters := guards(c.rule.Guards, room.Gateway); len(filters) > 0 {
+		if filters := withLaw(c.rule.Law, guards(c.rule.Guards, room.Gateway)); len(filters) > 0 {
 			chains[i] = room.Override(room.Always(room.Chain(filters)))
 		}
 		if filters := logins(c.rule.Guards); len(filters) > 0 {

@@ -40,7 +40,7 @@ func connectionManager(l mesh.Listener, c mesh.Chain) *hcmv3.HttpConnectionManag
 	m.HttpFilters = routeFilters(room.Gateway, shared{c.Routes, c.Shared, c.Counted, c.Apart})
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	m.LocalReplyConfig = ownReplies()
-	m.AccessLog = gatewayLogs(l.Telemetry, c.Shared)
+	m.AccessLog = append(gatewayLogs(l.Telemetry, c.Shared), decisionLogs(l.Decisions, nil)...)
 	return m
 }
 

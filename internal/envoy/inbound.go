@@ -165,6 +165,7 @@ func (r *receiver) requests(port uint32, cluster string, to called, open plainte
 	m := r.toApp(port, cluster, to)
 	if open.shadow != "" {
 		r.tries(open.shadow, port).ofRequests(m, to, r.Telemetry)
+		m.AccessLog = append(m.AccessLog, decisionLogs(r.Decisions, r.asked(port))...)
 	} else {
 		m.AccessLog = r.logs(port, to, r.asked(port))
 	}
@@ -175,7 +176,8 @@ func (r *receiver) requests(port uint32, cluster string, to called, open plainte
 func (r *receiver) logs(port uint32, to called, asked []sidecar.Probe) []*accesslogv3.AccessLog {
 	guards := r.guardTrial(port)
 	guards.asked = asked
-	return append(append(requestLogs(destination, r.Telemetry, true, inTrial(denied, asked)), httpSignals(destination, to)), guards.requestOutcomes(to)...)
+	out := append(append(requestLogs(destination, r.Telemetry, true, inTrial(denied, asked)), httpSignals(destination, to)), guards.requestOutcomes(to)...)
+	return append(out, decisionLogs(r.Decisions, asked)...)
 }
 
 func (r *receiver) guardTrial(port uint32) trial {

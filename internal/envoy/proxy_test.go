@@ -33,6 +33,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoy"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
@@ -65,6 +66,8 @@ type world struct {
 	clients   *mesh.ClientTLS
 	limits    []room.Decided // what policies say of rates
 	counts    *counts        // who is asked about those of all proxies; nil: nobody
+	decisions v1alpha1.DecisionMode
+	hears     *hearing // whom it tells of decisions; nil: nobody
 	drain     time.Duration
 	overload  func(*overloadv3.OverloadManager) // changes when the proxy is; nil: nothing
 }
@@ -90,6 +93,9 @@ func (w world) start(t *testing.T) *gateway {
 	}
 	if w.counts != nil {
 		config.StaticResources.Clusters = append(config.StaticResources.Clusters, envoy.QuotaCluster(w.counts.owner, w.counts.files))
+	}
+	if w.hears != nil {
+		config.StaticResources.Clusters = append(config.StaticResources.Clusters, envoy.AuthzCluster(w.hears.at, w.hears.files))
 	}
 	g := run(t, config, w.drain)
 	scheme := "http"
@@ -146,7 +152,7 @@ func (w world) listener(t *testing.T, port uint32) *listenerv3.Listener {
 	if len(w.limits) > 0 {
 		chain.Shared, chain.Counted = []string{ratelimit.Section.Name}, w.counts != nil
 	}
-	l := envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: port, Chains: []mesh.Chain{chain}})
+	l := envoy.Listener(mesh.Listener{Name: "gateway/shop/web/80", Port: port, Chains: []mesh.Chain{chain}, Decisions: w.decisions})
 	config := envoy.RouteConfiguration("routes")
 	config.Vhds = nil
 	for _, v := range w.hosts {

@@ -25,16 +25,26 @@ const SidecarFolder = "/run/weft/sds"
 // QuotaCluster is the replica of the operator that counts for all proxies; without an address nobody is asked,
 // and it is known at once that nobody answers. Proxies prove who they are as they do to be served.
 func QuotaCluster(owner mesh.Endpoint, files Files) *clusterv3.Cluster {
-	out := operatorCluster(ratelimit.Cluster, Proxy{
-		XDSName:      mesh.OperatorService + "." + v1alpha1.SystemNamespace + ".svc",
+	return serverCluster(ratelimit.Cluster, mesh.OperatorService, owner, files)
+}
+
+// AuthzCluster is where weft authz hears, in the same way.
+func AuthzCluster(at mesh.Endpoint, files Files) *clusterv3.Cluster {
+	return serverCluster(mesh.Authz, mesh.AuthzService, at, files)
+}
+
+// serverCluster is one pod of one of Weft's own Services.
+func serverCluster(name, service string, at mesh.Endpoint, files Files) *clusterv3.Cluster {
+	out := operatorCluster(name, Proxy{
+		XDSName:      service + "." + v1alpha1.SystemNamespace + ".svc",
 		TokenSDSPath: files.Token,
 		RootsSDSPath: files.Roots,
 	})
 	out.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	out.CircuitBreakers = breakers(nil)
 	out.LoadAssignment = &endpointv3.ClusterLoadAssignment{ClusterName: out.Name}
-	if owner.Address != "" {
-		out.LoadAssignment = oneEndpoint(out.Name, tcp(owner.Address, owner.Port))
+	if at.Address != "" {
+		out.LoadAssignment = oneEndpoint(out.Name, tcp(at.Address, at.Port))
 	}
 	return out
 }

@@ -26,6 +26,7 @@ var ofProxy = []string{
 	`cluster\..+\.ratelimit\.(error|failure_mode_allowed)`,
 	`http\..*\.(lua\..+\.errors|ext_proc\..+\.(streams_started|streams_failed|message_timeouts|failure_mode_allowed|rejected_header_mutations|immediate_responses_sent))`,
 	`http\..+fault\.(active_faults|faults_overflow)`, // by the first Envoy bounds them
+	`access_logs\.grpc_access_log\.logs_(written|dropped)`,
 }
 
 // ofExtension finds, in the name of a statistic, the policy and the name of an extension, and takes them out.

@@ -139,7 +139,9 @@ func (m *Mesh) governed(q *incr.Query, rules []Rule, e entrance) []Rule {
 		about := m.aboutRule(q, e, r.Origin)
 		r.Policies = m.requestPolicies(q, about, e)
 		if e.kind == room.Gateway {
-			r.Guards = m.guarding(q, about, e.kind, m.destinationOf(q, e.key))
+			called := m.destinationOf(q, e.key)
+			r.Guards = m.guarding(q, about, e.kind, called)
+			r.Law = m.lawOf(q, r.Guards, called)
 		}
 		if r.Fail != 0 { // all that can be said of such a rule is whom it fails
 			r.Policies = slices.DeleteFunc(r.Policies, func(d room.Decided) bool { return !policy.Narrows(d) })

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/authz"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/policy"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -22,12 +23,14 @@ const Guards = "guards"
 type InboundGuards struct {
 	Ports  []GuardedPort  // that Services declare, ordered; those that are guarded like the others are left out
 	Others []room.Decided // of all other ports
+	Law    *authz.Law     // of these; nil: nobody is told what is decided
 }
 
 // GuardedPort is one port of the pods.
 type GuardedPort struct {
 	Port int32
 	By   []room.Decided // section by section, from the outer levels to the inner ones
+	Law  *authz.Law     // the same
 }
 
 // Policies are the keys of those by which something is guarded, each once.
@@ -47,9 +50,10 @@ func (m *Mesh) InboundGuards(q *incr.Query, scope string) (out InboundGuards) {
 	}
 	in := m.inbounds.Get(q, scope)
 	out.Others = m.guardsOfPort(q, in.workload, otherPorts)
+	out.Law = m.lawOf(q, out.Others, in.workload.destination())
 	for _, p := range in.Ports {
 		if by := m.guardsOfPort(q, in.workload, p.Port); readable(p.Protocol) && !reflect.DeepEqual(by, out.Others) {
-			out.Ports = append(out.Ports, GuardedPort{p.Port, by})
+			out.Ports = append(out.Ports, GuardedPort{p.Port, by, m.lawOf(q, by, in.workload.destination())})
 		}
 	}
 	return out

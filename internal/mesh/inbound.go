@@ -45,6 +45,7 @@ type Inbound struct {
 	Tried       bool          // by sections of policies in Shadow
 	Probes      []sidecar.Probe
 	Telemetry   v1alpha1.Telemetry
+	Decisions   v1alpha1.DecisionMode // that weft authz is told of; "": none
 	// ConnectionAge is how long a connection of HTTP lives at most, so that a root that is trusted no
 	// more stops working.
 	ConnectionAge time.Duration
@@ -77,7 +78,7 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 		return Inbound{}
 	}
 	t := templateOf(p)
-	in := Inbound{TrustDomain: m.trustDomain(q), Probes: t.Probes, Telemetry: m.telemetry(q), ConnectionAge: m.connectionAge(q), RootsRetired: m.Trust(q).Retired}
+	in := Inbound{TrustDomain: m.trustDomain(q), Probes: t.Probes, Telemetry: m.telemetry(q), Decisions: m.decisions(q), ConnectionAge: m.connectionAge(q), RootsRetired: m.Trust(q).Retired}
 	in.workload = workload{Namespace: p.Namespace, ServiceAccount: p.Spec.ServiceAccountName, Labels: p.Labels, Ports: t.Ports}
 	ports := map[int32]InboundPort{}
 	for _, svc := range m.servicesOf(q, p) {

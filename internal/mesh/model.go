@@ -17,6 +17,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/authz"
 	"github.com/weft-mesh/weft/internal/policy/extauth"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
@@ -28,6 +29,7 @@ type Listener struct {
 	Chains    []Chain // ordered by Hostname; one with an empty Hostname is the default
 	Datagrams string  // of a port of UDP, which has no Chains: the name of the Cluster that it sends to
 	Telemetry v1alpha1.Telemetry
+	Decisions v1alpha1.DecisionMode // that weft authz is told of; "": none
 }
 
 // Chain is how one kind of connection to a Listener is served.
@@ -139,6 +141,8 @@ type Rule struct {
 	// Guards are what its requests must pass at a Gateway: what sections that guard say, in the order of all
 	// sections and, in one, from the outer levels to the inner ones.
 	Guards []room.Decided
+	// Law is by what these decide; nil: nobody is told what they do.
+	Law *authz.Law
 	// Tokens are verified, where there are any, before it is known whether the rule takes a request: its Policies go by
 	// their claims.
 	Tokens []Tokens

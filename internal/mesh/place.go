@@ -159,6 +159,7 @@ func (m *Mesh) gatewayWants(q *incr.Query, k string) []string {
 	scope := ProxyScope(g.Gateway)
 	out := m.listenerWants(q, k, scope, g.Listeners)
 	out = append(out, want(scope, KindSecret, RootsSecret), Want{scope, KindSecret, IdentitySecret, key(g.Namespace, proxies.Name(g.Gateway))}.Key())
+	out = append(out, m.decisionWants(q, scope, OfGateway)...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -202,7 +203,7 @@ func (m *Mesh) listenerWants(q *incr.Query, gateway, scope string, listeners []l
 // Listener is a listener by its name.
 func (m *Mesh) Listener(q *incr.Query, name string) Listener {
 	gk, port := parseListener(name)
-	out := Listener{Name: name, Port: uint32(port), Telemetry: m.telemetry(q)}
+	out := Listener{Name: name, Port: uint32(port), Telemetry: m.telemetry(q), Decisions: m.decisions(q)}
 	for _, l := range m.listenersOn(q, gk, name) {
 		switch {
 		case l.udp():

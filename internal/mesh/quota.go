@@ -72,25 +72,30 @@ func asks(r room.Room, d room.Decided) bool {
 	return r.Asking([]room.Decided{d}, room.Port{}) != nil
 }
 
-// QuotaOwner is the replica of the operator that counts for all: of those that are ready, or serve all the same, the
-// one that has been there longest, so that who counts changes as seldom as can be. Every replica says the same, for
-// it reads the same; nobody is elected.
-func (m *Mesh) QuotaOwner(q *incr.Query) (owner Endpoint) {
-	svc, ok := m.Services.Get(q, key(v1alpha1.SystemNamespace, OperatorService))
+// QuotaOwner is the replica of the operator that counts for all. Every replica says the same, for it reads the same;
+// nobody is elected.
+func (m *Mesh) QuotaOwner(q *incr.Query) Endpoint {
+	return m.longestThere(q, OperatorService, QuotaPort)
+}
+
+// longestThere is, of the pods of a Service of Weft's that are ready, or serve all the same, the one that has been there
+// longest: who it is changes as seldom as can be.
+func (m *Mesh) longestThere(q *incr.Query, service, port string) (found Endpoint) {
+	svc, ok := m.Services.Get(q, key(v1alpha1.SystemNamespace, service))
 	if !ok {
-		return owner
+		return found
 	}
 	var oldest *corev1.Pod
-	for _, e := range m.addressesOf(q, svc, QuotaPort).usable() {
+	for _, e := range m.addressesOf(q, svc, port).usable() {
 		var pod *corev1.Pod // unknown of one on its node's network
 		if at := m.PodsAt.Get(q, e.Address); len(at) > 0 {
 			pod, _ = m.Pods.Get(q, at[0])
 		}
-		if owner.Address == "" || before(pod, oldest) {
-			oldest, owner = pod, e
+		if found.Address == "" || before(pod, oldest) {
+			oldest, found = pod, e
 		}
 	}
-	return owner
+	return found
 }
 
 func before(a, b *corev1.Pod) bool {

@@ -171,6 +171,7 @@ func (m *Mesh) sidecarWants(q *incr.Query, scope string) []string {
 	}
 	out = append(out, m.accessWants(q, scope, in)...)
 	out = append(out, m.guardWants(q, scope, in)...)
+	out = append(out, m.decisionWants(q, scope, OfSidecar)...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

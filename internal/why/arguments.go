@@ -14,9 +14,11 @@ import (
 
 // Usage is what the command's arguments are.
 const Usage = `Usage: weft why SRC DST METHOD PATH [flags]
+       weft why ID [flags]
 
 Tells why a call is let in, or is not: by which policy and rule, and where none allows it, how near each came.
-It asks the cluster for objects, and evaluates what is written now.
+It asks the cluster for objects, and evaluates what is written now. Of a request by its ID, which a 403 has in
+x-request-id, it asks weft authz, and evaluates what was written when it was decided.
 
   SRC     who calls: namespace/serviceaccount, pod/namespace/name, gateway/namespace/name, an IP address,
           a SPIFFE ID, or - for a caller of whom nothing is known
@@ -32,6 +34,7 @@ Flags:
 // Arguments are those of the command.
 type Arguments struct {
 	Question
+	ID   string // of a request that was decided; with it there is no Question
 	JSON bool
 }
 
@@ -82,8 +85,12 @@ func Parse(args []string, now time.Time, read func(file string) ([]byte, error),
 	if err != nil {
 		return a, err
 	}
-	if len(words) != 4 {
-		return a, fmt.Errorf("weft why takes SRC, DST, METHOD and PATH, not %d arguments %q: see weft why -h", len(words), words)
+	switch len(words) {
+	case 1:
+		return a, a.request(words[0], f)
+	case 4:
+	default:
+		return a, fmt.Errorf("weft why takes SRC, DST, METHOD and PATH, or the ID of a request, not %d arguments %q: see weft why -h", len(words), words)
 	}
 	a.Headers = all
 	if err := a.take(words); err != nil {
@@ -103,6 +110,20 @@ func positional(set *flag.FlagSet, args []string) (words []string, err error) {
 		}
 		words, args = append(words, set.Arg(0)), set.Args()[1:]
 	}
+}
+
+// request reads the ID of one. What else is known of it was recorded.
+func (a *Arguments) request(id string, f flags) error {
+	switch {
+	case id == "" || len(id) > 256:
+		return errors.New("ID: write what the answer has in the header x-request-id")
+	case a.Host != "" || a.SourceIP != "" || f.claims != "" || f.issuer != "" || f.at != "":
+		return errors.New("of a request by its ID all is recorded: leave out the flags that say what it is")
+	case f.output != "text" && f.output != "json":
+		return fmt.Errorf("-o %q: write json or text", f.output)
+	}
+	a.ID, a.JSON = id, f.output == "json"
+	return nil
 }
 
 var methodName = regexp.MustCompile(`^[A-Z][-A-Z_]*$`)

@@ -70,6 +70,9 @@ func (c Check) write(out *strings.Builder) {
 	if c.Level != "" {
 		name += ", " + c.Level
 	}
+	if c.Shadow {
+		name += ", in Shadow"
+	}
 	fmt.Fprintf(out, "  %s %s: %s\n", sign, name, c.Why)
 	for i, m := range c.Misses {
 		if m.Deny {
