@@ -51,13 +51,13 @@ func (e edits) then(more edits) edits {
 	return more
 }
 
-// changed leaves out values that Envoy refuses, and Host: it is no header to Envoy, and can be neither
+// changed leaves out names and values that Envoy refuses, and Host: it is no header to Envoy, and can be neither
 // appended to nor removed.
 func changed(m *gwv1.HTTPHeaderFilter) []*corev3.HeaderValueOption {
 	var options []*corev3.HeaderValueOption
 	add := func(headers []gwv1.HTTPHeader, action corev3.HeaderValueOption_HeaderAppendAction) {
 		for _, h := range headers {
-			if !isHost(string(h.Name)) && mesh.ValidHeaderValue(h.Value) {
+			if name := string(h.Name); !isHost(name) && mesh.ValidHeaderName(name) && mesh.ValidHeaderValue(h.Value) {
 				options = append(options, headerValue(string(h.Name), h.Value, action))
 			}
 		}

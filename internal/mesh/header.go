@@ -35,11 +35,14 @@ func badHeaders(fs []gwv1.HTTPRouteFilter, field string) Verdict {
 
 func badModifier(m *gwv1.HTTPHeaderFilter, field string) Verdict {
 	for i, h := range slices.Concat(m.Set, m.Add) {
-		if !ValidHeaderValue(h.Value) {
-			list, at := "set", i
-			if i >= len(m.Set) {
-				list, at = "add", i-len(m.Set)
-			}
+		list, at := "set", i
+		if i >= len(m.Set) {
+			list, at = "add", i-len(m.Set)
+		}
+		switch {
+		case !ValidHeaderName(string(h.Name)):
+			return wrong(gwv1.RouteReasonUnsupportedValue, "%s.%s[%d].name: %q is no header's name", field, list, at, bounded(string(h.Name)))
+		case !ValidHeaderValue(h.Value):
 			return wrong(gwv1.RouteReasonUnsupportedValue, "%s.%s[%d].value holds a control character: remove it", field, list, at)
 		}
 	}

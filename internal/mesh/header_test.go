@@ -13,6 +13,7 @@ func TestBadHeaders(t *testing.T) {
 		at + ".set[1].value holds a control character: remove it": {Set: []gwv1.HTTPHeader{{Name: "a", Value: "a"}, {Name: "b", Value: "a\nb: c"}}},
 		at + ".add[0].value holds a control character: remove it": {Set: []gwv1.HTTPHeader{{Name: "a", Value: "a"}}, Add: []gwv1.HTTPHeader{{Name: "b", Value: "\x00"}}},
 		at + `.remove[1]: ":path" is no header's name`:            {Remove: []string{"x-a", ":path"}},
+		at + `.set[0].name: ":authority" is no header's name`:     {Set: []gwv1.HTTPHeader{{Name: ":authority", Value: "a"}}},
 		at + `.remove[0]: "" is no header's name`:                 {Remove: []string{""}},
 	} {
 		if got := badHeaders([]gwv1.HTTPRouteFilter{{RequestHeaderModifier: m}}, "spec.rules[0]"); got.Message != want {

@@ -41,7 +41,7 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 	}
 	for _, ref := range r.Refers(&p.Spec) {
 		found, field := room.Referent{}, "spec."+r.Name+ref.Field
-		if len(ref.Secrets) > 0 {
+		if ref.Read != nil {
 			out = append(out, m.referredSecrets(q, p, ref, field))
 			continue
 		}

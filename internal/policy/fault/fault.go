@@ -96,9 +96,9 @@ func abort(a *v1alpha1.FaultAbort, ofGRPC bool) *faultv3.FaultAbort {
 	case a.GRPCStatus == nil:
 		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: uint32(min(max(*cmp.Or(a.HTTPStatus, new(int32(503))), 400), 599))}
 	case ofGRPC:
-		out.ErrorType = &faultv3.FaultAbort_GrpcStatus{GrpcStatus: uint32(*a.GRPCStatus)}
+		out.ErrorType = &faultv3.FaultAbort_GrpcStatus{GrpcStatus: uint32(max(*a.GRPCStatus, 0))}
 	default:
-		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: httpStatuses[*a.GRPCStatus]}
+		out.ErrorType = &faultv3.FaultAbort_HttpStatus{HttpStatus: cmp.Or(httpStatuses[*a.GRPCStatus], 500)}
 	}
 	return out
 }

@@ -40,7 +40,7 @@ func fits(s *v1alpha1.HealthCheck, protocol string) bool {
 	case "http2":
 		return s.HTTP != nil || s.GRPC != nil
 	case "tcp":
-		return s.TCP != nil
+		return s.TCP != nil && s.HTTP == nil && s.GRPC == nil
 	}
 	return false
 }
