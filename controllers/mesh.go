@@ -10,6 +10,7 @@ import (
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -48,6 +49,7 @@ type MeshStatus struct {
 
 func setupMeshStatus(mgr ctrl.Manager, s *Server, image string) error {
 	beside := &sidecars{}
+	authzChanges, ofAuthzOnly := ofAuthz()
 	m := &MeshStatus{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("weft"),
 		Served:   func() Served { return *s.served.Load() },
@@ -63,6 +65,7 @@ func setupMeshStatus(mgr ctrl.Manager, s *Server, image string) error {
 		WithOptions(retrying()).
 		For(&v1alpha1.Mesh{}, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Pod{}, beside.handler()).
+		Watches(&discoveryv1.EndpointSlice{}, authzChanges, ofAuthzOnly).
 		WatchesRawSource(source.Channel(s.changed, handler.Funcs{GenericFunc: soon})).
 		Complete(m)
 	if err != nil {
@@ -96,7 +99,11 @@ func (m *MeshStatus) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	if err := m.tell(ctx, &live, wanted); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{}, m.write(ctx, &live, wanted)
+	heard, err := m.heard(ctx, &live)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, m.write(ctx, &live, append(wanted, heard...))
 }
 
 func (m *MeshStatus) write(ctx context.Context, live *v1alpha1.Mesh, wanted []metav1.Condition) error {

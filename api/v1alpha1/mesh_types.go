@@ -16,6 +16,8 @@ const (
 	ConditionStalled              = "Stalled"
 	ConditionCertManagerAvailable = "CertManagerAvailable"
 	ConditionGatewayAPIAvailable  = "GatewayAPIAvailable"
+	// ConditionDecisionsHeard is there where proxies tell what they decide.
+	ConditionDecisionsHeard = "DecisionsHeard"
 )
 
 // Mesh holds the settings of a whole Weft installation and reports its health. There is at most

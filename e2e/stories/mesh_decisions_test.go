@@ -11,6 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/stage"
 )
@@ -80,6 +85,7 @@ func TestDecisions(t *testing.T) {
 	if _, err := r.Kubectl(t.Context(), "-n", "weft-system", "scale", "deployment/weft-authz", "--replicas=0"); err != nil {
 		t.Fatal(err)
 	}
+	r.hears(metav1.ConditionFalse, "install it with dist/authz.yaml")
 	for range 50 {
 		if got := reader.Call(asks("echo", "/shut/b")); got.Status != 403 {
 			t.Fatalf("without weft authz: %+v", got)
@@ -113,6 +119,23 @@ func (r recaller) install() {
 		return err
 	})
 	r.Step("weft authz is ready after %s", took)
+	r.hears(metav1.ConditionTrue, "hears what proxies decide")
+}
+
+// hears waits until the Mesh says whether weft authz hears.
+func (r recaller) hears(status metav1.ConditionStatus, words string) {
+	r.t.Helper()
+	r.Until(time.Minute, "the Mesh says that decisions are heard: "+string(status), func(ctx context.Context) error {
+		var m v1alpha1.Mesh
+		if err := r.Get(ctx, client.ObjectKey{Name: v1alpha1.MeshName}, &m); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionDecisionsHeard)
+		if c == nil || c.Status != status || !strings.Contains(c.Message, words) {
+			return fmt.Errorf("it says %+v", c)
+		}
+		return nil
+	})
 }
 
 // says wants weft to end with a code and to say all of some words, soon: what proxies tell takes a second.
