@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/document"
 	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
 	"github.com/weft-mesh/weft/internal/policy/jwt"
 	"github.com/weft-mesh/weft/internal/sidecar"
@@ -202,6 +203,8 @@ func trimConfigMap(obj any) (any, error) {
 			most = extensions.MaxScript + 1 // too long all the same
 		case strings.HasSuffix(key, document.Suffix):
 			most = document.MaxSize + 1
+		case strings.HasSuffix(key, opa.ModuleSuffix):
+			most = opa.MaxModule + 1
 		case isKeySet(key):
 			most = jwt.MaxKeySet + 1
 		}

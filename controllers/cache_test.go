@@ -19,13 +19,13 @@ import (
 func TestOfConfigMaps(t *testing.T) {
 	long := strings.Repeat("x", extensions.MaxScript+100)
 	cm := &corev1.ConfigMap{
-		Data:       map[string]string{"ca.crt": "pem", "a.lua": "x = 1", "long.lua": long, "password": "secret", "jwks.json": "{}", "a-jwks": "{}", "jwks.txt": "{}", "a.data.yaml": "a: b", "b.yaml": "a: b"},
+		Data:       map[string]string{"ca.crt": "pem", "a.lua": "x = 1", "long.lua": long, "password": "secret", "jwks.json": "{}", "a-jwks": "{}", "jwks.txt": "{}", "a.data.yaml": "a: b", "b.yaml": "a: b", "a.rego": "package weft.v1"},
 		BinaryData: map[string][]byte{"a.wasm": []byte("module"), "key": []byte("secret")},
 	}
 	if _, err := trimConfigMap(cm); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"ca.crt": "pem", "a.lua": "x = 1", "long.lua": long[:extensions.MaxScript+1], "password": "", "jwks.json": "{}", "a-jwks": "{}", "jwks.txt": "", "a.data.yaml": "a: b", "b.yaml": ""} {
+	for key, want := range map[string]string{"ca.crt": "pem", "a.lua": "x = 1", "long.lua": long[:extensions.MaxScript+1], "password": "", "jwks.json": "{}", "a-jwks": "{}", "jwks.txt": "", "a.data.yaml": "a: b", "b.yaml": "", "a.rego": "package weft.v1"} {
 		if got, has := cm.Data[key]; !has || got != want {
 			t.Errorf("%s: %d bytes, want %d", key, len(got), len(want))
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -44,9 +43,9 @@ type KeySets struct {
 	Fetch func(ctx context.Context, url string) (text string, err error)
 	Now   func() time.Time
 
-	mu  sync.Mutex
-	due map[string]time.Time // by ConfigMap: when it is to be fetched again
-	of  map[string][]string  // by policy: the names of what is kept for it
+	kept perPolicy
+	mu   sync.Mutex
+	due  map[string]time.Time // by ConfigMap: when it is to be fetched again
 }
 
 // SetupKeySets starts KeySets on the leader.
@@ -73,7 +72,7 @@ func (k *KeySets) Reconcile(ctx context.Context, at ctrl.Request) (ctrl.Result, 
 	}
 	sources := sourcesOf(&p) // none of one that is gone
 	failed := []error{k.seal(ctx, &p)}
-	if k.differ(at.String(), keptFor(&p)) {
+	if k.kept.differ(at.String(), keptFor(&p)) {
 		failed = append(failed, k.sweep(ctx))
 	}
 	var next time.Duration
@@ -94,22 +93,6 @@ func (k *KeySets) Reconcile(ctx context.Context, at ctrl.Request) (ctrl.Result, 
 	return ctrl.Result{RequeueAfter: next}, ignoreProblems(errors.Join(failed...))
 }
 
-// differ notes what is kept for a policy, and says whether that is something else than before: then what was kept may be
-// of no use any more. Nor is that known when the operator has just started.
-func (k *KeySets) differ(policy string, kept []string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	first := k.of == nil
-	if first {
-		k.of, k.due = map[string][]string{}, map[string]time.Time{}
-	}
-	was, known := k.of[policy]
-	if delete(k.of, policy); len(kept) > 0 {
-		k.of[policy] = kept
-	}
-	return first || known && !slices.Equal(was, kept)
-}
-
 // claim says how long it is until a source is to be fetched. Of several policies that name it, the first whose time
 // has come fetches it.
 func (k *KeySets) claim(s jwt.Source) time.Duration {
@@ -119,6 +102,9 @@ func (k *KeySets) claim(s jwt.Source) time.Duration {
 	wait := k.due[s.Kept()].Sub(now)
 	if wait > s.Refresh { // another policy is content with an older one
 		wait = 0
+	}
+	if k.due == nil {
+		k.due = map[string]time.Time{}
 	}
 	if wait <= 0 {
 		k.due[s.Kept()] = now.Add(min(s.Refresh, keySetRetry))

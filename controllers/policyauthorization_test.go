@@ -20,6 +20,9 @@ var authorizationSpecs = map[string]string{
 	ofCondition + `attribute: "request.headers[x-a]", operator: NotIn, data: {configMapRef: {name: a, key: a.data.yaml}, path: [a, "b.c"], by: "destination.labels[a]"}}]}]}`: "",
 	ofCondition + `attribute: "jwt.claims[a]", operator: EndsWith, data: {configMapRef: {name: a, key: a.data.yaml}, by: jwt.subject}}]}]}`:                                   "",
 
+	"authorization: {rego: {configMapRef: {name: a, key: a.rego}}}":                                                              "",
+	"authorization: {rego: {}}":                                                                                                  "spec.authorization.rego.configMapRef",
+	"authorization: {rego: {configMapRef: {name: a, key: a.data.yaml}}}":                                                         "spec.authorization.rego.configMapRef.key",
 	"authorization: {rules: [{}]}":                                                                                               "spec.authorization.rules[0].name",
 	"authorization: {rules: [{name: A}]}":                                                                                        "spec.authorization.rules[0].name",
 	"authorization: {rules: [{name: a}, {name: a}]}":                                                                             "Duplicate value",

@@ -114,7 +114,7 @@ func Setup(mgr ctrl.Manager, at Ports, image, revision string) error {
 	}
 	if revision == "" {
 		statuses := &Statuses{Client: mgr.GetClient(), Cache: mgr.GetCache(), Outbox: server.core.Statuses}
-		if err := errors.Join(setupMeshStatus(mgr, server, image), SetupRoots(mgr), SetupKeySets(mgr), mgr.Add(statuses), setupTrafficMetrics(mgr, at.TrafficMetrics)); err != nil {
+		if err := errors.Join(setupMeshStatus(mgr, server, image), SetupRoots(mgr), SetupKeySets(mgr), SetupModules(mgr), mgr.Add(statuses), setupTrafficMetrics(mgr, at.TrafficMetrics)); err != nil {
 			return fmt.Errorf("set up the operator: %w", err)
 		}
 	}

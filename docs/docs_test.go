@@ -22,6 +22,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/document"
 	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/opa"
 )
 
 const root = ".."
@@ -126,12 +127,15 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// wrongIn says what is wrong in a ConfigMap, which has documents or parameters of a Gateway.
+// wrongIn says what is wrong in a ConfigMap, which has documents, modules or parameters of a Gateway.
 func wrongIn(cm *corev1.ConfigMap) (problem string) {
 	documents := 0
 	for key, text := range cm.Data {
 		if strings.HasSuffix(key, document.Suffix) {
 			documents, problem = documents+1, problem+document.Check(text)
+		}
+		if strings.HasSuffix(key, opa.ModuleSuffix) {
+			documents, problem = documents+1, problem+opa.CheckModule(text)
 		}
 	}
 	if documents > 0 {

@@ -28,6 +28,12 @@ type Authorization struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=32
 	Roles []AuthorizationRole `json:"roles,omitempty"`
+
+	// rego is a module that says more, in the language of Open Policy Agent: its allow is one more rule that allows, and
+	// its deny one that denies.
+	//
+	// +optional
+	Rego *AuthorizationRego `json:"rego,omitempty"`
 }
 
 // AuthorizationRule allows or denies the requests that it is about: those of one of from, to one of to, of which

@@ -51,7 +51,7 @@ func TestAuthorizationByData(t *testing.T) {
 	l.friend.Answered(asks("echo", "/"), nil)
 
 	l.Apply(lawByData)
-	l.shows("ConfigMapNotFound", "spec.authorization.rules[0].when[0].data.configMapRef: ConfigMap "+l.Namespace+"/partners does not exist")
+	l.shows("partners", "ConfigMapNotFound", "spec.authorization.rules[0].when[0].data.configMapRef: ConfigMap "+l.Namespace+"/partners does not exist")
 	l.becomes("/", "x-tenant", "acme", 403)
 
 	l.tenants("[acme, initech]")
@@ -75,7 +75,7 @@ func TestAuthorizationByData(t *testing.T) {
 	})
 
 	l.tenants("[acme, 7]")
-	l.shows("Invalid", `data["partners.data.yaml"] of ConfigMap `+l.Namespace+"/partners has at tenants[1] a number")
+	l.shows("partners", "Invalid", `data["partners.data.yaml"] of ConfigMap `+l.Namespace+"/partners has at tenants[1] a number")
 	l.becomes("/", "x-tenant", "acme", 403)
 	l.answers(l.friend, l.with("/orders/7", "x-user", "ann"), 200)
 	l.tenants("[acme]")
@@ -100,12 +100,12 @@ func (l lawful) becomes(path, header, value string, status int) {
 	becomes(l.Scene, l.friend, l.with(path, header, value), status)
 }
 
-// shows waits until the policy is not ready for a reason, of which its message says something.
-func (l lawful) shows(reason, words string) {
+// shows waits until a policy is not ready for a reason, of which its message says something.
+func (l lawful) shows(policy, reason, words string) {
 	l.t.Helper()
 	l.Until(time.Minute, "the policy says "+reason, func(ctx context.Context) error {
 		var p v1alpha1.MeshPolicy
-		if err := l.Get(ctx, l.Key("partners"), &p); err != nil {
+		if err := l.Get(ctx, l.Key(policy), &p); err != nil {
 			return err
 		}
 		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)

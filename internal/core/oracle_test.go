@@ -77,7 +77,7 @@ func (h chance) object(kind int) string {
 		return head("gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy") + fmt.Sprintf("spec: {targetRefs: [{kind: %s, name: %s}, {kind: Service, name: x}]%s%s}",
 			h.of("Service", "Service", "ServiceImport"), h.of("x", "u", "z"), h.of("", ", retryConstraint: {budget: {percent: 5}}", ", retryConstraint: {}"), h.of("", ", sessionPersistence: {}", ", sessionPersistence: {sessionName: s}"))
 	case 18, 19:
-		return head("v1", "ConfigMap") + h.of("data: {}", "data: {ca.crt: wrong}", "binaryData: {a.wasm: "+smallModule()+"}", "data: {a.data.yaml: 'a: [b]'}", "data: {a.data.yaml: 'a: [b], c: {d: e}'}", "data: {a.data.yaml: 'c: {d: [b, f]}'}", authority(), authority(), authority())
+		return head("v1", "ConfigMap") + h.of("data: {}", "data: {a.rego: 'package weft.v1\n\nallow if input.destination.labels.app == \"x\"'}", "data: {a.rego: 'package weft.v1\n\ndeny if lower(input.request.path) == input.request.host'}", "data: {ca.crt: wrong}", "binaryData: {a.wasm: "+smallModule()+"}", "data: {a.data.yaml: 'a: [b]'}", "data: {a.data.yaml: 'a: [b], c: {d: e}'}", "data: {a.data.yaml: 'c: {d: [b, f]}'}", authority(), authority(), authority())
 	case 15:
 		return head("v1", "Secret") + "type: kubernetes.io/tls\n" + h.of(keyPair(), strings.Replace(keyPair(), "{", "{ca.crt: "+certificate()+", ", 1))
 	case 33:

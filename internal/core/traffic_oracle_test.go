@@ -30,6 +30,7 @@ var traffic = []string{
 	"mode: Shadow, authorization: {rules: [{name: a, from: [{namespace: a}]}, {name: d, action: Deny, to: [{paths: [{exact: /x}]}]}]}",
 	"mode: Shadow, authorization: {rules: [{name: s, when: [{attribute: jwt.subject, operator: Exists}]}]}, jwt: {providers: [{name: a, issuer: a, claims: [{path: [a]}], claimHeaders: [{path: [sub], header: x-a}], jwks: {inline: '" + tokenKeys + "'}}]}",
 	`authorization: {rules: [{name: t, when: [{attribute: "request.headers[x-a]", operator: In, data: {configMapRef: {name: x, key: a.data.yaml}, path: [a]}}]}, {name: u, when: [{attribute: jwt.subject, operator: NotIn, data: {configMapRef: {name: u, key: a.data.yaml}, path: [c], by: "destination.labels[app]"}}]}]}`,
+	"authorization: {rego: {configMapRef: {name: x, key: a.rego}}}", "mode: Shadow, authorization: {rules: [{name: b}], rego: {configMapRef: {name: u, key: a.rego}}}",
 	`authorization: {rules: [{name: l, when: [{attribute: "destination.labels[app]", operator: In, values: [x]}]}]}`,
 	"extAuth: {protocol: GRPC, backendRef: {name: x, port: 80}}", "extAuth: {protocol: HTTP, backendRef: {name: u, namespace: b, port: 80}, failOpen: true, http: {path: /c}}, timeout: {request: 1s}",
 	"match: {claims: [{path: [a], values: [b]}]}", "match: {claims: [{path: [a]}], cel: \"request.method == 'GET'\"}, jwt: {providers: [{name: c, issuer: c, jwks: {inline: '" + tokenKeys + "'}}]}",

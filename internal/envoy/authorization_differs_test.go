@@ -29,16 +29,24 @@ type law struct {
 	said     []room.Decided
 }
 
-func draw(t *testing.T, r *rand.Rand, says func(*rand.Rand) *v1alpha1.Authorization) law {
+func draw(t *testing.T, r *rand.Rand, of trials) law {
 	t.Helper()
 	var out law
 	for i := range 1 + r.Intn(2) {
 		var policies []opa.Policy
 		for j := range 1 + r.Intn(2) {
-			policies = append(policies, opa.Policy{
-				Key: fmt.Sprintf("shop/p%d-%d", i, j), Authorization: says(r), TrustDomain: "mesh.test",
+			p := opa.Policy{
+				Key: fmt.Sprintf("shop/p%d-%d", i, j), TrustDomain: "mesh.test",
 				GatewayAccount: func(_, name string) string { return name + "tch" }, Data: opatest.Data,
-			})
+			}
+			if of.module != nil {
+				text := of.module(r)
+				p.Authorization = &v1alpha1.Authorization{Rego: &v1alpha1.AuthorizationRego{}}
+				p.Modules = func(v1alpha1.RegoRef) opa.Text { return opa.Text{Text: text} }
+			} else {
+				p.Authorization = of.says(r)
+			}
+			policies = append(policies, p)
 		}
 		out.policies, out.claims = append(out.policies, policies), append(out.claims, one(r, room.Claims, room.Claims, ""))
 	}
@@ -51,16 +59,24 @@ func (l *law) compile(t *testing.T) {
 	for i, policies := range l.policies {
 		var answers []opatest.Decision
 		for _, p := range policies {
-			answers = append(answers, opatest.Decide(t, p.Module()))
+			answers = append(answers, opatest.Decide(t, textOf(p)))
 			c := opa.Compile(p)
 			rules, problems := c.For(called)
 			if len(problems)+len(c.Problems) > 0 {
-				t.Fatalf("%v %v in\n%s", problems, c.Problems, p.Module())
+				t.Fatalf("%v %v in\n%s", problems, c.Problems, textOf(p))
 			}
 			l.said = append(l.said, room.Decided{Section: authorization.Section.Name, Policy: p.Key, Level: room.Level(i), Says: p.Authorization, Law: rules, Claims: l.claims[i]})
 		}
 		l.answers = append(l.answers, answers)
 	}
+}
+
+// textOf is a policy in Rego.
+func textOf(p opa.Policy) string {
+	if p.Rego != nil {
+		return p.Modules(p.Rego.ConfigMapRef).Text
+	}
+	return p.Module()
 }
 
 var called = opa.Destination{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels}
@@ -89,7 +105,7 @@ func (l law) lets(t *testing.T, input map[string]any) bool {
 
 // asks says whether some rule that can hold asks for something: its Rego has the reference.
 func (l law) asks(ref string) bool {
-	return slices.ContainsFunc(slices.Concat(l.policies...), func(p opa.Policy) bool { return strings.Contains(p.Module(), ref) })
+	return slices.ContainsFunc(slices.Concat(l.policies...), func(p opa.Policy) bool { return strings.Contains(textOf(p), ref) })
 }
 
 // odd says whether a request is of a shape that rules do not take: what they ask for may be another thing to the app.
@@ -161,10 +177,26 @@ func TestManyRulesDiffer(t *testing.T) {
 	}
 }
 
+// TestModulesDiffer: the same of modules that people could have written in Rego.
+func TestModulesDiffer(t *testing.T) {
+	t.Parallel()
+	plain := func(r *rand.Rand) string { return opatest.Module(r, true) }
+	counts := differs(t, trials{requests: 2_000, each: 40, module: plain, asks: anyRequest})
+	for _, some := range []string{"let in", "refused", "odd", "Native", "CEL"} {
+		if counts[some] == 0 {
+			t.Errorf("nothing was %s", some)
+		}
+	}
+	if counts["OPA"] > 0 {
+		t.Errorf("%d ways are not decided by Envoy", counts["OPA"])
+	}
+}
+
 // trials are policies, and so many requests of each.
 type trials struct {
 	requests, each int
 	says           func(*rand.Rand) *v1alpha1.Authorization
+	module         func(*rand.Rand) string // in place of these; nil: none
 	asks           func(*rand.Rand, []token) request
 }
 
@@ -182,7 +214,7 @@ func differs(t *testing.T, of trials) map[string]int {
 	tokens := c.tokens(r, 150)
 	counts := map[string]int{}
 	for range of.requests / of.each {
-		l := draw(t, r, of.says)
+		l := draw(t, r, of)
 		l.count(counts)
 		c.judges(t, l.said)
 		for range of.each {
@@ -270,7 +302,7 @@ func (c court) compare(t *testing.T, l law, q request, from caller) string {
 
 func (l law) String() (out string) {
 	for _, p := range slices.Concat(l.policies...) {
-		out += p.Module()
+		out += textOf(p)
 	}
 	return out
 }

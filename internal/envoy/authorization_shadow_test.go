@@ -28,7 +28,7 @@ type proposal struct {
 
 func (c court) propose(t *testing.T, r *rand.Rand) proposal {
 	t.Helper()
-	p := proposal{draw(t, r, opatest.Authorization), map[string]bool{}}
+	p := proposal{draw(t, r, trials{says: opatest.Authorization}), map[string]bool{}}
 	for i := range p.said {
 		p.said[i].Shadow = r.Intn(2) == 0
 		p.shadow[p.said[i].Policy] = p.said[i].Shadow

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/authz"
@@ -55,6 +56,12 @@ func (m *Mesh) lawOf(q *incr.Query, said []room.Decided, called room.Destination
 		l.Policies = append(l.Policies, authz.Policy{Key: d.Policy, Digest: authz.Digest(says), Shadow: d.Shadow})
 	}
 	names := opa.NamesIn(all...)
+	for _, d := range said {
+		if says, is := d.Says.(*v1alpha1.Authorization); is && says.Rego != nil {
+			namespace, _, _ := strings.Cut(d.Policy, "/")
+			names = names.With(opa.NamesInModule(m.module(q, namespace, says.Rego.ConfigMapRef).Text))
+		}
+	}
 	law.Claims, law.Headers, law.Accounts = names.Claims, names.Headers, m.accountsIn(q, all)
 	for _, name := range names.Labels {
 		if value, is := called.Labels[name]; is {

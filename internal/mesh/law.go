@@ -10,7 +10,9 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/document"
 	"github.com/weft-mesh/weft/internal/incr"
+	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -48,7 +50,25 @@ func (m *Mesh) surroundings(q *incr.Query, namespace string) room.Surroundings {
 			}
 			return m.data.Get(q, string(text))
 		},
+		Modules: func(of v1alpha1.RegoRef) opa.Text { return m.module(q, namespace, of) },
 	}
+}
+
+// module is the text of one: of one that cannot be read now, as it was before.
+func (m *Mesh) module(q *incr.Query, namespace string, of v1alpha1.RegoRef) (out opa.Text) {
+	out.Problem = fmt.Sprintf("data[%q] of ConfigMap %s is not there", of.Key, key(namespace, of.Name))
+	if cm, ok := m.ConfigMaps.Get(q, key(namespace, of.Name)); ok {
+		if text, has := cm.Data[of.Key]; has {
+			out = opa.Text{Text: text}
+		}
+	}
+	if out.Problem == "" && opa.CheckModule(out.Text) == "" {
+		return out
+	}
+	if before := m.textBefore(q, namespace, func(namespace string) string { return authorization.Before(namespace, of) }); before != "" {
+		return opa.Text{Text: before}
+	}
+	return out
 }
 
 // dataKey is what policies of a namespace look for in a document.
@@ -145,12 +165,11 @@ func (m *Mesh) eachLaw(q *incr.Query, p *v1alpha1.MeshPolicy, do func(room.Room,
 // lawProblem is what is wrong with what a policy says, or says in vain of a subject: it holds all the same.
 func (m *Mesh) lawProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (out Verdict) {
 	m.eachLaw(q, p, func(r room.Room, l room.Law) {
-		if problem := l.Problem(); problem != "" {
-			lets := "lets nobody in"
+		if problem, instead := l.Problem(); problem != "" {
 			if isShadow(p) {
-				lets = "counts as one that would let nobody in; nothing is refused for it"
+				instead = "the rule counts as one that would let nobody in; nothing is refused for it"
 			}
-			out = first(out, wrong(gwv1.PolicyReasonInvalid, "spec.%s%s. Until then the rule %s", r.Name, problem, lets))
+			out = first(out, wrong(gwv1.PolicyReasonInvalid, "spec.%s%s. Until then %s", r.Name, problem, instead))
 		}
 		if names := l.Requests(); len(names) > 0 && s.Kind == room.Service && !m.carriesRequests(q, s) {
 			out = first(out, wrong(reasonUnsupportedProtocol, "%s: spec.%s: %s carries no requests of HTTP or gRPC, so that rules which ask for more than who connects, from where and to which port let nobody in there, and those that deny keep out all that the rest of them is about: %s. Name another target, leave out what they ask of requests, or declare the port's protocol by its appProtocol or name", s.Field, r.Name, s, strings.Join(names, ", ")))

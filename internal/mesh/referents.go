@@ -53,6 +53,9 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 		} else {
 			found.Text, found.Stale, bad = m.referredText(q, p, ref, field)
 		}
+		if !bad.OK() && m.textBefore(q, p.Namespace, ref.Before) != "" {
+			ref.Instead = "until then what was there before stays in force"
+		}
 		if !bad.OK() && isShadow(p) {
 			ref.Instead = "in Shadow nothing is refused for it"
 		}
@@ -62,6 +65,18 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 		out = append(out, found)
 	}
 	return out
+}
+
+// textBefore is what a reference led to last that nothing was wrong with; "": nothing is known of that.
+func (m *Mesh) textBefore(q *incr.Query, namespace string, name func(namespace string) string) string {
+	if name == nil {
+		return ""
+	}
+	cm, ok := m.ConfigMaps.Get(q, key(v1alpha1.SystemNamespace, name(namespace)))
+	if !ok {
+		return ""
+	}
+	return cm.Data[room.KeptText]
 }
 
 func missing(bad Verdict, instead string) room.Referent {

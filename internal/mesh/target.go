@@ -67,7 +67,7 @@ func (s subject) ancestor() gwv1.ParentReference {
 // targetProblem is what is wrong with one of a policy's targets by itself, whatever other policies
 // say.
 func (m *Mesh) targetProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) Verdict {
-	return first(unsuitable(p, s), m.missing(q, s), m.serverTLSProblem(q, p, s), m.trafficProblem(q, p, s), m.lawProblem(q, p, s))
+	return first(unsuitable(p, s), m.missing(q, s), m.serverTLSProblem(q, p, s), m.trafficProblem(q, p, s))
 }
 
 // unsuitable says why a policy cannot be about a subject, or cannot be at all.

@@ -1,6 +1,9 @@
 package opa
 
 import (
+	"math"
+	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -55,6 +58,9 @@ func (g guards) of(function string, a attribute) bool {
 	return slices.ContainsFunc(g[function], func(b attribute) bool { return a.is(b) })
 }
 
+// number says whether an attribute can only be a number where a body holds.
+func (g guards) number(a attribute) bool { return a.in("time") || g.of("is_number", a) }
+
 // text says whether an attribute can only be text where a body holds.
 func (g guards) text(a attribute) bool { return !a.claim() && !a.in("time") || g.of("is_string", a) }
 
@@ -68,14 +74,6 @@ func argument(e *ast.Expr, i int) (attribute, bool) {
 		return nil, false
 	}
 	return fromRef(ref)
-}
-
-// called is what a call asks of an Input.
-func called(e *ast.Expr, g guards) (formula, error) {
-	if f, ok := ask(e, g); ok {
-		return possible(f), nil
-	}
-	return formula{}, inexpressible(e)
 }
 
 // possible leaves out of what is asked of a host's name what no host's name is, and of who calls the empty text: in Envoy
@@ -96,6 +94,7 @@ func possible(f formula) formula {
 	return f
 }
 
+// ask is what a call asks of an Input; false if it is nothing that Envoy decides.
 func ask(e *ast.Expr, g guards) (formula, bool) {
 	a, first := argument(e, 0)
 	b, second := argument(e, 1)
@@ -107,15 +106,14 @@ func ask(e *ast.Expr, g guards) (formula, bool) {
 	case "eq", "equal":
 		return equal(e, a, b, first, second, g)
 	case "neq":
-		there := is(atom{op: present, of: a})
-		if a.claim() {
-			there = allOf(there, not(is(atom{op: null, of: a})))
+		if second && !first {
+			return differs(b, e.Operand(0))
 		}
-		return there, first && e.Operand(1).Value.Compare(ast.Null{}) == 0
+		return differs(a, e.Operand(1))
 	case "gte":
-		return number(e, a, atLeast, first && g.of("is_number", a))
+		return number(e, a, atLeast, first && g.number(a))
 	case "lt":
-		return number(e, a, lessThan, first && g.of("is_number", a))
+		return number(e, a, lessThan, first && g.number(a))
 	}
 	return ofTexts(e, a, b, first, second)
 }
@@ -129,10 +127,13 @@ func ofTexts(e *ast.Expr, a, b attribute, first, second bool) (formula, bool) {
 	case "endswith":
 		v, ok := text(e, 1)
 		return is(atom{op: suffix, of: a, values: v}), first && ok && v[0] != ""
+	case "contains":
+		v, ok := text(e, 1)
+		return is(atom{op: matching, of: a, values: []string{whateverElse + regexp.QuoteMeta(v[0]) + whateverElse}}), first && ok && v[0] != ""
 	case "regex.match":
 		v, ok := text(e, 0)
-		whole, anchors := unanchored(v[0])
-		return is(atom{op: matching, of: b, values: []string{whole}}), second && ok && anchors
+		all, valid := whole(v[0])
+		return is(atom{op: matching, of: b, values: []string{all}}), second && ok && valid && !b.claim() // which may have letters that Envoy takes for several
 	case "net.cidr_contains":
 		v, ok := text(e, 0)
 		return is(atom{op: within, of: b, values: v}), second && ok && b.is(sourceIP)
@@ -140,15 +141,37 @@ func ofTexts(e *ast.Expr, a, b attribute, first, second bool) (formula, bool) {
 	return formula{}, false
 }
 
-// unanchored is an expression for the whole of a text without what says that it is. OPA's is content with a part,
-// and Envoy's is not.
-func unanchored(regex string) (whole string, ok bool) {
-	for _, flags := range []string{"s", "si"} {
-		if inner, starts := strings.CutPrefix(regex, "^(?"+flags+":"); starts && strings.HasSuffix(inner, ")$") {
-			return strings.TrimSuffix(strings.TrimPrefix(regex, "^"), "$"), true
-		}
+// whole is an expression for the whole of a text. OPA's is content with a part, unless it says that it is not, and
+// Envoy's takes the whole.
+func whole(regex string) (out string, ok bool) {
+	re, err := syntax.Parse(regex, syntax.Perl)
+	if err != nil {
+		return "", false
 	}
-	return "", false
+	n := len(re.Sub) - 1
+	ends := re.Op == syntax.OpConcat && re.Sub[0].Op == syntax.OpBeginText && re.Sub[n].Op == syntax.OpEndText
+	if ends && strings.HasPrefix(regex, "^") && strings.HasSuffix(regex, "$") {
+		regex = regex[1 : len(regex)-1]
+	} else {
+		regex = whateverElse + "(?:" + regex + ")" + whateverElse
+	}
+	return regex, true
+}
+
+// whateverElse is what may be around a part of a text.
+const whateverElse = "(?s:.*)"
+
+// differs is there, and not a text; of null, there and not null.
+func differs(a attribute, from *ast.Term) (formula, bool) {
+	there := is(atom{op: present, of: a})
+	if from.Value.Compare(ast.Null{}) == 0 {
+		if a.claim() {
+			there = allOf(there, not(is(atom{op: null, of: a})))
+		}
+		return there, a != nil
+	}
+	v, ok := from.Value.(ast.String)
+	return allOf(there, not(possible(is(atom{op: isOne, of: a, values: []string{string(v)}})))), a != nil && ok && !a.in("time")
 }
 
 // guard is nothing by itself where an atom asks the same, and else possible of texts alone.
@@ -200,7 +223,7 @@ func number(e *ast.Expr, a attribute, o op, ok bool) (formula, bool) {
 		return formula{}, false
 	}
 	f, exact := n.Float64()
-	return is(atom{op: o, of: a, number: f}), exact
+	return is(atom{op: o, of: a, number: f}), exact && f == math.Trunc(f) && math.Abs(f) < 1<<53
 }
 
 // text is an operand, alone.

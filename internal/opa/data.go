@@ -18,7 +18,7 @@ func (m *module) looked(h, field string, a attribute, c v1alpha1.AuthorizationCo
 	}
 	found := m.Data(*c.Data)
 	if found.Problem != "" {
-		m.problems = append(m.problems, Problem{field, found.Problem, found.Awaited})
+		m.problems = append(m.problems, Problem{Field: field, What: found.Problem, Awaited: found.Awaited})
 		return
 	}
 	if c.Data.By == "" {

@@ -31,21 +31,22 @@ type atom struct {
 type op int
 
 const (
-	isOne    op = iota // the text is one of the values
-	has                // the list has one of the values
-	prefix             // the text starts with a value
-	suffix             // the text ends with one
-	matching           // the text matches the value, a regular expression, as a whole
-	within             // the address is in a block
-	equals             // the text is that of the other
-	hasOther           // the list has the text of the other
-	atLeast            // the number is
-	lessThan           // the number is
-	present            // it is there
-	null               // it is there, and null
-	textual            // it is text
-	portIs             // the number is this one
-	plain              // the header's value is one that everybody reads alike
+	isOne          op = iota // the text is one of the values
+	has                      // the list has one of the values
+	prefix                   // the text starts with a value
+	suffix                   // the text ends with one
+	matching                 // the text matches the value, a regular expression, as a whole
+	within                   // the address is in a block
+	equals                   // the text is that of the other
+	hasOther                 // the list has the text of the other
+	atLeast                  // the number is
+	lessThan                 // the number is
+	present                  // it is there
+	null                     // it is there, and null
+	textual                  // it is text
+	portIs                   // the number is this one
+	plain                    // the header's value is one that everybody reads alike
+	unknownToEnvoy           // what the value says, in Rego
 )
 
 func is(a atom) formula { return formula{kind: atomKind, atom: a} }
@@ -110,6 +111,9 @@ func (f formula) atoms() (out []atom) {
 	}
 	return out
 }
+
+// unknown says whether nothing of it is known to Envoy.
+func (f formula) unknown() bool { return f.kind == atomKind && f.atom.op == unknownToEnvoy }
 
 // reads are the attributes that it asks for.
 func (f formula) reads(which func(attribute) bool) bool {
@@ -195,9 +199,12 @@ func (f formula) String() string {
 	if len(atoms) == 0 {
 		return "nothing"
 	}
-	if a := atoms[0]; a.other != nil {
+	switch a := atoms[max(0, slices.IndexFunc(atoms, func(a atom) bool { return a.op == unknownToEnvoy }))]; {
+	case a.op == unknownToEnvoy:
+		return a.values[0]
+	case a.other != nil:
 		return a.of.String() + " compared with " + a.other.String()
-	} else {
+	default:
 		return a.of.String()
 	}
 }

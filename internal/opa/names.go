@@ -3,6 +3,8 @@ package opa
 import (
 	"slices"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
@@ -20,11 +22,38 @@ func NamesIn(all ...*v1alpha1.Authorization) (out Names) {
 			out.rule(v1alpha1.AuthorizationRule{From: r.HeldBy, To: r.May})
 		}
 	}
-	for _, names := range []*[]string{&out.Labels, &out.Headers, &out.Claims} {
-		slices.Sort(*names)
-		*names = slices.Compact(*names)
+	return out.With(Names{})
+}
+
+// NamesInModule are those of a module; of one that cannot be read, none.
+func NamesInModule(text string) (out Names) {
+	m, err := readModule(text)
+	if err != nil {
+		return out
 	}
+	ast.WalkRefs(m, func(r ast.Ref) bool {
+		if a, ok := fromRef(r); ok && len(a) > 2 {
+			out.attribute(a)
+		}
+		return false
+	})
 	return out
+}
+
+// With are these and others.
+func (n Names) With(o Names) Names {
+	sorted := func(all []string) []string {
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	return Names{sorted(slices.Concat(n.Labels, o.Labels)), sorted(slices.Concat(n.Headers, o.Headers)), sorted(slices.Concat(n.Claims, o.Claims))}
+}
+
+// ReadsConfigMaps says whether a policy says more than is written in it.
+func ReadsConfigMaps(a *v1alpha1.Authorization) bool {
+	return a.Rego != nil || slices.ContainsFunc(a.Rules, func(r v1alpha1.AuthorizationRule) bool {
+		return slices.ContainsFunc(r.When, func(c v1alpha1.AuthorizationCondition) bool { return c.Data != nil })
+	})
 }
 
 func (n *Names) rule(r v1alpha1.AuthorizationRule) {

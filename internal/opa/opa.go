@@ -41,6 +41,8 @@ type Policy struct {
 	GatewayAccount func(namespace, name string) string
 	// Data is what it finds in documents; nil: it has none.
 	Data func(v1alpha1.AuthorizationData) document.Found
+	// Modules has the text of its module, where it has one.
+	Modules func(v1alpha1.RegoRef) Text
 }
 
 // Destination is what is known of whom is called.
@@ -71,6 +73,8 @@ func (r Rule) OfRequests() bool {
 type Problem struct {
 	Field string // as it follows authorization
 	What  string
+	// Instead is what it comes to; "": the rule lets nobody in.
+	Instead string
 	// Awaited says that something is missing of which is told elsewhere.
 	Awaited bool
 }

@@ -39,6 +39,10 @@ func (p Part) String() string {
 		return p.Field + " " + p.Problem
 	case p.Unknown:
 		return fmt.Sprintf("%s is not known of a connection without HTTP, the rule takes %s", p.Attribute, p.Takes)
+	case p.Field == rawField && p.Holds:
+		return p.Attribute + " is true of it"
+	case p.Field == rawField:
+		return p.Attribute + " is not true of it"
 	case p.Absent:
 		has = p.Attribute + " is absent"
 	default:

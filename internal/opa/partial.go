@@ -3,6 +3,8 @@ package opa
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -12,14 +14,24 @@ import (
 
 // Compiled is a Policy that OPA has read.
 type Compiled struct {
-	rules    []Rule
+	sources  []source
+	shut     string // the name of a rule that denies everything; "": there is none
 	Problems []Problem
-	compiler *ast.Compiler
-	kept     []ast.Ref // the rules that stay rules where they depend on a request
 	// Labels are those of the Destination that it asks for, ordered: what is compiled for two that do not differ
 	// in what is asked for is the same.
 	Labels []string
 	Who    bool // it asks for the Destination's namespace or ServiceAccount too
+}
+
+// source is a module, and the rules that are asked for.
+type source struct {
+	compiler *ast.Compiler
+	kept     []ast.Ref // the rules that stay rules where they depend on a request
+	rules    []Rule
+	refs     []ast.Ref // of the rules
+	// raw says that people wrote it: what OPA does for it has an end, and each way of a rule is a Rule of its own, so
+	// that one which Envoy cannot decide keeps no others.
+	raw bool
 }
 
 // Compile has OPA read a Policy. One that it cannot read lets nobody in.
@@ -29,28 +41,35 @@ func Compile(p Policy) Compiled {
 	if err != nil {
 		return Compiled{Problems: []Problem{{What: fmt.Sprintf("it cannot be compiled: %v", err)}}}
 	}
-	out := Compiled{rules: m.rules, Problems: m.problems, compiler: compiler}
-	out.asks()
-	for _, h := range m.helpers {
-		out.kept = append(out.kept, regoRef(h))
+	written := source{compiler: compiler, rules: m.rules}
+	for i := range m.rules {
+		written.refs = append(written.refs, regoRef(regoPackage, ruleName(i)))
 	}
+	for _, h := range m.helpers {
+		written.kept = append(written.kept, regoRef(regoPackage, h))
+	}
+	out := Compiled{sources: []source{written}, Problems: m.problems}
+	out.read(p)
+	out.asks()
 	return out
 }
 
 // asks finds what the modules refer to of a Destination.
 func (c *Compiled) asks() {
 	found := map[string]bool{}
-	for _, m := range c.compiler.Modules {
-		ast.WalkRefs(m, func(r ast.Ref) bool {
-			switch a, ok := fromRef(r); {
-			case !ok || !a.known():
-			case a.in("destination", "labels"):
-				found[a.last()] = true
-			default:
-				c.Who = true
-			}
-			return false
-		})
+	for _, s := range c.sources {
+		for _, m := range s.compiler.Modules {
+			ast.WalkRefs(m, func(r ast.Ref) bool {
+				switch a, ok := fromRef(r); {
+				case !ok || !a.known():
+				case a.in("destination", "labels"):
+					found[a.last()] = true
+				default:
+					c.Who = true
+				}
+				return false
+			})
+		}
 	}
 	c.Labels = sorted(found)
 }
@@ -76,41 +95,67 @@ func (d Destination) unknown() []*ast.Term {
 
 // For is what a Policy comes to where a Destination is called. What can never hold is left out.
 func (c Compiled) For(d Destination) (out []Rule, problems []Problem) {
-	for i, r := range c.rules {
-		f, err := c.partial(ruleName(i), d)
-		if err != nil { // closed: who would have been let in is not, who would have been kept out stays out
-			problems = append(problems, Problem{What: fmt.Sprintf("rule %s cannot be compiled: %v", r.Name, err)})
-			f = constant(r.Deny)
-		}
-		if r.is = f; !f.never() {
-			out = append(out, r)
+	if c.shut != "" {
+		out = append(out, Rule{Name: c.shut, Deny: true, is: constant(true)})
+	}
+	for _, s := range c.sources {
+		for i, r := range s.rules {
+			ways, err := s.partial(s.refs[i], d)
+			if err != nil { // closed: who would have been let in is not, who would have been kept out stays out
+				p := Problem{What: fmt.Sprintf("rule %s cannot be compiled: %v", r.Short(), err)}
+				if r.Deny {
+					p.Instead = "it denies everything"
+				}
+				problems, ways = append(problems, p), []formula{constant(r.Deny)}
+			}
+			for _, f := range ways {
+				if r.is = f; !f.never() {
+					out = append(out, r)
+				}
+			}
 		}
 	}
 	return out, problems
 }
 
-// partial evaluates a rule as far as a Destination decides it.
-func (c Compiled) partial(rule string, d Destination) (formula, error) {
+// maxWays is how many ways of a rule of a raw module are compiled.
+const maxWays = 256
+
+// partial evaluates a rule as far as a Destination decides it, to the ways in which it holds.
+func (s source) partial(rule ast.Ref, d Destination) ([]formula, error) {
 	ctx := context.Background()
 	store := inmem.NewWithOpts(inmem.OptRoundTripOnWrite(false))
 	txn, err := store.NewTransaction(ctx)
 	if err != nil {
-		return formula{}, err
+		return nil, err
 	}
 	defer store.Abort(ctx, txn)
-	query := topdown.NewQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(regoRef(rule))))).WithCompiler(c.compiler).WithStore(store).WithTransaction(txn).
-		WithInput(ast.NewTerm(ast.MustInterfaceToValue(d.input()))).WithUnknowns(d.unknown()).WithDisableInlining(c.kept)
-	bodies, support, err := query.PartialRun(ctx)
-	if err != nil {
-		return formula{}, err
+	query := topdown.NewQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(rule)))).WithCompiler(s.compiler).WithStore(store).WithTransaction(txn).
+		WithInput(ast.NewTerm(ast.MustInterfaceToValue(d.input()))).WithUnknowns(d.unknown()).WithDisableInlining(s.kept)
+	if s.raw {
+		b := &budget{end: topdown.NewCancel()}
+		query = query.WithCancel(b.end).WithQueryTracer(b)
 	}
-	return residual{support: support}.anyOf(bodies)
+	bodies, support, err := query.PartialRun(ctx)
+	switch {
+	case topdown.IsCancel(err):
+		return nil, fmt.Errorf("it takes OPA more than %d steps: make it simpler", maxSteps)
+	case err != nil:
+		return nil, err
+	case s.raw && len(bodies) > maxWays:
+		return nil, fmt.Errorf("it comes to %d ways to hold, and may come to %d: compare with sets, by in", len(bodies), maxWays)
+	}
+	ways := residual{support: support, raw: s.raw}.ways(bodies)
+	if !s.raw {
+		ways = []formula{anyOf(ways...)}
+	}
+	return ways, nil
 }
 
-// regoRef is the reference to a rule of a module.
-func regoRef(rule string) ast.Ref {
+// regoRef is the reference to a rule of a package.
+func regoRef(of, rule string) ast.Ref {
 	out := ast.Ref{ast.DefaultRootDocument}
-	for word := range strings.SplitSeq(regoPackage+"."+rule, ".") {
+	for word := range strings.SplitSeq(of+"."+rule, ".") {
 		out = append(out, ast.StringTerm(word))
 	}
 	return out
@@ -128,83 +173,80 @@ func (d Destination) input() map[string]any {
 type residual struct {
 	support []*ast.Module
 	within  []string // the rules that it is inside of
+	raw     bool     // people wrote it, and can be told of lines
 }
 
-func (r residual) anyOf(bodies []ast.Body) (formula, error) {
-	var ways []formula
+func (r residual) ways(bodies []ast.Body) (out []formula) {
 	for _, b := range bodies {
-		f, err := r.body(b)
-		if err != nil {
-			return formula{}, err
-		}
-		ways = append(ways, f)
+		out = append(out, r.body(b))
 	}
-	return anyOf(ways...), nil
+	return out
 }
 
-func (r residual) body(b ast.Body) (formula, error) {
+func (r residual) body(b ast.Body) formula {
 	guards := guardsOf(b)
 	var all []formula
 	for _, e := range b {
-		f, err := r.expression(e, guards)
-		if err != nil {
-			return formula{}, err
-		}
-		all = append(all, f)
+		all = append(all, r.expression(e, guards))
 	}
-	return allOf(all...), nil
+	return allOf(all...)
 }
 
-func (r residual) expression(e *ast.Expr, guards guards) (formula, error) {
+func (r residual) expression(e *ast.Expr, guards guards) formula {
 	if len(e.With) > 0 {
-		return formula{}, inexpressible(e)
+		return r.inexpressible(e)
 	}
-	f, err := r.positive(e, guards)
-	if err == nil && e.Negated {
-		f = not(f)
+	f := r.positive(e, guards)
+	if e.Negated && !f.unknown() {
+		return not(f)
 	}
-	return f, err
+	return f
 }
 
-func (r residual) positive(e *ast.Expr, guards guards) (formula, error) {
+func (r residual) positive(e *ast.Expr, guards guards) formula {
 	if term, ok := e.Terms.(*ast.Term); ok {
 		switch v := term.Value.(type) {
 		case ast.Boolean:
-			return constant(bool(v)), nil
+			return constant(bool(v))
 		case ast.Ref:
 			if v.HasPrefix(ast.DefaultRootRef) {
 				return r.rule(e, v)
 			}
 		}
-		return formula{}, inexpressible(e)
+		return r.inexpressible(e)
 	}
 	if e.Negated { // of a builtin: missing operands make it undefined, which is not what it says
-		return formula{}, inexpressible(e)
+		return r.inexpressible(e)
 	}
-	return called(e, guards)
+	if f, ok := ask(e, guards); ok {
+		return possible(f)
+	}
+	return r.inexpressible(e)
 }
 
-// rule reads one that partial evaluation made.
-func (r residual) rule(e *ast.Expr, name ast.Ref) (formula, error) {
-	for _, in := range r.within {
-		if in == name.String() {
-			return formula{}, inexpressible(e)
-		}
+// rule reads one that partial evaluation made. That it is false by default makes no difference to who asks whether it is
+// true.
+func (r residual) rule(e *ast.Expr, name ast.Ref) formula {
+	if slices.Contains(r.within, name.String()) {
+		return r.inexpressible(e)
 	}
-	inner := residual{r.support, append(r.within[:len(r.within):len(r.within)], name.String())}
+	inner := residual{r.support, append(r.within[:len(r.within):len(r.within)], name.String()), r.raw}
 	var bodies []ast.Body
 	for _, m := range r.support {
 		for _, rule := range m.Rules {
 			if !m.Package.Path.Append(ast.StringTerm(string(rule.Head.Name))).Equal(name) {
 				continue
 			}
-			if rule.Default || rule.Else != nil || len(rule.Head.Args) > 0 || !ast.Boolean(true).Equal(valueOf(rule)) {
-				return formula{}, inexpressible(e)
+			if rule.Default && ast.Boolean(false).Equal(valueOf(rule)) {
+				continue
+			}
+			if rule.Default || rule.Else != nil || len(rule.Head.Args) > 0 || rule.Head.Key != nil || !ast.Boolean(true).Equal(valueOf(rule)) {
+				return r.inexpressible(e)
 			}
 			bodies = append(bodies, rule.Body)
 		}
 	}
-	return inner.anyOf(bodies)
+	return anyOf(inner.ways(bodies)...)
 }
 
 func valueOf(r *ast.Rule) ast.Value {
@@ -214,6 +256,14 @@ func valueOf(r *ast.Rule) ast.Value {
 	return r.Head.Value.Value
 }
 
-func inexpressible(e *ast.Expr) error {
-	return fmt.Errorf("%s is nothing that Envoy decides", strings.TrimSpace(e.String()))
+// inexpressible is what is nothing that Envoy decides.
+func (r residual) inexpressible(e *ast.Expr) formula {
+	text := localName.ReplaceAllString(strings.TrimSpace(e.String()), "_")
+	if r.raw && e.Location != nil {
+		text += fmt.Sprintf(" (line %d)", e.Location.Row)
+	}
+	return is(atom{op: unknownToEnvoy, values: []string{text}})
 }
+
+// localName is what OPA calls a variable.
+var localName = regexp.MustCompile(`__local[0-9]+__[0-9]*`)

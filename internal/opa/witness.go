@@ -16,7 +16,8 @@ import (
 // answers, it tells why.
 type Witness struct {
 	compiler *ast.Compiler
-	rules    []Finding // as they are written: nothing is known of a request yet
+	raw      *ast.Compiler // of its module; nil: it has none
+	rules    []Finding     // as they are written: nothing is known of a request yet
 }
 
 // Testimony is what a Policy answers, and what it finds of each of its rules, in their order.
@@ -111,6 +112,7 @@ func (p Policy) Witness() (Witness, error) {
 	if w.compiler, err = ast.CompileModules(map[string]string{"policy.rego": m.text.String()}); err != nil {
 		return Witness{}, fmt.Errorf("it cannot be compiled: %w", err)
 	}
+	w.hears(p)
 	return w, nil
 }
 
@@ -125,25 +127,39 @@ func (w Witness) Of(in Input) (Testimony, error) {
 	if err != nil {
 		return Testimony{}, err
 	}
-	out := Testimony{Allow: holds["allow"], Deny: holds["deny"]}
+	var out Testimony
 	for i, r := range w.rules {
 		f := r.of(document, holds, in.Request == nil)
-		if f.Holds = holds[ruleName(i)]; in.Request == nil {
+		if f.Holds = holds[f.rule(i)]; in.Request == nil {
 			f.Holds = f.From.Holds() && f.To.Holds() && f.When.Holds()
 		}
 		out.Rules = append(out.Rules, f)
 	}
-	if in.Request == nil {
-		out.Allow, out.Deny = false, false
-		for _, f := range out.Rules {
-			out.Allow, out.Deny = out.Allow || f.Holds && !f.Deny, out.Deny || f.Holds && f.Deny
-		}
+	for _, f := range out.Rules {
+		out.Allow, out.Deny = out.Allow || f.Holds && !f.Deny, out.Deny || f.Holds && f.Deny
 	}
 	return out, nil
 }
 
-// evaluate has OPA evaluate the whole, and tells which rules are true.
+// evaluate tells which rules are true.
 func (w Witness) evaluate(document map[string]any) (map[string]bool, error) {
+	holds, err := evaluate(w.compiler, regoPackage, document)
+	if err != nil {
+		return nil, err
+	}
+	if w.raw != nil {
+		said, err := evaluate(w.raw, rawPackage, document)
+		if err != nil {
+			return nil, err
+		}
+		holds[rawAllow], holds[rawDeny] = said["allow"], said["deny"]
+	}
+	holds[alwaysTrue] = true
+	return holds, nil
+}
+
+// evaluate has OPA evaluate a package.
+func evaluate(compiler *ast.Compiler, of string, document map[string]any) (map[string]bool, error) {
 	input, err := ast.InterfaceToValue(document)
 	if err != nil {
 		return nil, fmt.Errorf("read the input: %w", err)
@@ -157,11 +173,11 @@ func (w Witness) evaluate(document map[string]any) (map[string]bool, error) {
 	defer store.Abort(ctx, txn)
 	whole := ast.DefaultRootDocument
 	ref := ast.Ref{whole}
-	for word := range strings.SplitSeq(regoPackage, ".") {
+	for word := range strings.SplitSeq(of, ".") {
 		ref = append(ref, ast.StringTerm(word))
 	}
 	result := ast.VarTerm("result")
-	query := topdown.NewQuery(ast.NewBody(ast.Equality.Expr(result, ast.NewTerm(ref)))).WithCompiler(w.compiler).WithStore(store).WithTransaction(txn).WithInput(ast.NewTerm(input))
+	query := topdown.NewQuery(ast.NewBody(ast.Equality.Expr(result, ast.NewTerm(ref)))).WithCompiler(compiler).WithStore(store).WithTransaction(txn).WithInput(ast.NewTerm(input))
 	found, err := query.Run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("evaluate: %w", err)
@@ -191,7 +207,9 @@ func (f Finding) of(document any, holds map[string]bool, connection bool) Findin
 				if connection && !p.ofConnection(document) {
 					p.Holds, p.Unknown = f.Deny, true
 				}
-				p.Has, p.Absent = shown(p.of, document)
+				if p.of != nil {
+					p.Has, p.Absent = shown(p.of, document)
+				}
 				if p.with != nil {
 					var absent bool
 					if p.With, absent = shown(p.with, document); absent {

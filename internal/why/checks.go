@@ -131,17 +131,29 @@ func (e *explaining) levels(guards []room.Decided) (out []Level, compiled []opa.
 		l, c := &out[len(out)-1], &compiled[len(compiled)-1]
 		namespace, _, _ := strings.Cut(d.Policy, "/")
 		in := e.mesh.Surroundings(namespace)
-		l.Policies = append(l.Policies, opa.Policy{Key: d.Policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount, Data: in.Data})
+		l.Policies = append(l.Policies, opa.Policy{Key: d.Policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount, Data: in.Data, Modules: in.Modules})
 		rules, _ := d.Law.([]opa.Rule)
 		c.Rules = append(c.Rules, rules...)
-		for _, r := range rules {
-			if by, why := r.By(); by == opa.OPA && e.request != nil {
-				l.Unenforced[r.Name] = why
-				e.note("rule %s asks for what no proxy decides: %s", r.Name, why)
-			}
-		}
+		e.undecided(l, rules)
 	}
 	return out, compiled
+}
+
+// undecided tells of rules, and of ways in which a rule holds, that no proxy decides.
+func (e *explaining) undecided(l *Level, rules []opa.Rule) {
+	if e.request == nil {
+		return
+	}
+	for _, r := range rules {
+		by, why := r.By()
+		if by != opa.OPA {
+			continue
+		}
+		e.note("rule %s asks for what no proxy decides: %s", r.Name, why)
+		if others := slices.ContainsFunc(rules, func(o opa.Rule) bool { way, _ := o.By(); return o.Name == r.Name && way != opa.OPA }); !others {
+			l.Unenforced[r.Name] = why
+		}
+	}
 }
 
 func keysOf(levels []Level) (out []string) {

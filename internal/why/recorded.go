@@ -71,7 +71,7 @@ func orUnknown(section string) string {
 // by explains it by policies: those that were enforced, and beside them those in Shadow.
 func (e *explaining) by(r authz.Record, said map[string]*v1alpha1.Authorization) error {
 	if missing := missing(*r.Law, said); len(missing) > 0 {
-		e.note("what these said then is not known any more, so that they are not evaluated: MeshPolicies %s", strings.Join(missing, ", "))
+		e.note("what these said then is not known any more, or not what was in the ConfigMaps that they read, so that they are not evaluated: MeshPolicies %s", strings.Join(missing, ", "))
 		return nil
 	}
 	if r.Rule == opa.Ambiguous || r.Rule == opa.Repeated {
@@ -113,12 +113,18 @@ func (e *explaining) ruled(levels []Level) error {
 func missing(l authz.Law, said map[string]*v1alpha1.Authorization) (out []string) {
 	for _, level := range l.Levels {
 		for _, p := range level.Policies {
-			if said[p.Digest] == nil {
+			if !wholly(said, p.Digest) {
 				out = append(out, fmt.Sprintf("%s (%s)", p.Key, p.Digest))
 			}
 		}
 	}
 	return out
+}
+
+// wholly says whether all is known of what a policy said.
+func wholly(said map[string]*v1alpha1.Authorization, digest string) bool {
+	says := said[digest]
+	return says != nil && !opa.ReadsConfigMaps(says)
 }
 
 // LevelsOf are the levels of a record's law, each with the policies that were enforced, or those in Shadow. A level
@@ -165,7 +171,7 @@ func levelText(name string, gateway bool) string {
 // Judged says whether a recorded call is one that policies let in, given what all of its digests stand for; false if
 // that of some is not known.
 func Judged(r authz.Record, said map[string]*v1alpha1.Authorization) (allowed, known bool, err error) {
-	if r.Law == nil || len(r.Cut) > 0 || slices.ContainsFunc(r.Law.Digests(), func(d string) bool { return said[d] == nil }) {
+	if r.Law == nil || len(r.Cut) > 0 || slices.ContainsFunc(r.Law.Digests(), func(d string) bool { return !wholly(said, d) }) {
 		return false, false, nil
 	}
 	ruling, err := NewCourt(LevelsOf(r, said, false)).Judge(Call{Input: r.Input, Tokens: r.Tokens})

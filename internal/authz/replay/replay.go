@@ -104,7 +104,7 @@ func (p *Replay) decide(r authz.Record) error {
 	case err != nil:
 		return fmt.Errorf("decide request %s anew: %w", r.ID, err)
 	case !known:
-		p.out.Untold["what a policy said then is not in the log"]++
+		p.out.Untold["what a policy said then, or what was in a ConfigMap that it read, is not in the log"]++
 	case allowed == (r.Verdict == authz.Allowed):
 		p.out.Same++
 	default:
@@ -152,6 +152,9 @@ func enforced(p authz.Policy) bool { return !p.Shadow }
 
 // unrecorded is what a policy asks for by name that a record does not have, as nobody asked for it then; "": nothing.
 func unrecorded(says *v1alpha1.Authorization, r authz.Record) string {
+	if opa.ReadsConfigMaps(says) {
+		return "the new policy reads a ConfigMap, of which nothing is known here"
+	}
 	names := opa.NamesIn(says)
 	for _, n := range names.Headers {
 		if !slices.Contains(r.Law.Headers, n) {

@@ -15,7 +15,7 @@ type Decision struct{ query rego.PreparedEvalQuery }
 // Decide has OPA read a module.
 func Decide(t testing.TB, module string) Decision {
 	t.Helper()
-	q, err := rego.New(rego.Query("data.weft.policy"), rego.Module("policy.rego", module)).PrepareForEval(context.Background())
+	q, err := rego.New(rego.Query(ast.MustParseModule(module).Package.Path.String()), rego.Module("policy.rego", module)).PrepareForEval(context.Background())
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, module)
 	}

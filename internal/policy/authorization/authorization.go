@@ -7,6 +7,7 @@ package authorization
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
@@ -33,18 +34,53 @@ type law struct {
 }
 
 func read(policy string, says *v1alpha1.Authorization, in room.Surroundings) room.Law {
-	l := law{Compiled: opa.Compile(opa.Policy{Key: policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount, Data: in.Data})}
+	l := law{Compiled: opa.Compile(opa.Policy{Key: policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount, Data: in.Data, Modules: in.Modules})}
 	for _, r := range l.sample() {
 		by, why := r.By()
-		s := v1alpha1.RuleStatus{Name: r.Short(), DecidedBy: string(by)}
-		if why != "" {
-			s.Because = fmt.Sprintf("Envoy has no matcher for %s", why)
-		}
-		if l.told = append(l.told, s); r.OfRequests() {
+		l.tell(v1alpha1.RuleStatus{Name: r.Short(), DecidedBy: string(by), Because: because(why)})
+		if r.OfRequests() && !slices.Contains(l.requests, r.Short()) {
 			l.requests = append(l.requests, r.Short())
+		}
+		if by == opa.OPA && r.Raw() {
+			l.Problems = append(l.Problems, opa.Problem{Field: "rego", What: because(why), Instead: instead(r)})
 		}
 	}
 	return l
+}
+
+// slowest orders the ways in which rules are decided.
+var slowest = []string{string(opa.Native), string(opa.CEL), string(opa.OPA)}
+
+// tell tells once of a rule that holds in several ways: of the one that is decided last.
+func (l *law) tell(s v1alpha1.RuleStatus) {
+	i := slices.IndexFunc(l.told, func(t v1alpha1.RuleStatus) bool { return t.Name == s.Name })
+	switch {
+	case i < 0:
+		l.told = append(l.told, s)
+	case slices.Index(slowest, s.DecidedBy) > slices.Index(slowest, l.told[i].DecidedBy):
+		l.told[i] = s
+	}
+}
+
+// longest is how much of an expression is told of, in bytes.
+const longest = 500
+
+// instead is what becomes of a way of a module's rule that Envoy does not decide.
+func instead(r opa.Rule) string {
+	if r.Deny {
+		return "deny keeps out all that the rest of that way is about"
+	}
+	return "allow lets nobody in by that way"
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	if len(why) > longest {
+		why = strings.ToValidUTF8(why[:longest], "") + "…"
+	}
+	return fmt.Sprintf("Envoy has no matcher for %s", why)
 }
 
 func (l law) Asks() (labels []string, who bool) { return l.Labels, l.Who }
@@ -58,25 +94,29 @@ func destination(d room.Destination) opa.Destination {
 	return opa.Destination{Gateway: d.Gateway, Namespace: d.Namespace, ServiceAccount: d.ServiceAccount, Labels: d.Labels}
 }
 
-func (l law) Problem() string {
+func (l law) Problem() (what, instead string) {
 	i := slices.IndexFunc(l.Problems, func(p opa.Problem) bool { return !p.Awaited })
 	if i < 0 {
-		return ""
+		return "", ""
 	}
 	first := l.Problems[i]
 	if first.Field != "" {
 		first.Field = "." + first.Field
 	}
-	return first.Field + ": " + first.What
+	if instead = first.Instead; instead == "" {
+		instead = "the rule lets nobody in"
+	}
+	return first.Field + ": " + first.What, instead
 }
 
-// sample is a destination that has whatever is asked for.
-func (l law) sample() []opa.Rule {
+// sample are the rules for a destination that has whatever is asked for.
+func (l *law) sample() []opa.Rule {
 	d := opa.Destination{Namespace: "-", ServiceAccount: "-", Labels: map[string]string{}}
 	for _, name := range l.Labels {
 		d.Labels[name] = "-"
 	}
-	rules, _ := l.Compiled.For(d)
+	rules, problems := l.Compiled.For(d)
+	l.Problems = append(l.Problems, problems...)
 	return rules
 }
 

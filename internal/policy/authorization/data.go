@@ -6,11 +6,20 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/document"
+	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
-// refers has one Reference for each document that conditions name. What they find in it is read with the rules.
+// refers has one Reference for each document that conditions name, and one for the module. What they find in it is read
+// with the rules.
 func refers(s *v1alpha1.Authorization) (out []room.Reference) {
+	if s.Rego != nil {
+		ref := s.Rego.ConfigMapRef
+		out = append(out, room.Reference{
+			Field: ".rego.configMapRef", ConfigMap: ref.Name, Key: ref.Key, Check: opa.CheckModule, Aside: true,
+			Before: func(namespace string) string { return Before(namespace, ref) }, Instead: "until then everything is denied",
+		})
+	}
 	for i, r := range s.Rules {
 		for j, c := range r.When {
 			if c.Data == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/document"
+	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
@@ -61,9 +62,9 @@ type Law interface {
 	For(Destination) any
 	// Told is how each of its rules is decided.
 	Told() []v1alpha1.RuleStatus
-	// Problem says what is wrong with it, beginning with the field; "": nothing. It holds all the same, and lets
-	// nobody in by what is wrong.
-	Problem() string
+	// Problem says what is wrong with it, beginning with the field, and what it comes to instead; "": nothing. It holds
+	// all the same, and lets nobody in by what is wrong.
+	Problem() (what, instead string)
 	// Requests are the names of its rules that ask for more than is known of a connection without HTTP.
 	Requests() []string
 }
@@ -100,6 +101,8 @@ type Surroundings struct {
 	GatewayAccount func(namespace, name string) string
 	// Data is what is found in documents of the policy's namespace.
 	Data func(v1alpha1.AuthorizationData) document.Found
+	// Modules has the texts of modules of the policy's namespace.
+	Modules func(v1alpha1.RegoRef) opa.Text
 }
 
 // reads has a Room read and connect as its section does.

@@ -17,7 +17,10 @@ type Reference struct {
 	Text, ConfigMap, Key string
 	Binary               bool
 	// Aside says that the text is only checked: whoever goes by it reads of it what is needed.
-	Aside  bool
+	Aside bool
+	// Before is the name of a ConfigMap of weft-system, for a policy of a namespace: the operator keeps there, under
+	// KeptText, what was last found with nothing wrong, which holds meanwhile. nil: it keeps none.
+	Before func(namespace string) string
 	Remote Remote
 	// Check says what is wrong with the text; "": nothing.
 	Check func(text string) string

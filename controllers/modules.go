@@ -1,0 +1,144 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/gateway"
+	"github.com/weft-mesh/weft/internal/opa"
+	"github.com/weft-mesh/weft/internal/policy/authorization"
+	"github.com/weft-mesh/weft/internal/policy/room"
+)
+
+// Modules keeps each module that policies name in a ConfigMap of weft-system, as it was last when OPA could read it: an
+// edit that it cannot read changes nothing, also where the operator starts after it. Only the leader does.
+type Modules struct {
+	client.Client
+	kept perPolicy
+}
+
+// SetupModules starts Modules on the leader.
+func SetupModules(mgr ctrl.Manager) error {
+	m := &Modules{Client: mgr.GetClient()}
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("modules").
+		WithOptions(retrying()).
+		For(&v1alpha1.MeshPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(m.namedBy)).
+		Complete(m)
+	if err != nil {
+		return fmt.Errorf("start the controller of modules: %w", err)
+	}
+	return nil
+}
+
+// namedBy are the policies that name a ConfigMap's module.
+func (m *Modules) namedBy(ctx context.Context, o client.Object) (out []reconcile.Request) {
+	cm, is := o.(*corev1.ConfigMap)
+	if !is || !hasModule(cm) {
+		return nil
+	}
+	var all v1alpha1.MeshPolicyList
+	if err := m.List(ctx, &all, client.InNamespace(cm.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list the policies that name a module", "configMap", client.ObjectKeyFromObject(cm))
+	}
+	for i := range all.Items {
+		if ref := moduleOf(&all.Items[i]); ref != nil && ref.Name == cm.Name {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
+		}
+	}
+	return out
+}
+
+// Reconcile keeps the module of one policy, if it can be read.
+func (m *Modules) Reconcile(ctx context.Context, at ctrl.Request) (ctrl.Result, error) {
+	var p v1alpha1.MeshPolicy
+	if err := m.Get(ctx, at.NamespacedName, &p); client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, fmt.Errorf("read MeshPolicy %s: %w", at, err)
+	}
+	var names []string
+	ref := moduleOf(&p) // none of one that is gone
+	if ref != nil {
+		names = []string{authorization.Before(p.Namespace, *ref)}
+	}
+	var failed []error
+	if m.kept.differ(at.String(), names) {
+		failed = append(failed, m.sweep(ctx))
+	}
+	if ref != nil {
+		failed = append(failed, m.keep(ctx, p.Namespace, *ref))
+	}
+	return ctrl.Result{}, errors.Join(failed...)
+}
+
+func (m *Modules) keep(ctx context.Context, namespace string, ref v1alpha1.RegoRef) error {
+	var cm corev1.ConfigMap
+	at := client.ObjectKey{Namespace: namespace, Name: ref.Name}
+	if err := m.Get(ctx, at, &cm); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	text := cm.Data[ref.Key]
+	if opa.CheckModule(text) != "" {
+		return nil
+	}
+	return apply(ctx, m.Client, &corev1.ConfigMap{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: v1alpha1.SystemNamespace, Name: authorization.Before(namespace, ref),
+			Labels:      map[string]string{gateway.ManagedByLabel: gateway.ManagedBy, keptLabel: "rego"},
+			Annotations: map[string]string{"mesh.weft.dev/source": fmt.Sprintf("ConfigMap %s, %s", at, ref.Key)},
+		},
+		Data: map[string]string{room.KeptText: text},
+	})
+}
+
+// sweep deletes what is kept of modules that no policy names.
+func (m *Modules) sweep(ctx context.Context) error {
+	var kept corev1.ConfigMapList
+	var all v1alpha1.MeshPolicyList
+	if err := errors.Join(m.List(ctx, &kept, ours("rego")...), m.List(ctx, &all, client.UnsafeDisableDeepCopy)); err != nil {
+		return fmt.Errorf("list what is kept of modules: %w", err)
+	}
+	wanted := map[string]bool{}
+	for i := range all.Items {
+		if ref := moduleOf(&all.Items[i]); ref != nil {
+			wanted[authorization.Before(all.Items[i].Namespace, *ref)] = true
+		}
+	}
+	var failed []error
+	for i := range kept.Items {
+		if cm := &kept.Items[i]; !wanted[cm.Name] {
+			failed = append(failed, client.IgnoreNotFound(m.Delete(ctx, cm, client.Preconditions{UID: new(cm.UID)})))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// moduleOf is where a policy's module is; nil: it has none.
+func moduleOf(p *v1alpha1.MeshPolicy) *v1alpha1.RegoRef {
+	if p.Spec.Authorization == nil || p.Spec.Authorization.Rego == nil {
+		return nil
+	}
+	return &p.Spec.Authorization.Rego.ConfigMapRef
+}
+
+func hasModule(cm *corev1.ConfigMap) bool {
+	for key := range cm.Data {
+		if strings.HasSuffix(key, opa.ModuleSuffix) {
+			return true
+		}
+	}
+	return false
+}

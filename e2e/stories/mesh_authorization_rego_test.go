@@ -1,0 +1,117 @@
+package stories
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/weft-mesh/weft/e2e/call"
+	"github.com/weft-mesh/weft/e2e/stage"
+)
+
+const lawInRego = `
+apiVersion: mesh.weft.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: in-rego}
+spec:
+  targetRefs: [{kind: Service, name: echo, port: 80}]
+  authorization:
+    rego: {configMapRef: {name: law, key: echo.rego}}
+`
+
+const moduleOfEcho = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: law}
+data:
+  echo.rego: |
+    package weft.v1
+
+    default allow := false
+
+    allow if {
+        input.source.service_account == "friend"
+        input.request.method in {"GET", "HEAD"}
+        startswith(input.request.path, "/open")
+    }
+
+    allow if {
+        input.request.segments[0] == "users"
+        input.request.segments[1] == input.request.headers["x-user"]
+        not revoked
+    }
+
+    revoked if input.request.headers["x-user"] in {"mallory", "$REVOKED"}
+
+    deny if contains(input.request.path, "internal")
+`
+
+// TestAuthorizationInRego has a module of Rego say who may call. While it is missing everything is denied, and the policy
+// says why; each edit of it is in force without one of the policy, and while it is edited no request fails of who may
+// make it before and after. One that cannot be read, or that is deleted, changes nothing, and the policy says in which
+// line and what holds.
+func TestAuthorizationInRego(t *testing.T) {
+	stage.Parallel(t)
+	l := lawful{Scene: stage.NewMeshed(t, "authorization-rego"), t: t}
+	echo(t, l.Scene, "echo", "declared", "{}")
+	caller(t, l.Scene, "friend", false)
+	caller(t, l.Scene, "foe", false)
+	l.Rollout("echo")
+	l.friend, l.foe = l.Caller("friend"), l.Caller("foe")
+	for _, c := range []*stage.Caller{l.friend, l.foe} {
+		c.Answered(asks("echo", "/"), nil)
+	}
+
+	l.Apply(lawInRego)
+	l.shows("in-rego", "ConfigMapNotFound", "spec.authorization.rego.configMapRef: ConfigMap "+l.Namespace+"/law does not exist")
+	becomes(l.Scene, l.friend, asks("echo", "/open"), 403)
+
+	l.module("nobody")
+	l.Holds("in-rego")
+	becomes(l.Scene, l.friend, asks("echo", "/open"), 200)
+	posts := asks("echo", "/open")
+	posts.Text = "a POST"
+	for _, c := range []struct {
+		who    *stage.Caller
+		asks   call.Request
+		status int
+	}{
+		{l.friend, asks("echo", "/open/a?b=/internal"), 200}, {l.friend, posts, 403}, {l.friend, asks("echo", "/shut"), 403}, {l.friend, asks("echo", "/open/internal"), 403},
+		{l.foe, asks("echo", "/open"), 403}, {l.foe, l.with("/users/ann", "x-user", "ann"), 200}, {l.foe, l.with("/users/ann", "x-user", "bob"), 403},
+		{l.foe, asks("echo", "/users/ann"), 403}, {l.foe, l.with("/users/mallory", "x-user", "mallory"), 403}, {l.foe, l.with("/users/ann/internal", "x-user", "ann"), 403},
+	} {
+		l.answers(c.who, c.asks, c.status)
+	}
+
+	throughout(t, l.friend, asks("echo", "/open"), func() {
+		for i := range stage.Size(4, 40) {
+			user := fmt.Sprint("user-", i)
+			l.answers(l.foe, l.with("/users/"+user, "x-user", user), 200)
+			l.module(user)
+			becomes(l.Scene, l.foe, l.with("/users/"+user, "x-user", user), 403)
+		}
+	})
+
+	throughout(t, l.friend, asks("echo", "/open"), func() {
+		l.Apply(strings.Replace(moduleOfEcho, "not revoked", `not input.request.headers["x-user"] == "mallory"`, 1))
+		l.shows("in-rego", "Invalid", `data["echo.rego"] of ConfigMap `+l.Namespace+"/law has a mistake in line 14")
+		l.shows("in-rego", "Invalid", before)
+		l.answers(l.foe, asks("echo", "/open"), 403)
+		l.Remove(moduleOfEcho)
+		l.shows("in-rego", "ConfigMapNotFound", before)
+		for range 20 {
+			l.answers(l.foe, asks("echo", "/open"), 403)
+		}
+		l.module("nobody")
+		l.Holds("in-rego")
+	})
+}
+
+// before is what is said where a module cannot be read.
+const before = "until then what was there before stays in force"
+
+// module applies it, with one more user who may not call.
+func (l lawful) module(revoked string) {
+	l.t.Helper()
+	l.Apply(strings.ReplaceAll(moduleOfEcho, "$REVOKED", revoked))
+}
