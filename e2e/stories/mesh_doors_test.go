@@ -70,14 +70,19 @@ func (d *doors) must(err error) {
 	}
 }
 
-// visit sends one request over a connection of its own to the Gateway's port 443 and returns what the
+// visit gets a path.
+func (d *doors) visit(ctx context.Context, host, path string, headers map[string]string) (call.Outcome, error) {
+	return d.sends(ctx, http.MethodGet, host, path, headers)
+}
+
+// sends sends one request over a connection of its own to the Gateway's port 443 and returns what the
 // application says of it, and the serial number of the certificate that the client was shown.
-func (d *doors) visit(ctx context.Context, host, path string, headers map[string]string) (out call.Outcome, err error) {
+func (d *doors) sends(ctx context.Context, method, host, path string, headers map[string]string) (out call.Outcome, err error) {
 	transport := &http.Transport{TLSClientConfig: d.ours.Client(host), DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", d.door)
 		}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "https://"+host+path, nil)
 	if err != nil {
 		return out, err
 	}

@@ -112,7 +112,8 @@ func (a *application) handler() http.Handler {
 	mux.HandleFunc("/failing", a.fail)
 	mux.HandleFunc("/failed", a.failures)
 	mux.HandleFunc("/mood", a.mood)
-	mux.HandleFunc("GET /via/{next}", a.via)
+	mux.HandleFunc("/via/{next}", a.via)
+	mux.HandleFunc("/via/{next}/{path...}", a.via)
 	mux.Handle("/socket", websocket.Handler(a.socket))
 	mux.HandleFunc("/", a.echo)
 	return mux
@@ -213,7 +214,7 @@ func (a *application) private(w http.ResponseWriter, r *http.Request) {
 // via asks another application on behalf of the caller, whose token it hands on, and answers what
 // that one answers.
 func (a *application) via(w http.ResponseWriter, r *http.Request) {
-	request, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://"+r.PathValue("next")+"/", nil)
+	request, err := http.NewRequestWithContext(r.Context(), r.Method, "http://"+r.PathValue("next")+"/"+r.PathValue("path"), nil)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
