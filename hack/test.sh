@@ -53,13 +53,13 @@ packages() {
 
 # drawn are tests of worlds, or of policies and requests, drawn at random. Nothing of ours runs beside them, and they
 # take five times as long with the race detector.
-drawn='^(TestOracle|TestDrawnObjects|FuzzObjects|Test.*Differs?$)'
+drawn='^(TestOracle|TestDrawnObjects|FuzzObjects|Test.*Differs?$|Test.*Compiled$|Test.*Witness$)'
 
 unit() {
 	packages
 	# shellcheck disable=SC2046
 	part unit "$([ "$what" = long ] && echo 2h || echo 30m)" -race -skip "$drawn" $(go list ./... | grep -v -e /e2e/stories -e /e2e/conformance -e /e2e/late)
-	part oracle 40m -run "$drawn" ${longer:+-skip "$longer"} ./internal/core ./internal/incr ./internal/xds ./internal/envoy
+	part oracle 40m -run "$drawn" ${longer:+-skip "$longer"} ./internal/core ./internal/incr ./internal/xds ./internal/opa ./internal/envoy
 	module=e2e/cluster part cluster 5m ./internal/...
 }
 

@@ -165,7 +165,7 @@ func (s *shell) samples() {
 		file := s.file(s.sample(path))
 		s.does("apply", "--filename", file)
 		if strings.HasPrefix(name, "mesh_") {
-			s.does("wait", "--filename", file, "--for=jsonpath={.status.observedGeneration}=1", "--timeout=60s")
+			s.does("wait", "--filename", s.file(s.sample(path, "ConfigMap")), "--for=jsonpath={.status.observedGeneration}=1", "--timeout=60s")
 		}
 		if out, err := s.run("diff", "--filename", file); err != nil {
 			s.t.Errorf("kubectl diff finds what nobody changed in %s: %v\n%s", name, err, out)
@@ -174,8 +174,9 @@ func (s *shell) samples() {
 	}
 }
 
-// sample is the text of one, with its objects in the scene's namespace and without namespaces of their own.
-func (s *shell) sample(path string) string {
+// sample is the text of one, with its objects in the scene's namespace and without namespaces of their own, or objects
+// of some other kinds.
+func (s *shell) sample(path string, without ...string) string {
 	s.t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -192,7 +193,7 @@ func (s *shell) sample(path string) string {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if object.GetKind() != "Namespace" {
+		if kind := object.GetKind(); kind != "Namespace" && !slices.Contains(without, kind) {
 			kept = append(kept, string(one))
 		}
 	}

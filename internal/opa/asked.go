@@ -2,8 +2,6 @@ package opa
 
 import (
 	"math"
-	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -76,6 +74,16 @@ func argument(e *ast.Expr, i int) (attribute, bool) {
 	return fromRef(ref)
 }
 
+// nameless says whether a call asks for a header by a name that is none in an Input: to Envoy it would be one.
+func nameless(e *ast.Expr) bool {
+	for i := range e.Operands() {
+		if a, ok := argument(e, i); ok && a.header() && !headerName.MatchString(a.last()) {
+			return true
+		}
+	}
+	return false
+}
+
 // possible leaves out of what is asked of a host's name what no host's name is, and of who calls the empty text: in Envoy
 // a caller is also who has no subject in the certificate, if that is asked for.
 func possible(f formula) formula {
@@ -129,10 +137,10 @@ func ofTexts(e *ast.Expr, a, b attribute, first, second bool) (formula, bool) {
 		return is(atom{op: suffix, of: a, values: v}), first && ok && v[0] != ""
 	case "contains":
 		v, ok := text(e, 1)
-		return is(atom{op: matching, of: a, values: []string{whateverElse + regexp.QuoteMeta(v[0]) + whateverElse}}), first && ok && v[0] != ""
+		return contains(a, v[0]), first && ok && v[0] != ""
 	case "regex.match":
 		v, ok := text(e, 0)
-		all, valid := whole(v[0])
+		all, valid := whole(v[0], b.end())
 		return is(atom{op: matching, of: b, values: []string{all}}), second && ok && valid && !b.claim() // which may have letters that Envoy takes for several
 	case "net.cidr_contains":
 		v, ok := text(e, 0)
@@ -140,26 +148,6 @@ func ofTexts(e *ast.Expr, a, b attribute, first, second bool) (formula, bool) {
 	}
 	return formula{}, false
 }
-
-// whole is an expression for the whole of a text. OPA's is content with a part, unless it says that it is not, and
-// Envoy's takes the whole.
-func whole(regex string) (out string, ok bool) {
-	re, err := syntax.Parse(regex, syntax.Perl)
-	if err != nil {
-		return "", false
-	}
-	n := len(re.Sub) - 1
-	ends := re.Op == syntax.OpConcat && re.Sub[0].Op == syntax.OpBeginText && re.Sub[n].Op == syntax.OpEndText
-	if ends && strings.HasPrefix(regex, "^") && strings.HasSuffix(regex, "$") {
-		regex = regex[1 : len(regex)-1]
-	} else {
-		regex = whateverElse + "(?:" + regex + ")" + whateverElse
-	}
-	return regex, true
-}
-
-// whateverElse is what may be around a part of a text.
-const whateverElse = "(?s:.*)"
 
 // differs is there, and not a text; of null, there and not null.
 func differs(a attribute, from *ast.Term) (formula, bool) {

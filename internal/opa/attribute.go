@@ -136,7 +136,13 @@ func fromRef(ref ast.Ref) (attribute, bool) {
 			return nil, false
 		}
 	}
+	if whole := out.is(claim()); whole || out.keyed() && len(out) != 3 { // not one of them, but all, or a part of one
+		return nil, false
+	}
 	return out, true
 }
+
+// keyed says whether it is of several by a key of one word.
+func (a attribute) keyed() bool { return a.header() || a.segment() || a.in("destination", "labels") }
 
 func (a attribute) String() string { return fmt.Sprint(strings.Join(a, ".")) }

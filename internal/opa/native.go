@@ -114,8 +114,8 @@ func requestAsked(a atom) (*rbacv3.Permission, bool) {
 	return nil, false
 }
 
-// around is what expressions of a text are those of parts of it: what is around the part.
-type around struct{ before, after string }
+// around is what expressions of a text are those of parts of it: what is around the part, and what ends it.
+type around struct{ before, after, end string }
 
 // textRegex is an expression for the whole of a text of which a part is asked; false if the atom asks for
 // something else than text.
@@ -140,19 +140,14 @@ func textRegex(a atom, w around) (string, bool) {
 }
 
 // rest is what may follow, or come before, in the part.
-func (w around) rest() string {
-	if w == (around{}) {
-		return "(?s:.*)"
-	}
-	return "[^/]*"
-}
+func (w around) rest() string { return anyBut(w.end) }
 
 // ofPrincipal matches an ID by what is asked of it or of a part.
 func ofPrincipal(a atom) (*matcherv3.StringMatcher, bool) {
 	const part = "[^/]*"
 	w := map[string]around{
-		"principal": {}, "trust_domain": {"spiffe://", "/ns/" + part + "/sa/" + part},
-		"namespace": {"spiffe://" + part + "/ns/", "/sa/" + part}, "service_account": {"spiffe://" + part + "/ns/" + part + "/sa/", ""},
+		"principal": {}, "trust_domain": {"spiffe://", "/ns/" + part + "/sa/" + part, "/"},
+		"namespace": {"spiffe://" + part + "/ns/", "/sa/" + part, "/"}, "service_account": {"spiffe://" + part + "/ns/" + part + "/sa/", "", "/"},
 	}
 	around, ok := w[a.of.last()]
 	if !ok {
@@ -180,7 +175,7 @@ func ofPath(a atom) (*matcherv3.StringMatcher, bool) {
 	}
 	w := around{}
 	if a.of.segment() {
-		w = around{"/" + strings.Repeat("[^/]*/", a.of.index()), "(?:/.*)?"}
+		w = around{"/" + strings.Repeat("[^/]*/", a.of.index()), "(?:/.*)?", "/"}
 	}
 	regex, ok := textRegex(a, w)
 	return wire.Regex(regex), ok
@@ -209,7 +204,7 @@ func ofHost(a atom) (*routev3.HeaderMatcher, bool) {
 	if a.op == present {
 		return &routev3.HeaderMatcher{Name: ":authority", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}}, true
 	}
-	regex, ok := textRegex(a, around{"(?i:", "(?::.*)?)"})
+	regex, ok := textRegex(a, around{"(?i:", "(?::.*)?)", ":"})
 	return wire.Header(":authority", wire.Regex(regex)), ok
 }
 

@@ -218,6 +218,9 @@ func (r residual) positive(e *ast.Expr, guards guards) formula {
 	if e.Negated { // of a builtin: missing operands make it undefined, which is not what it says
 		return r.inexpressible(e)
 	}
+	if nameless(e) {
+		return constant(false)
+	}
 	if f, ok := ask(e, guards); ok {
 		return possible(f)
 	}
