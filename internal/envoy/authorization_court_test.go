@@ -39,7 +39,7 @@ type court struct {
 	*station
 	web, free uint32
 	key       jwttest.Key
-	lines     map[string]func(*testing.T, request) (int, []byte)
+	lines     map[string]*channel
 }
 
 // caller is who opens connections: without a name in plaintext; of two names, with a space between them, is who is
@@ -108,7 +108,7 @@ func (s seen) input(q request, from caller, port int, now time.Time) map[string]
 func startCourt(t *testing.T) court {
 	t.Helper()
 	operatorKey, store, ports := keyPair(t, operatorName), xds.NewStore(nil), porttest.Free(t, 2)
-	c := court{web: ports[0], free: ports[1], key: jwttest.NewKey(t, "a", "ES256"), lines: map[string]func(*testing.T, request) (int, []byte){}}
+	c := court{web: ports[0], free: ports[1], key: jwttest.NewKey(t, "a", "ES256"), lines: map[string]*channel{}}
 	in := mesh.Inbound{TrustDomain: "mesh.test", Mode: mesh.MTLSPermissive, ConnectionAge: time.Hour, Telemetry: everything}
 	for _, port := range ports {
 		in.Ports = append(in.Ports, mesh.InboundPort{Port: int32(port), Protocol: mesh.HTTP1, Mode: mesh.MTLSPermissive, Service: "shop/cart", Of: 80})
@@ -202,8 +202,9 @@ func (c court) ask(t *testing.T, port uint32, q request, from caller) (int, seen
 	if c.lines[k] == nil {
 		c.lines[k] = c.open(t, port, from)
 	}
-	status, body := c.lines[k](t, q)
+	status, body := c.lines[k].send(t, q)
 	if status == 0 || status == http.StatusBadRequest {
+		c.lines[k].Close()
 		delete(c.lines, k) // Envoy closes what makes no sense
 	}
 	var s seen
@@ -215,7 +216,13 @@ func (c court) ask(t *testing.T, port uint32, q request, from caller) (int, seen
 	return status, s
 }
 
-func (c court) open(t *testing.T, port uint32, from caller) func(*testing.T, request) (int, []byte) {
+// channel is an open connection.
+type channel struct {
+	net.Conn
+	send func(*testing.T, request) (int, []byte)
+}
+
+func (c court) open(t *testing.T, port uint32, from caller) *channel {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from.from)}}
 	conn, err := dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -236,9 +243,9 @@ func (c court) open(t *testing.T, port uint32, from caller) func(*testing.T, req
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}, NextProtos: []string{"mesh-h1", offer}})
 	}
 	if from.http2 {
-		return byHTTP2(t, conn)
+		return &channel{conn, byHTTP2(t, conn)}
 	}
-	return byHTTP1(conn)
+	return &channel{conn, byHTTP1(conn)}
 }
 
 func byHTTP1(conn net.Conn) func(*testing.T, request) (int, []byte) {
