@@ -140,8 +140,8 @@ func ofTexts(e *ast.Expr, a, b attribute, first, second bool) (formula, bool) {
 		return contains(a, v[0]), first && ok && v[0] != ""
 	case "regex.match":
 		v, ok := text(e, 0)
-		all, valid := whole(v[0], b.end())
-		return is(atom{op: matching, of: b, values: []string{all}}), second && ok && valid && !b.claim() // which may have letters that Envoy takes for several
+		f, valid := matches(b, v[0])
+		return f, second && ok && valid
 	case "net.cidr_contains":
 		v, ok := text(e, 0)
 		return is(atom{op: within, of: b, values: v}), second && ok && b.is(sourceIP)

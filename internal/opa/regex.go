@@ -41,20 +41,24 @@ func contains(a attribute, v string) formula {
 	return is(atom{op: matching, of: a, values: []string{anyBut(a.end()) + regexp.QuoteMeta(v) + anyBut(a.end())}})
 }
 
-// whole is an expression for the whole of an attribute. OPA's is content with a part, unless it says that it is not, and
+// matches holds where an attribute matches an expression. OPA's is content with a part, unless it says that it is not, and
 // Envoy's takes the whole. false: Envoy has none that says the same.
-func whole(regex, end string) (out string, ok bool) {
+func matches(a attribute, regex string) (formula, bool) {
 	re, err := syntax.Parse(regex, syntax.Perl)
 	if err != nil {
-		return "", false
+		return formula{}, false
 	}
-	if end != "" {
-		return part(re, end)
+	all, ok := "", true
+	if end := a.end(); end != "" {
+		if all, ok = part(re, end); all == "" {
+			return constant(false), ok
+		}
+	} else if begins, stops := anchors(re); begins && stops && strings.HasPrefix(regex, "^") && strings.HasSuffix(regex, "$") {
+		all = regex[1 : len(regex)-1]
+	} else {
+		all = anyBut("") + "(?:" + regex + ")" + anyBut("")
 	}
-	if begins, stops := anchors(re); begins && stops && strings.HasPrefix(regex, "^") && strings.HasSuffix(regex, "$") {
-		return regex[1 : len(regex)-1], true
-	}
-	return anyBut("") + "(?:" + regex + ")" + anyBut(""), true
+	return is(atom{op: matching, of: a, values: []string{all}}), ok && !a.claim() // claims may have letters that Envoy takes for several
 }
 
 // anchors says whether an expression matches from where a text begins, and to where it ends.
@@ -65,7 +69,7 @@ func anchors(re *syntax.Regexp) (begins, stops bool) {
 	return re.Sub[0].Op == syntax.OpBeginText, re.Sub[len(re.Sub)-1].Op == syntax.OpEndText
 }
 
-// part is an expression for the whole of a part of a text, which goes on beyond none. Of hosts, which are compared without
+// part is an expression for the whole of a part of a text, which goes on beyond none; "": there is no such part. Of hosts, which are compared without
 // regard to case in Envoy and are in small letters in OPA, it must not tell letters by their case.
 func part(re *syntax.Regexp, end string) (out string, ok bool) {
 	ways := []*syntax.Regexp{re}
@@ -74,6 +78,9 @@ func part(re *syntax.Regexp, end string) (out string, ok bool) {
 	}
 	var all []string
 	for _, way := range ways {
+		if impossible(way, rune(end[0])) {
+			continue
+		}
 		begins, stops := anchors(way)
 		if begins {
 			way.Sub = way.Sub[1:]
@@ -93,8 +100,26 @@ func part(re *syntax.Regexp, end string) (out string, ok bool) {
 		}
 		all = append(all, text)
 	}
-	out = strings.Join(all, "|")
+	if out = strings.Join(all, "|"); out == "" {
+		return "", true
+	}
 	return out, re2.Check(out) == nil
+}
+
+// impossible says whether whatever matches an expression has a character.
+func impossible(re *syntax.Regexp, end rune) bool {
+	has := func(s *syntax.Regexp) bool { return impossible(s, end) }
+	switch re.Op {
+	case syntax.OpLiteral:
+		return slices.Contains(re.Rune, end)
+	case syntax.OpConcat:
+		return slices.ContainsFunc(re.Sub, has)
+	case syntax.OpCapture, syntax.OpPlus:
+		return has(re.Sub[0])
+	case syntax.OpAlternate:
+		return !slices.ContainsFunc(re.Sub, func(s *syntax.Regexp) bool { return !has(s) })
+	}
+	return false
 }
 
 // ends takes the character out of what an expression matches; false: a part of it matches that, or what has case, alone;

@@ -16,7 +16,7 @@ var exact = []string{
 	`regex.match("(?i)^/ADMIN", input.request.path)`, `path := input.request.path; startswith(path, "/users")`,
 	`input.request.segments[0] == "users"`, `input.request.segments[1] in names`, `some n in names; input.request.segments[1] == n`, `input.request.segments[2] != "x"`,
 	`input.request.host == "cart"`, `contains(input.request.host, "art")`, `contains(input.request.host, "80")`, `endswith(input.request.host, "0")`, `regex.match("^c.*[^x]$", input.request.host)`, `regex.match("m$|80", input.request.host)`,
-	`contains(input.request.segments[0], "e")`, `regex.match("^u.*n$", input.request.segments[0])`, `regex.match("[^u]n", input.request.segments[0])`, `regex.match("^us|n$", input.request.segments[0])`, `regex.match("^a", input.request.segments[1])`, `regex.match("^s.*p$", input.source.namespace)`, `contains(input.source.service_account, "a")`, `endswith(input.request.host, ".example.com")`,
+	`contains(input.request.segments[0], "e")`, `regex.match("^u.*n$", input.request.segments[0])`, `regex.match("[^u]n", input.request.segments[0])`, `regex.match("^us|n$", input.request.segments[0])`, `regex.match("^a", input.request.segments[1])`, `regex.match("s/a|^op", input.request.segments[0])`, `regex.match(":8|^c", input.request.host)`, `regex.match("^s.*p$", input.source.namespace)`, `contains(input.source.service_account, "a")`, `endswith(input.request.host, ".example.com")`,
 	`input.request.headers["x-a"] == "admin"`, `input.request.headers["x-a"] != "user"`, `name := "X-A"; input.request.headers[name] == "admin"`, `input.request.headers["x-b"] in {"user", "ten-1"}`, `regex.match("^ad", input.request.headers["x-b"])`,
 	`input.source.namespace == "shop"`, `input.source.service_account != "web"`, `input.source.principal in {"spiffe://mesh.test/ns/shop/sa/web"}`, `endswith(input.source.principal, "/sa/batch")`,
 	`net.cidr_contains("127.0.0.0/8", input.source.ip)`,
@@ -31,7 +31,7 @@ var exact = []string{
 var inexact = []string{
 	`lower(input.request.path) == "/admin"`, `input.jwt.claims.level > 3`, `"admin" in input.jwt.claims.groups`, `input.jwt.claims.admin == true`, `input.jwt.claims.team`,
 	`some g in input.jwt.claims.groups; g == "admin"`, `count(input.request.segments) > 1`, `some i; input.request.segments[i] == "admin"`, `split(input.request.path, "/")[1] == "open"`,
-	`input.jwt.claims.level == 3`, `regex.match("^.$", input.jwt.claims.team)`, `to_number(input.request.segments[1]) > 5`, `h3 == "x"`, `not h4`, `{s | some s in input.request.segments} == {"open"}`, `input.jwt.claims != null`, `count(input.request.headers) > 1`, `input.source.ip == "127.0.0.2"`, `7 > input.time.hour`, `regex.match("[A-Z]", input.request.host)`, `regex.match("s/a", input.request.segments[0])`, `regex.match("(a|^u)s?e", input.request.segments[0])`,
+	`input.jwt.claims.level == 3`, `regex.match("^.$", input.jwt.claims.team)`, `to_number(input.request.segments[1]) > 5`, `h3 == "x"`, `not h4`, `{s | some s in input.request.segments} == {"open"}`, `input.jwt.claims != null`, `count(input.request.headers) > 1`, `input.source.ip == "127.0.0.2"`, `7 > input.time.hour`, `regex.match("[A-Z]", input.request.host)`, `regex.match("(a|^u)s?e", input.request.segments[0])`, `regex.match("(e|:8)", input.request.host)`,
 }
 
 // Module draws one that people could have written; of expressions that Envoy decides alone, if it is to be plain.
