@@ -120,6 +120,31 @@ func TestModuleWitness(t *testing.T) {
 	}
 }
 
+// FuzzModule: whatever text is taken for a module, OPA comes to an end with it, Envoy's own checks take what becomes of it,
+// and of one that is refused everything is denied.
+func FuzzModule(f *testing.F) {
+	for seed := range int64(10) {
+		f.Add(opatest.Module(rand.New(rand.NewSource(seed)), false))
+	}
+	f.Add("package weft.v1\nallow if { some i; x := input.request.segments[i]; x in {y | some y in [1, 2]} }\ndeny if every s in input.request.segments { s != \"a\" }")
+	f.Add("package weft.v1\nf(x) := y if { y := x }\nallow if f(input.request.method) == \"GET\" with input.request.method as \"PUT\"")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := Compile(rawPolicy(text))
+		rules, _ := c.For(Destination{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels})
+		if len(c.Problems) > 0 && (len(rules) != 1 || !rules[0].Deny || !rules[0].is.always()) {
+			t.Errorf("%v, and %v", c.Problems, rules)
+		}
+		for _, filter := range Requests([]Level{{Rules: rules, Claims: "claims"}}) {
+			if err := filter.ValidateAll(); err != nil {
+				t.Errorf("%v in %v", err, filter)
+			}
+		}
+		if text := Connection([]Level{{Rules: rules}}); strings.ContainsAny(text, "%\n\"") {
+			t.Errorf("%s", text)
+		}
+	})
+}
+
 // TestModulesRefused: in which line something is wrong with a module, and what.
 func TestModulesRefused(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,10 @@ package opa
 
 import (
 	"regexp"
+	"strings"
 	"testing"
+
+	"github.com/weft-mesh/weft/internal/re2"
 )
 
 // TestParts: what is asked of a part of a text goes on beyond none: of the whole text that Envoy has, the expression holds
@@ -36,28 +39,16 @@ func TestParts(t *testing.T) {
 		{of(serviceAccount, "^w.*b$"), []string{"spiffe://m/ns/s/sa/web"}, []string{"spiffe://m/ns/w/sa/b"}},
 		{of(namespace, "o"), []string{"spiffe://m/ns/shop/sa/x"}, []string{"spiffe://m/ns/x/sa/o", "spiffe://o/ns/x/sa/x"}},
 	} {
-		a := c.what.atom
-		regex := ""
-		switch {
-		case a.of.is(host):
-			h, _ := ofHost(a)
-			regex = h.GetStringMatch().GetSafeRegex().GetRegex()
-		case a.of.segment():
-			p, _ := ofPath(a)
-			regex = p.GetSafeRegex().GetRegex()
-		default:
-			p, _ := ofPrincipal(a)
-			regex = p.GetSafeRegex().GetRegex()
-		}
+		regex := expression(c.what.atom)
 		whole := regexp.MustCompile("^(?:" + regex + ")$")
 		for _, text := range c.yes {
 			if !whole.MatchString(text) {
-				t.Errorf("%v as %s does not hold of %s", a, regex, text)
+				t.Errorf("%v as %s does not hold of %s", c.what, regex, text)
 			}
 		}
 		for _, text := range c.none {
 			if whole.MatchString(text) {
-				t.Errorf("%v as %s holds of %s", a, regex, text)
+				t.Errorf("%v as %s holds of %s", c.what, regex, text)
 			}
 		}
 	}
@@ -74,4 +65,53 @@ func TestParts(t *testing.T) {
 			t.Errorf("%s of %s is %v", c.regex, c.of, f)
 		}
 	}
+}
+
+// FuzzParts: whatever is asked of a segment of the path or of a host, Envoy's expression for the whole text that it is a
+// part of says what OPA's says of the part.
+func FuzzParts(f *testing.F) {
+	for _, regex := range []string{"^a.*b$", "m$|^a", "[^x]", "(?i)AB", "a(/|b)", "^$", "a|b$|^c", `\bx`, "(a|^b)c", "[A-Z]", "(?s).", "a{2,3}?b*", "[[:upper:]]", `\Qa.b\E$`} {
+		f.Add(regex, "a-b", "x")
+		f.Add(regex, "axb", "m")
+	}
+	f.Fuzz(func(t *testing.T, regex, part, rest string) {
+		if re2.Check(regex) != nil || strings.ContainsFunc(part+rest, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Skip() // lint and the shape of requests keep these out
+		}
+		opas := regexp.MustCompile(regex)
+		segment, name := strings.ReplaceAll(part, "/", ""), strings.ToLower(strings.ReplaceAll(part, ":", ""))
+		for _, c := range []struct {
+			of          attribute
+			part, whole string
+		}{
+			{attribute{"request", "segments", "1"}, segment, "/" + strings.ReplaceAll(rest, "/", "") + "/" + segment + "/" + rest},
+			{host, name, strings.ReplaceAll(part, ":", "") + ":" + rest},
+		} {
+			formula, ok := matches(c.of, regex)
+			if !ok {
+				continue
+			}
+			holds := false
+			if !formula.never() {
+				holds = regexp.MustCompile("^(?:" + expression(formula.atom) + ")$").MatchString(c.whole)
+			}
+			if want := opas.MatchString(c.part); holds != want {
+				t.Errorf("%q of %q is %t to OPA, and to Envoy %t of %q by %q", regex, c.part, want, holds, c.whole, expression(formula.atom))
+			}
+		}
+	})
+}
+
+// expression is that of Envoy for a text that an atom asks for a part of.
+func expression(a atom) string {
+	switch {
+	case a.of.is(host):
+		h, _ := ofHost(a)
+		return h.GetStringMatch().GetSafeRegex().GetRegex()
+	case a.of.segment():
+		p, _ := ofPath(a)
+		return p.GetSafeRegex().GetRegex()
+	}
+	p, _ := ofPrincipal(a)
+	return p.GetSafeRegex().GetRegex()
 }
