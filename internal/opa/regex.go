@@ -137,6 +137,8 @@ func ends(re *syntax.Regexp, folds bool, end rune) bool {
 			rest = []rune{0, '\n' - 1, '\n' + 1, end - 1, end + 1, unicode.MaxRune}
 		}
 		re.Op, re.Rune = syntax.OpCharClass, rest
+	case syntax.OpAlternate:
+		re.Sub = slices.DeleteFunc(re.Sub, func(s *syntax.Regexp) bool { return impossible(s, end) })
 	case syntax.OpCharClass:
 		if re.Rune = without(re.Rune, end); folds {
 			re.Rune = caseless(re.Rune)
@@ -145,12 +147,7 @@ func ends(re *syntax.Regexp, folds bool, end rune) bool {
 			return false
 		}
 	}
-	for _, s := range re.Sub {
-		if !ends(s, folds, end) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(re.Sub, func(s *syntax.Regexp) bool { return !ends(s, folds, end) })
 }
 
 func capital(r rune) bool { return r >= 'A' && r <= 'Z' }

@@ -17,7 +17,7 @@ func FuzzParse(f *testing.F) {
 	for _, line := range []string{
 		"shop/web shop/orders:80 GET /orders", "- pod/shop/a:1 - -", "10.0.0.1 gateway/shop/web:443 POST /a?b --host a.example.com", "spiffe://a/ns/b/sa/c service/shop/orders:http GET /",
 		"shop/web shop/orders:80 GET / --header a=b --claims {\"a\":1} --issuer x --source-ip ::1 -o json --at 2026-08-01T09:00:00Z", "fe80::1%eth0 shop/orders:0 GET /", "-h", "-- - - - -",
-		"/ :80 GET /", "pod// pod//:1 GET /", "shop/web shop/orders: GET /", "shop/web gateway/a/b:65536 GET / --host x",
+		"/ :80 GET /", "pod// pod//:1 GET /", "shop/web shop/orders: GET /", "shop/web gateway/a/b:65536 GET / --host x", "7d0c5a4e-3c5b-9c0b-8f6e-2b1f6a3b9d11",
 	} {
 		f.Add(line)
 	}
@@ -33,6 +33,10 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 			t.Errorf("%q: %v names no argument", line, err)
+		case a.ID != "": // of a request, which is asked for alone
+			if a.Source.kind != "" || a.Destination.name != "" {
+				t.Errorf("%q: %+v", line, a)
+			}
 		case a.Source.kind == "" || a.Destination.name == "" || (a.Method == "") != (a.Path == ""):
 			t.Errorf("%q: %+v", line, a)
 		}
