@@ -161,11 +161,14 @@ func remember(ctx context.Context, args []string) error {
 	return mgr.Start(ctx)
 }
 
-// positional are the arguments that are no flags; flags may stand among them.
+// positional are the arguments that are no flags; flags may stand among them. The error is how the command ends.
 func positional(flags *flag.FlagSet, args []string) (out []string, err error) {
 	for len(args) > 0 {
-		if err := flags.Parse(args); err != nil {
+		switch err := flags.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
 			return nil, err
+		case err != nil:
+			return nil, exit{inError, err}
 		}
 		if args = flags.Args(); len(args) > 0 {
 			out, args = append(out, args[0]), args[1:]
@@ -180,10 +183,8 @@ func verifyLog(out io.Writer, args []string) error {
 	key := flags.String("key", "", "`file` with the public key, in PEM, that lines are signed by; unset, signatures are not looked at")
 	names, err := positional(flags, args)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return err
 	case err != nil:
-		return exit{inError, err}
+		return err
 	case len(names) == 0:
 		return exit{inError, errors.New("name the decision log: weft authz verify FILE")}
 	}
@@ -245,10 +246,8 @@ func replayLog(out io.Writer, args []string) error {
 	form := flags.String("o", "text", "what is written: text or json")
 	names, err := positional(flags, args)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return err
 	case err != nil:
-		return exit{inError, err}
+		return err
 	case len(names) == 0 || len(replaced) == 0:
 		return exit{inError, errors.New("name the decision log and new policies: weft authz replay FILE --policy FILE")}
 	case *form != "text" && *form != "json":
@@ -315,10 +314,8 @@ func tellShadow(ctx context.Context, out io.Writer, args []string, ask asking) e
 	withKubeconfig(flags)
 	names, err := positional(flags, args)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return err
 	case err != nil:
-		return exit{inError, err}
+		return err
 	case len(names) != 1 || strings.Count(names[0], "/") != 1:
 		return exit{inError, errors.New("name one policy by its namespace and name: weft authz shadow shop/orders-callers")}
 	case *form != "text" && *form != "json":

@@ -128,7 +128,7 @@ func ownCertificates(settings v1alpha1.MeshSpec, revision string) []client.Objec
 	if revision == "" {
 		all = append(all, serving(trafficMetricsName, trafficMetricsSecret, issuer))
 		asked.Spec.DNSNames = append(asked.Spec.DNSNames, serviceHost(webhooks.ConversionName))
-		if d := settings.DecisionLog.Decisions; d != "" && d != v1alpha1.DecisionsNone {
+		if settings.DecisionLog.Told() {
 			all = append(all, serving(mesh.AuthzService, authzSecret, issuer))
 		}
 	}

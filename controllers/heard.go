@@ -19,7 +19,7 @@ import (
 
 // heard says, where the Mesh has proxies tell what they decide, whether weft authz is there to hear it.
 func (m *MeshStatus) heard(ctx context.Context, live *v1alpha1.Mesh) ([]metav1.Condition, error) {
-	if d := live.Spec.DecisionLog.Decisions; d == "" || d == v1alpha1.DecisionsNone {
+	if !live.Spec.DecisionLog.Told() {
 		return nil, nil
 	}
 	var slices discoveryv1.EndpointSliceList

@@ -29,6 +29,12 @@ import (
 // keptLabel marks the ConfigMaps of weft-system in which key sets are kept.
 const keptLabel = "mesh.weft.dev/kept"
 
+// What is kept in ConfigMaps, as their keptLabel says.
+const (
+	keptKeys    = "jwks"
+	keptModules = "rego"
+)
+
 const (
 	keySetWorkers = 8                // policies whose key sets are fetched at once
 	keySetRetry   = 10 * time.Second // after one could not be had
@@ -155,7 +161,7 @@ func (k *KeySets) keep(ctx context.Context, s jwt.Source) error {
 		}
 		data = map[string]string{room.KeptText: before.Data[room.KeptText], room.KeptProblem: wrong.Error()}
 	}
-	return errors.Join(wrong, apply(ctx, k.Client, keptIn(s, data)))
+	return errors.Join(wrong, apply(ctx, k.Client, keptIn(s.Kept(), keptKeys, s.String(), data)))
 }
 
 // sourcesOf are those of a policy's sections.
@@ -182,14 +188,15 @@ func understood(s jwt.Source, text string) (out, problem string) {
 	return jwt.KeySet(text)
 }
 
-func keptIn(s jwt.Source, data map[string]string) *corev1.ConfigMap {
+// keptIn is the ConfigMap of weft-system in which something is kept, which ours finds by what it is.
+func keptIn(name, what, source string, data map[string]string) *corev1.ConfigMap {
 	maps.DeleteFunc(data, func(_, v string) bool { return v == "" })
 	return &corev1.ConfigMap{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: v1alpha1.SystemNamespace, Name: s.Kept(),
-			Labels:      map[string]string{gateway.ManagedByLabel: gateway.ManagedBy, keptLabel: "jwks"},
-			Annotations: map[string]string{"mesh.weft.dev/source": s.String()},
+			Namespace: v1alpha1.SystemNamespace, Name: name,
+			Labels:      map[string]string{gateway.ManagedByLabel: gateway.ManagedBy, keptLabel: what},
+			Annotations: map[string]string{"mesh.weft.dev/source": source},
 		},
 		Data: data,
 	}
@@ -222,7 +229,7 @@ func (k *KeySets) sweep(ctx context.Context) error {
 	var sessions corev1.SecretList
 	var kept corev1.ConfigMapList
 	var all v1alpha1.MeshPolicyList
-	err := errors.Join(k.List(ctx, &sessions, ours(sessionLabel)...), k.List(ctx, &kept, ours("jwks")...), k.List(ctx, &all))
+	err := errors.Join(k.List(ctx, &sessions, ours(sessionLabel)...), k.List(ctx, &kept, ours(keptKeys)...), k.List(ctx, &all))
 	if err != nil {
 		return fmt.Errorf("list what is kept for policies: %w", err)
 	}
@@ -235,13 +242,13 @@ func (k *KeySets) sweep(ctx context.Context) error {
 	var failed []error
 	for i := range kept.Items {
 		if cm := &kept.Items[i]; !wanted[cm.Name] {
-			failed = append(failed, k.drop(ctx, cm))
+			failed = append(failed, drop(ctx, k, cm))
 			k.forget(cm.Name)
 		}
 	}
 	for i := range sessions.Items {
 		if s := &sessions.Items[i]; !wanted[s.Name] && s.Type == v1alpha1.SecretTypeOIDCSession {
-			failed = append(failed, k.drop(ctx, s))
+			failed = append(failed, drop(ctx, k, s))
 		}
 	}
 	return errors.Join(failed...)
@@ -255,8 +262,8 @@ func ours(kept string) []client.ListOption {
 }
 
 // drop deletes an object as it was read, unless it is gone.
-func (k *KeySets) drop(ctx context.Context, o client.Object) error {
-	return client.IgnoreNotFound(k.Delete(ctx, o, client.Preconditions{UID: new(o.GetUID())}))
+func drop(ctx context.Context, c client.Client, o client.Object) error {
+	return client.IgnoreNotFound(c.Delete(ctx, o, client.Preconditions{UID: new(o.GetUID())}))
 }
 
 func (k *KeySets) forget(kept string) {

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
-	"github.com/weft-mesh/weft/internal/gateway"
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -93,22 +91,15 @@ func (m *Modules) keep(ctx context.Context, namespace string, ref v1alpha1.RegoR
 	if opa.CheckModule(text) != "" {
 		return nil
 	}
-	return apply(ctx, m.Client, &corev1.ConfigMap{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: v1alpha1.SystemNamespace, Name: authorization.Before(namespace, ref),
-			Labels:      map[string]string{gateway.ManagedByLabel: gateway.ManagedBy, keptLabel: "rego"},
-			Annotations: map[string]string{"mesh.weft.dev/source": fmt.Sprintf("ConfigMap %s, %s", at, ref.Key)},
-		},
-		Data: map[string]string{room.KeptText: text},
-	})
+	source := fmt.Sprintf("ConfigMap %s, %s", at, ref.Key)
+	return apply(ctx, m.Client, keptIn(authorization.Before(namespace, ref), keptModules, source, map[string]string{room.KeptText: text}))
 }
 
 // sweep deletes what is kept of modules that no policy names.
 func (m *Modules) sweep(ctx context.Context) error {
 	var kept corev1.ConfigMapList
 	var all v1alpha1.MeshPolicyList
-	if err := errors.Join(m.List(ctx, &kept, ours("rego")...), m.List(ctx, &all, client.UnsafeDisableDeepCopy)); err != nil {
+	if err := errors.Join(m.List(ctx, &kept, ours(keptModules)...), m.List(ctx, &all, client.UnsafeDisableDeepCopy)); err != nil {
 		return fmt.Errorf("list what is kept of modules: %w", err)
 	}
 	wanted := map[string]bool{}
@@ -120,7 +111,7 @@ func (m *Modules) sweep(ctx context.Context) error {
 	var failed []error
 	for i := range kept.Items {
 		if cm := &kept.Items[i]; !wanted[cm.Name] {
-			failed = append(failed, client.IgnoreNotFound(m.Delete(ctx, cm, client.Preconditions{UID: new(cm.UID)})))
+			failed = append(failed, drop(ctx, m.Client, cm))
 		}
 	}
 	return errors.Join(failed...)

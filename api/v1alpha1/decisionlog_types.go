@@ -35,3 +35,6 @@ type DecisionLog struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	Claims []string `json:"claims,omitempty"`
 }
+
+// Told says whether any decisions are.
+func (d DecisionLog) Told() bool { return d.Decisions != "" && d.Decisions != DecisionsNone }

@@ -107,6 +107,22 @@ func showsAll(wanted []Condition, shown []metav1.Condition) error {
 	return nil
 }
 
+// PolicySays waits until a MeshPolicy says of being ready, for a reason, something that has some words in it.
+func (s *Scene) PolicySays(policy, reason, words string) {
+	s.t.Helper()
+	s.Until(slow, "MeshPolicy "+policy+" says "+reason, func(ctx context.Context) error {
+		var p v1alpha1.MeshPolicy
+		if err := s.Get(ctx, s.Key(policy), &p); err != nil {
+			return err
+		}
+		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
+		if ready == nil || ready.Reason != reason || !strings.Contains(ready.Message, words) {
+			return fmt.Errorf("it says %+v", ready)
+		}
+		return nil
+	})
+}
+
 // Holds waits until a MeshPolicy says that it holds as it is written now.
 func (s *Scene) Holds(policy string) {
 	s.t.Helper()

@@ -1,15 +1,10 @@
 package stories
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-
-	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/stage"
 )
@@ -43,15 +38,10 @@ data:
 // request fails of who is named before and after.
 func TestAuthorizationByData(t *testing.T) {
 	stage.Parallel(t)
-	l := lawful{Scene: stage.NewMeshed(t, "authorization-data"), t: t}
-	echo(t, l.Scene, "echo", "declared", "{}")
-	caller(t, l.Scene, "friend", false)
-	l.Rollout("echo")
-	l.friend = l.Caller("friend")
-	l.friend.Answered(asks("echo", "/"), nil)
+	l := newLawful(t, "authorization-data")
 
 	l.Apply(lawByData)
-	l.shows("partners", "ConfigMapNotFound", "spec.authorization.rules[0].when[0].data.configMapRef: ConfigMap "+l.Namespace+"/partners does not exist")
+	l.PolicySays("partners", "ConfigMapNotFound", "spec.authorization.rules[0].when[0].data.configMapRef: ConfigMap "+l.Namespace+"/partners does not exist")
 	l.becomes("/", "x-tenant", "acme", 403)
 
 	l.tenants("[acme, initech]")
@@ -75,7 +65,7 @@ func TestAuthorizationByData(t *testing.T) {
 	})
 
 	l.tenants("[acme, 7]")
-	l.shows("partners", "Invalid", `data["partners.data.yaml"] of ConfigMap `+l.Namespace+"/partners has at tenants[1] a number")
+	l.PolicySays("partners", "Invalid", `data["partners.data.yaml"] of ConfigMap `+l.Namespace+"/partners has at tenants[1] a number")
 	l.becomes("/", "x-tenant", "acme", 403)
 	l.answers(l.friend, l.with("/orders/7", "x-user", "ann"), 200)
 	l.tenants("[acme]")
@@ -98,20 +88,4 @@ func (l lawful) with(path, header, value string) call.Request {
 func (l lawful) becomes(path, header, value string, status int) {
 	l.t.Helper()
 	becomes(l.Scene, l.friend, l.with(path, header, value), status)
-}
-
-// shows waits until a policy is not ready for a reason, of which its message says something.
-func (l lawful) shows(policy, reason, words string) {
-	l.t.Helper()
-	l.Until(time.Minute, "the policy says "+reason, func(ctx context.Context) error {
-		var p v1alpha1.MeshPolicy
-		if err := l.Get(ctx, l.Key(policy), &p); err != nil {
-			return err
-		}
-		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
-		if ready == nil || ready.Reason != reason || !strings.Contains(ready.Message, words) {
-			return fmt.Errorf("it says %+v", ready)
-		}
-		return nil
-	})
 }

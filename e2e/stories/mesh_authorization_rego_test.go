@@ -52,18 +52,10 @@ data:
 // line and what holds.
 func TestAuthorizationInRego(t *testing.T) {
 	stage.Parallel(t)
-	l := lawful{Scene: stage.NewMeshed(t, "authorization-rego"), t: t}
-	echo(t, l.Scene, "echo", "declared", "{}")
-	caller(t, l.Scene, "friend", false)
-	caller(t, l.Scene, "foe", false)
-	l.Rollout("echo")
-	l.friend, l.foe = l.Caller("friend"), l.Caller("foe")
-	for _, c := range []*stage.Caller{l.friend, l.foe} {
-		c.Answered(asks("echo", "/"), nil)
-	}
+	l := newLawful(t, "authorization-rego")
 
 	l.Apply(lawInRego)
-	l.shows("in-rego", "ConfigMapNotFound", "spec.authorization.rego.configMapRef: ConfigMap "+l.Namespace+"/law does not exist")
+	l.PolicySays("in-rego", "ConfigMapNotFound", "spec.authorization.rego.configMapRef: ConfigMap "+l.Namespace+"/law does not exist")
 	becomes(l.Scene, l.friend, asks("echo", "/open"), 403)
 
 	l.module("nobody")
@@ -94,11 +86,11 @@ func TestAuthorizationInRego(t *testing.T) {
 
 	throughout(t, l.friend, asks("echo", "/open"), func() {
 		l.Apply(strings.Replace(moduleOfEcho, "not revoked", `not input.request.headers["x-user"] == "mallory"`, 1))
-		l.shows("in-rego", "Invalid", `data["echo.rego"] of ConfigMap `+l.Namespace+"/law has a mistake in line 14")
-		l.shows("in-rego", "Invalid", before)
+		l.PolicySays("in-rego", "Invalid", `data["echo.rego"] of ConfigMap `+l.Namespace+"/law has a mistake in line 14")
+		l.PolicySays("in-rego", "Invalid", before)
 		l.answers(l.foe, asks("echo", "/open"), 403)
 		l.Remove(moduleOfEcho)
-		l.shows("in-rego", "ConfigMapNotFound", before)
+		l.PolicySays("in-rego", "ConfigMapNotFound", before)
 		for range 20 {
 			l.answers(l.foe, asks("echo", "/open"), 403)
 		}

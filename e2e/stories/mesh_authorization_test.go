@@ -61,14 +61,8 @@ type lawful struct {
 // fails of who may make it, and none gets through of who may not.
 func TestAuthorization(t *testing.T) {
 	stage.Parallel(t)
-	l := lawful{Scene: stage.NewMeshed(t, "authorization"), t: t}
-	echo(t, l.Scene, "echo", "declared", "{}")
-	caller(t, l.Scene, "friend", false)
-	caller(t, l.Scene, "foe", false)
-	l.Rollout("echo")
-	l.friend, l.foe = l.Caller("friend"), l.Caller("foe")
+	l := newLawful(t, "authorization")
 	for _, c := range []*stage.Caller{l.friend, l.foe} {
-		c.Answered(asks("echo", "/open"), nil)
 		c.Answered(call.Request{Protocol: call.TCP, Address: "echo:9000"}, nil)
 	}
 	throughout(t, l.friend, asks("echo", "/open/a"), func() {
@@ -85,6 +79,21 @@ func TestAuthorization(t *testing.T) {
 		l.foe.Answered(asks("echo", "/closed"), nil)
 		l.foe.Answered(call.Request{Protocol: call.TCP, Address: "echo:9000"}, nil)
 	})
+}
+
+// newLawful has an app that both may call.
+func newLawful(t *testing.T, name string) lawful {
+	t.Helper()
+	l := lawful{Scene: stage.NewMeshed(t, name), t: t}
+	echo(t, l.Scene, "echo", "declared", "{}")
+	caller(t, l.Scene, "friend", false)
+	caller(t, l.Scene, "foe", false)
+	l.Rollout("echo")
+	l.friend, l.foe = l.Caller("friend"), l.Caller("foe")
+	for _, c := range []*stage.Caller{l.friend, l.foe} {
+		c.Answered(asks("echo", "/open"), nil)
+	}
+	return l
 }
 
 func (l lawful) text(policy string) string {

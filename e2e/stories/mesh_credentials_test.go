@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-
-	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/stage"
 )
@@ -73,7 +70,7 @@ func TestCredentials(t *testing.T) {
 	stage.Parallel(t)
 	c := newCredentials(t)
 	c.Apply(credentialPolicies)
-	c.says("front", "SecretNotFound", "there is no Secret "+c.Namespace+"/partners of type")
+	c.PolicySays("front", "SecretNotFound", "there is no Secret "+c.Namespace+"/partners of type")
 	c.becomes(c.gateway.At(80), "key-of-acme", "ann", 503)
 	c.becomes("", "", "ann", 503)
 	c.Step("without the Secrets nobody is let in")
@@ -90,8 +87,8 @@ func TestCredentials(t *testing.T) {
 		c.becomes(c.gateway.At(80), "another-key", "ann", 200)
 		c.becomes(c.gateway.At(80), "key-of-globex", "ann", 401)
 		c.Apply(secretsOf("key-of-acme", "carl:$2y$05$abc"))
-		c.says("front", "Invalid", "are the same key")
-		c.says("app", "Invalid", `line 2 of data[".htpasswd"] of Secret `+c.Namespace+"/staff has a password hashed by bcrypt")
+		c.PolicySays("front", "Invalid", "are the same key")
+		c.PolicySays("app", "Invalid", `line 2 of data[".htpasswd"] of Secret `+c.Namespace+"/staff has a password hashed by bcrypt")
 	}, "", "ann")
 	c.becomes(c.gateway.At(80), "key-of-acme", "ann", 503) // two clients have it, and it is the only one
 	c.Apply(secretsOf("key-of-globex", "# nobody else"))
@@ -149,22 +146,6 @@ func (c *keysAndUsers) becomes(gateway, key, user string, status int) {
 	c.Until(time.Minute, fmt.Sprintf("a request with the key %q, as user %q, is answered %d", key, user, status), func(context.Context) error {
 		if out := c.ask(gateway, key, user); out.Status != status {
 			return fmt.Errorf("status %d %s by pod %q", out.Status, out.Failed, out.Answer.Pod)
-		}
-		return nil
-	})
-}
-
-// says waits for what a policy says of being ready.
-func (c *keysAndUsers) says(policy, reason, message string) {
-	c.t.Helper()
-	c.Until(time.Minute, fmt.Sprintf("the policy %s says %s", policy, reason), func(ctx context.Context) error {
-		var p v1alpha1.MeshPolicy
-		if err := c.Get(ctx, c.Key(policy), &p); err != nil {
-			return err
-		}
-		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
-		if ready == nil || ready.Reason != reason || !strings.Contains(ready.Message, message) {
-			return fmt.Errorf("it says %+v", ready)
 		}
 		return nil
 	})

@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-
-	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/stage"
 )
@@ -160,7 +157,7 @@ func (c *council) dies(server, port, policy string) {
 		return nil
 	})
 	if port == "http" { // by which it says that it is ready
-		c.says(policy, "ServerUnavailable", "spec.extAuth.backendRef: port 80 of Service "+c.Namespace+"/"+server)
+		c.PolicySays(policy, "ServerUnavailable", "spec.extAuth.backendRef: port 80 of Service "+c.Namespace+"/"+server)
 	}
 	turn("on")
 	c.becomes(server+" is back", good, 200)
@@ -172,26 +169,10 @@ func (c *council) dies(server, port, policy string) {
 func (c *council) names() {
 	c.t.Helper()
 	c.Apply(strings.ReplaceAll(c.policies("2s"), "name: second", "name: gone"))
-	c.says("app", "BackendNotFound", "spec.extAuth.backendRef: Service "+c.Namespace+"/gone does not exist")
+	c.PolicySays("app", "BackendNotFound", "spec.extAuth.backendRef: Service "+c.Namespace+"/gone does not exist")
 	c.becomes("a server that is not there lets nothing pass", good, 503)
 	c.Apply(c.policies("2s"))
 	c.Holds("app")
 	c.becomes("it names the one that is there", good, 200)
 	c.Step("a server that is not there: 503, until it is named otherwise")
-}
-
-// says waits until a policy is not ready for a reason, of which its message says something.
-func (c *council) says(policy, reason, words string) {
-	c.t.Helper()
-	c.Until(time.Minute, "MeshPolicy "+policy+" says "+reason, func(ctx context.Context) error {
-		var p v1alpha1.MeshPolicy
-		if err := c.Get(ctx, c.Key(policy), &p); err != nil {
-			return err
-		}
-		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
-		if ready == nil || ready.Reason != reason || !strings.Contains(ready.Message, words) {
-			return fmt.Errorf("it says %+v", ready)
-		}
-		return nil
-	})
 }

@@ -29,7 +29,7 @@ const (
 
 // decisions says which are told of; "": none.
 func (m *Mesh) decisions(q *incr.Query) v1alpha1.DecisionMode {
-	if settings, ok := m.Meshes.Get(q, v1alpha1.MeshName); ok && settings.Spec.DecisionLog.Decisions != v1alpha1.DecisionsNone {
+	if settings, ok := m.Meshes.Get(q, v1alpha1.MeshName); ok && settings.Spec.DecisionLog.Told() {
 		return settings.Spec.DecisionLog.Decisions
 	}
 	return ""
@@ -42,6 +42,7 @@ func (m *Mesh) lawOf(q *incr.Query, said []room.Decided, called room.Destination
 	}
 	law := &authz.Law{TrustDomain: m.trustDomain(q), Gateway: called.Gateway}
 	var all []*v1alpha1.Authorization
+	var names opa.Names
 	for _, d := range said {
 		says, is := d.Says.(*v1alpha1.Authorization)
 		if !is {
@@ -54,14 +55,12 @@ func (m *Mesh) lawOf(q *incr.Query, said []room.Decided, called room.Destination
 		}
 		l := &law.Levels[at]
 		l.Policies = append(l.Policies, authz.Policy{Key: d.Policy, Digest: authz.Digest(says), Shadow: d.Shadow})
-	}
-	names := opa.NamesIn(all...)
-	for _, d := range said {
-		if says, is := d.Says.(*v1alpha1.Authorization); is && says.Rego != nil {
+		if says.Rego != nil {
 			namespace, _, _ := strings.Cut(d.Policy, "/")
-			names = names.With(opa.NamesInModule(m.module(q, namespace, says.Rego.ConfigMapRef).Text))
+			names = names.With(m.modules.Get(q, moduleKey(namespace, says.Rego.ConfigMapRef)).names)
 		}
 	}
+	names = names.With(opa.NamesIn(all...))
 	law.Claims, law.Headers, law.Accounts = names.Claims, names.Headers, m.accountsIn(q, all)
 	for _, name := range names.Labels {
 		if value, is := called.Labels[name]; is {

@@ -50,24 +50,38 @@ func (m *Mesh) surroundings(q *incr.Query, namespace string) room.Surroundings {
 			}
 			return m.data.Get(q, string(text))
 		},
-		Modules: func(of v1alpha1.RegoRef) opa.Text { return m.module(q, namespace, of) },
+		Modules: func(of v1alpha1.RegoRef) opa.Text { return m.modules.Get(q, moduleKey(namespace, of)).Text },
 	}
 }
 
-// module is the text of one: of one that cannot be read now, as it was before.
-func (m *Mesh) module(q *incr.Query, namespace string, of v1alpha1.RegoRef) (out opa.Text) {
-	out.Problem = fmt.Sprintf("data[%q] of ConfigMap %s is not there", of.Key, key(namespace, of.Name))
-	if cm, ok := m.ConfigMaps.Get(q, key(namespace, of.Name)); ok {
-		if text, has := cm.Data[of.Key]; has {
-			out = opa.Text{Text: text}
+// module is one in Rego: of one that cannot be read now, as it was before.
+type module struct {
+	opa.Text
+	names opa.Names // that it asks for
+}
+
+// moduleKey names what policies of a namespace refer to: the names of ConfigMaps and of their keys have no space.
+func moduleKey(namespace string, of v1alpha1.RegoRef) string {
+	return key(namespace, of.Name) + " " + of.Key
+}
+
+// findModule is remembered, for each policy that names it and all whom these are about ask for it.
+func (m *Mesh) findModule(q *incr.Query, k string) (out module) {
+	at, inIt, _ := strings.Cut(k, " ")
+	namespace, name, _ := strings.Cut(at, "/")
+	out.Problem = fmt.Sprintf("data[%q] of ConfigMap %s is not there", inIt, at)
+	if cm, ok := m.ConfigMaps.Get(q, at); ok {
+		if text, has := cm.Data[inIt]; has {
+			out.Text = opa.Text{Text: text}
 		}
 	}
-	if out.Problem == "" && opa.CheckModule(out.Text) == "" {
-		return out
+	if out.Problem != "" || opa.CheckModule(out.Text.Text) != "" {
+		ref := v1alpha1.RegoRef{Name: name, Key: inIt}
+		if before := m.textBefore(q, namespace, func(namespace string) string { return authorization.Before(namespace, ref) }); before != "" {
+			out.Text = opa.Text{Text: before}
+		}
 	}
-	if before := m.textBefore(q, namespace, func(namespace string) string { return authorization.Before(namespace, of) }); before != "" {
-		return opa.Text{Text: before}
-	}
+	out.names = opa.NamesInModule(out.Text.Text)
 	return out
 }
 

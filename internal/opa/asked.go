@@ -3,7 +3,6 @@ package opa
 import (
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -84,18 +83,14 @@ func nameless(e *ast.Expr) bool {
 	return false
 }
 
-// possible leaves out of what is asked of a host's name what no host's name is, and of who calls the empty text: in Envoy
-// a caller is also who has no subject in the certificate, if that is asked for.
+// possible leaves out what an attribute never is, and of who calls the empty text: in Envoy a caller is also who has no
+// subject in the certificate, if that is asked for.
 func possible(f formula) formula {
 	if f.kind != atomKind || !slices.Contains([]op{isOne, prefix, suffix}, f.atom.op) {
 		return f
 	}
-	switch a := f.atom.of; {
-	case a.is(host):
-		f.atom.values = slices.DeleteFunc(f.atom.values, func(v string) bool { return v != strings.ToLower(v) || strings.Contains(v, ":") })
-	case a.in("source"):
-		f.atom.values = slices.DeleteFunc(f.atom.values, func(v string) bool { return v == "" })
-	}
+	a := f.atom.of
+	f.atom.values = slices.DeleteFunc(f.atom.values, func(v string) bool { return a.never(v) || v == "" && a.in("source") })
 	if len(f.atom.values) == 0 {
 		return constant(false)
 	}

@@ -91,16 +91,7 @@ func TestModuleWitness(t *testing.T) {
 		}
 		rules, module := opatest.Decide(t, p.Module()), opatest.Decide(t, p.Modules(v1alpha1.RegoRef{}).Text)
 		for range 20 {
-			in := typed(t, opatest.Input(r))
-			in.Destination = Receiver{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels, Port: 8080}
-			document, err := in.document()
-			if err != nil {
-				t.Fatal(err)
-			}
-			said, err := w.Of(in)
-			if err != nil {
-				t.Fatal(err)
-			}
+			_, document, said := w.hear(t, r)
 			allow, deny := rules.Of(t, document)
 			also, nor := module.Of(t, document)
 			if said.Allow != (allow || also) || said.Deny != (deny || nor) {

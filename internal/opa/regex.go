@@ -25,6 +25,12 @@ func (a attribute) end() string {
 	return ""
 }
 
+// never says whether a text is in no value of an attribute: to Envoy it would be, in what is around.
+func (a attribute) never(v string) bool {
+	end := a.end()
+	return end != "" && strings.Contains(v, end) || a.is(host) && v != strings.ToLower(v)
+}
+
 // anyBut is an expression for whatever does not have a character, if there is one.
 func anyBut(end string) string {
 	if end == "" {
@@ -35,7 +41,7 @@ func anyBut(end string) string {
 
 // contains holds where a text is in an attribute.
 func contains(a attribute, v string) formula {
-	if end := a.end(); end != "" && strings.Contains(v, end) || a.is(host) && v != strings.ToLower(v) {
+	if a.never(v) {
 		return constant(false)
 	}
 	return is(atom{op: matching, of: a, values: []string{anyBut(a.end()) + regexp.QuoteMeta(v) + anyBut(a.end())}})
@@ -69,8 +75,9 @@ func anchors(re *syntax.Regexp) (begins, stops bool) {
 	return re.Sub[0].Op == syntax.OpBeginText, re.Sub[len(re.Sub)-1].Op == syntax.OpEndText
 }
 
-// part is an expression for the whole of a part of a text, which goes on beyond none; "": there is no such part. Of hosts, which are compared without
-// regard to case in Envoy and are in small letters in OPA, it must not tell letters by their case.
+// part is an expression for the whole of a part of a text, which goes on beyond none; "": there is no such part. Of hosts,
+// which are compared without regard to case in Envoy and are in small letters in OPA, it must not tell letters by their
+// case.
 func part(re *syntax.Regexp, end string) (out string, ok bool) {
 	ways := []*syntax.Regexp{re}
 	if re.Op == syntax.OpAlternate {
@@ -131,12 +138,10 @@ func ends(re *syntax.Regexp, folds bool, end rune) bool {
 	case syntax.OpLiteral:
 		tells := folds && re.Flags&syntax.FoldCase == 0 // letters by their case
 		return !slices.Contains(re.Rune, end) && !(tells && slices.ContainsFunc(re.Rune, capital))
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		rest := []rune{0, end - 1, end + 1, unicode.MaxRune}
-		if re.Op == syntax.OpAnyCharNotNL {
-			rest = []rune{0, '\n' - 1, '\n' + 1, end - 1, end + 1, unicode.MaxRune}
-		}
-		re.Op, re.Rune = syntax.OpCharClass, rest
+	case syntax.OpAnyChar:
+		re.Op, re.Rune = syntax.OpCharClass, without(everything, end)
+	case syntax.OpAnyCharNotNL:
+		re.Op, re.Rune = syntax.OpCharClass, without(without(everything, '\n'), end)
 	case syntax.OpAlternate:
 		re.Sub = slices.DeleteFunc(re.Sub, func(s *syntax.Regexp) bool { return impossible(s, end) })
 	case syntax.OpCharClass:
@@ -149,6 +154,9 @@ func ends(re *syntax.Regexp, folds bool, end rune) bool {
 	}
 	return !slices.ContainsFunc(re.Sub, func(s *syntax.Regexp) bool { return !ends(s, folds, end) })
 }
+
+// everything are the ranges of all characters.
+var everything = []rune{0, unicode.MaxRune}
 
 func capital(r rune) bool { return r >= 'A' && r <= 'Z' }
 

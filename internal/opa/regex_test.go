@@ -54,7 +54,9 @@ func TestParts(t *testing.T) {
 			}
 		}
 	}
-	for _, never := range []formula{of(segment, "^a/b$"), of(host, "a:8"), contains(host, "A"), contains(segment, "a/b")} {
+	for _, never := range []formula{of(segment, "^a/b$"), of(host, "a:8"), contains(host, "A"), contains(segment, "a/b"),
+		possible(is(atom{op: isOne, of: segment, values: []string{"a/b"}})), possible(is(atom{op: prefix, of: segment, values: []string{"a/"}})),
+		possible(is(atom{op: suffix, of: namespace, values: []string{"p/sa/x"}}))} {
 		if !never.never() {
 			t.Errorf("%v may hold", never)
 		}

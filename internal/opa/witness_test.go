@@ -36,16 +36,7 @@ func testify(t *testing.T, seed int64, counts map[string]int) {
 	}
 	opa := opatest.Decide(t, p.Module())
 	for range 20 {
-		in := typed(t, opatest.Input(r))
-		in.Destination = Receiver{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels, Port: 8080}
-		document, err := in.document()
-		if err != nil {
-			t.Fatal(err)
-		}
-		said, err := w.Of(in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		in, document, said := w.hear(t, r)
 		if allow, deny := opa.Of(t, document); said.Allow != allow || said.Deny != deny {
 			t.Fatalf("%v: allow %t, wanted %t, deny %t, wanted %t, by\n%s", document, said.Allow, allow, said.Deny, deny, p.Module())
 		}
@@ -61,6 +52,21 @@ func testify(t *testing.T, seed int64, counts map[string]int) {
 			}
 		}
 	}
+}
+
+// hear draws an input, and has a Witness answer.
+func (w Witness) hear(t *testing.T, r *rand.Rand) (in Input, document map[string]any, said Testimony) {
+	t.Helper()
+	in = typed(t, opatest.Input(r))
+	in.Destination = Receiver{Namespace: "shop", ServiceAccount: "cart", Labels: opatest.Labels, Port: 8080}
+	document, err := in.document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err = w.Of(in); err != nil {
+		t.Fatal(err)
+	}
+	return in, document, said
 }
 
 // typed is a document as an Input.
