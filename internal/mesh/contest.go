@@ -20,8 +20,9 @@ import (
 func (m *Mesh) contest(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (lost, contested Verdict) {
 	sets := [][]selected{m.rivals(q, p, s)}
 	if s.level() > room.AtNamespace { // what is about all of a namespace or the mesh is known without its pods
-		for _, w := range m.workloadsOf(q, key(p.Namespace, p.Name)) {
-			sets = append(sets, m.rivalsFor(q, p, s, w)...)
+		for _, scope := range m.scopesUnder.Get(q, key(p.Namespace, p.Name)) {
+			chosen := func(port int32) []selected { return m.chosen.Get(q, chosenKey(scope, port)) }
+			sets = append(sets, m.rivalsFor(q, p, s, m.inbounds.Get(q, scope).workload, chosen)...)
 		}
 	}
 	var losses, conflicts []Verdict
@@ -58,7 +59,7 @@ func (m *Mesh) rivals(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) []select
 
 // rivalsFor are, for each port of a workload that s is about, or once where that is any, a policy and
 // the others of its mode and of no inner level that are about it too.
-func (m *Mesh) rivalsFor(q *incr.Query, p *v1alpha1.MeshPolicy, s subject, w workload) (sets [][]selected) {
+func (m *Mesh) rivalsFor(q *incr.Query, p *v1alpha1.MeshPolicy, s subject, w workload, chosen func(port int32) []selected) (sets [][]selected) {
 	if !slices.Contains(w.groups(s.Kind), s.group()) || !m.selects(q, s, w, 0) {
 		return nil
 	}
@@ -67,7 +68,7 @@ func (m *Mesh) rivalsFor(q *incr.Query, p *v1alpha1.MeshPolicy, s subject, w wor
 		ports = m.podPorts(q, s, w)
 	}
 	for _, port := range ports {
-		sets = append(sets, slices.DeleteFunc(m.selecting(q, w, port, anyKind), func(o selected) bool {
+		sets = append(sets, slices.DeleteFunc(slices.Clone(chosen(port)), func(o selected) bool {
 			return isShadow(o.MeshPolicy) != isShadow(p) || o.Level > s.level()
 		}))
 	}

@@ -34,8 +34,9 @@ func TestContestForPods(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := meshWith(t, c.policies...)
 			p, _ := m.MeshPolicies.Get(nil, "shop/p0")
+			chosen := func(port int32) []selected { return m.selecting(nil, shop, port, anyKind) }
 			var losses, conflicts []Verdict
-			for _, rivals := range m.rivalsFor(nil, p, subjects(p)[0], shop) {
+			for _, rivals := range m.rivalsFor(nil, p, subjects(p)[0], shop, chosen) {
 				lost, contested := contestIn(roomNamed("mtls"), rivals, p, subjects(p)[0])
 				losses, conflicts = append(losses, lost), append(conflicts, contested)
 			}

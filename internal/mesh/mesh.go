@@ -104,6 +104,8 @@ type Mesh struct {
 	rulings *incr.Memo[string, any]
 	// data are what policies find in documents, by dataKey.
 	data *incr.Memo[string, document.Found]
+	// chosen are the policies that select a port of a workload, by chosenKey.
+	chosen *incr.Memo[string, []selected]
 	// modules are those of policies in Rego, by moduleKey.
 	modules *incr.Memo[string, module]
 	// policiesWith are those with a section about traffic, by sectionKey.
@@ -120,6 +122,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.referents = incr.NewMemo(t.Graph, "referents", same[[]room.Referent], m.findReferents)
 	m.laws = incr.NewMemo(t.Graph, "law", func(_, _ room.Law) bool { return false }, m.readLaw)
 	m.data = incr.NewMemo(t.Graph, "data", same[document.Found], m.findData)
+	m.chosen = incr.NewMemo(t.Graph, "chosen", same[[]selected], m.findChosen)
 	m.modules = incr.NewMemo(t.Graph, "modules", same[module], m.findModule)
 	m.rulings = incr.NewMemo(t.Graph, "ruling", same[any], m.ruling)
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })

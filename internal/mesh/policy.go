@@ -2,7 +2,11 @@ package mesh
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +33,23 @@ func (s subject) part() bool        { return s.Part != "" || s.Port != 0 }
 func (s subject) level() room.Level { return room.LevelOf(s.Kind, s.part()) }
 
 // group is what the policies about it are indexed by: a part's are with those of the whole.
-func (s subject) group() string { return group(s.Kind, s.Namespace, s.Name) }
+// group is where a subject is looked for by whom it may be about: of pods with labels, by the first of these, so that a
+// change of a policy is one to the pods alone that have that.
+func (s subject) group() string {
+	if s.Kind == room.Pods {
+		return group(s.Kind, s.Namespace, firstLabel(s.Selector))
+	}
+	return group(s.Kind, s.Namespace, s.Name)
+}
+
+// firstLabel is one that all pods have which a selector takes; "": there is none such.
+func firstLabel(by *metav1.LabelSelector) string {
+	if by == nil || len(by.MatchLabels) == 0 {
+		return ""
+	}
+	name := slices.Min(slices.Collect(maps.Keys(by.MatchLabels)))
+	return name + "=" + by.MatchLabels[name]
+}
 
 func group(k room.Kind, namespace, name string) string {
 	return string(k) + " " + namespace + "/" + name
@@ -116,8 +136,13 @@ func (w workload) groups(k room.Kind) (out []string) {
 	switch k {
 	case room.Mesh:
 		return []string{meshGroup}
-	case room.Namespace, room.Pods:
+	case room.Namespace:
 		return []string{group(k, w.Namespace, "")}
+	case room.Pods:
+		out = []string{group(k, w.Namespace, "")}
+		for _, name := range slices.Sorted(maps.Keys(w.Labels)) {
+			out = append(out, group(k, w.Namespace, name+"="+w.Labels[name]))
+		}
 	case room.ServiceAccount:
 		return []string{group(k, w.Namespace, w.ServiceAccount)}
 	case room.Service:
@@ -132,12 +157,39 @@ func (w workload) groups(k room.Kind) (out []string) {
 func (m *Mesh) selects(q *incr.Query, s subject, w workload, port int32) bool {
 	switch s.Kind {
 	case room.Pods:
-		selector, err := metav1.LabelSelectorAsSelector(s.Selector)
-		return err == nil && selector.Matches(labels.Set(w.Labels))
+		return labelled(s.Selector, w.Labels)
 	case room.Service:
 		return port == 0 || slices.Contains(m.podPorts(q, s, w), port)
 	}
 	return true
+}
+
+// labelled says whether a selector takes some labels: what differs in a label already need not be read as Kubernetes
+// does.
+func labelled(by *metav1.LabelSelector, has map[string]string) bool {
+	if by == nil {
+		return false
+	}
+	for name, value := range by.MatchLabels {
+		if got, is := has[name]; !is || got != value {
+			return false
+		}
+	}
+	selector, err := metav1.LabelSelectorAsSelector(by)
+	return err == nil && selector.Matches(labels.Set(has))
+}
+
+// chosenKey names a port of the pods of a scope.
+func chosenKey(scope string, port int32) string { return fmt.Sprintf("%d %s", port, scope) }
+
+// findChosen are the policies that select a port, of a chosenKey: each of them is held against all the others.
+func (m *Mesh) findChosen(q *incr.Query, k string) []selected {
+	text, scope, _ := strings.Cut(k, " ")
+	port, err := strconv.ParseInt(text, 10, 32)
+	if err != nil {
+		panic(err) // chosenKey wrote it
+	}
+	return m.selecting(q, m.inbounds.Get(q, scope).workload, int32(port), anyKind)
 }
 
 // podPorts are the ports of a workload's pods that a Service, or one port of it, leads to.

@@ -53,14 +53,6 @@ func (m *Mesh) PolicyGeneration(q *incr.Query, k string) int64 {
 	return 0
 }
 
-// workloadsOf are the workloads that a policy selects, or of which it selects a port.
-func (m *Mesh) workloadsOf(q *incr.Query, k string) (out []workload) {
-	for _, scope := range m.scopesUnder.Get(q, k) {
-		out = append(out, m.inbounds.Get(q, scope).workload)
-	}
-	return out
-}
-
 // policiesUnder are the policies that select the pods of a scope.
 func (m *Mesh) policiesUnder(q *incr.Query, scope string) []string {
 	in := m.inbounds.Get(q, scope)
