@@ -35,6 +35,7 @@ func TestMeshLoadBalancing(t *testing.T) {
 	from := s.Caller("caller")
 	request := call.Request{Protocol: call.HTTP, Address: at("app", 80)}
 	from.Answered(request, bySidecar)
+	known(s, from, request, 4)
 	from.Answered(call.Request{Protocol: call.HTTP, Address: "polite:80", Path: "/api/goods"}, nil)
 	from.Start(load.Target{Address: at(clusterIP(t, s, "polite"), 80), Host: "polite"}, 100)
 	balance := func(section string) {

@@ -72,15 +72,25 @@ func bad(all []call.Outcome) (failed int, by map[string]int) {
 	return failed, by
 }
 
-// fleet is a Service of five pods and who calls it.
+// fleet is a Service of five pods and who calls it, who knows of all five.
 func fleet(t *testing.T, name string) (*stage.Scene, *stage.Caller, call.Request) {
 	s := stage.NewMeshed(t, name)
 	s.Apply(manifest(t, "mesh/echo.yaml", "$NAME", "app", "$REPLICAS", "5", "$PORTS", declarations["declared"], "$ANNOTATIONS", "{}"))
 	caller(t, s, "caller", false)
 	s.Rollout("app")
 	from, request := s.Caller("caller"), call.Request{Protocol: call.HTTP, Address: at("app", 80)}
-	from.Answered(request, nil)
+	known(s, from, request, 5)
 	return s, from, request
+}
+
+// known waits until the caller's proxy has heard of so many pods: they become ready before it does.
+func known(s *stage.Scene, from *stage.Caller, request call.Request, pods int) {
+	s.Until(20*time.Second, fmt.Sprintf("%d pods answer", pods), func(context.Context) error {
+		if failed, by := bad(from.Calls(10*pods, request)); failed > 0 || len(by) != pods {
+			return fmt.Errorf("%d failed, answered by %v", failed, by)
+		}
+		return nil
+	})
 }
 
 // TestMeshOutliers: one of five pods answers 500, and one becomes slow. Five seconds later the caller sees at most 1 %
