@@ -34,7 +34,7 @@ const authzUsage = `Usage: weft authz [flags]
        weft authz replay FILE... --policy FILE...
        weft authz shadow POLICY
 
-  (none)  remember what proxies decide about who may call what, and write it down
+  (none)  remember what proxies decide about who may call what, write it down, and answer what they do not decide
   verify  tell whether a decision log is whole: no line edited, left out or moved
   replay  have new policies decide anew what is in a decision log
   shadow  tell which calls a policy in Shadow, namespace/name, would have denied
@@ -79,6 +79,7 @@ type memory struct {
 func (m *memory) parse(args []string, files func(string) ([]byte, error)) error {
 	flags := newFlags("weft authz", authzUsage)
 	flags.StringVar(&m.Address, "address", ":15012", "where proxies tell what they decide")
+	flags.StringVar(&m.Check, "check-address", ":15014", "where proxies ask what they do not decide themselves")
 	flags.StringVar(&m.Query, "query-address", "127.0.0.1:15013", "where weft why and weft authz shadow ask: a loopback address, whose port they forward")
 	flags.StringVar(&m.health, "health-address", ":8081", "where /healthz and /readyz are served")
 	flags.StringVar(&m.metrics, "metrics-address", ":8080", "where /metrics is served, by HTTPS, to clients that may get it; 0 for nowhere")

@@ -110,8 +110,8 @@ func (a *Authority) injector(ctx context.Context) error {
 }
 
 // ownCertificates are the issuers and certificates that the operator of a revision needs for itself, from
-// the issuer that the Mesh names, or from an authority of Weft's own, which the one without a revision makes. Where
-// decisions are told of, weft authz has one too.
+// the issuer that the Mesh names, or from an authority of Weft's own, which the one without a revision makes. So does
+// that of weft authz, whether it is installed or not.
 func ownCertificates(settings v1alpha1.MeshSpec, revision string) []client.Object {
 	var all []client.Object
 	ref := settings.IssuerRef
@@ -126,11 +126,8 @@ func ownCertificates(settings v1alpha1.MeshSpec, revision string) []client.Objec
 	}
 	asked := serving(webhooks.Revised(webhooks.Name, revision), webhooks.Revised(webhookSecret, revision), issuer)
 	if revision == "" {
-		all = append(all, serving(trafficMetricsName, trafficMetricsSecret, issuer))
+		all = append(all, serving(trafficMetricsName, trafficMetricsSecret, issuer), serving(mesh.AuthzService, authzSecret, issuer))
 		asked.Spec.DNSNames = append(asked.Spec.DNSNames, serviceHost(webhooks.ConversionName))
-		if settings.DecisionLog.Told() {
-			all = append(all, serving(mesh.AuthzService, authzSecret, issuer))
-		}
 	}
 	return append(all, serving(webhooks.Revised(xdsName, revision), webhooks.Revised(XDSSecret, revision), issuer), asked)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/authz"
 	"github.com/weft-mesh/weft/internal/authz/als"
+	"github.com/weft-mesh/weft/internal/authz/check"
 	"github.com/weft-mesh/weft/internal/authz/journal"
 	"github.com/weft-mesh/weft/internal/authz/query"
 	"github.com/weft-mesh/weft/internal/xds/tokenreview"
@@ -30,9 +32,11 @@ import (
 // then.
 //
 //	proxies → als → window, tally, journal         policies → shelf
-//	                  └───────┴──── query ────────────────────┘ → weft why ID, weft authz shadow
+//	    │             └───────┴──── query ────────────────────┘ → weft why ID, weft authz shadow
+//	    └──→ check: OPA answers what they do not decide
 type Authz struct {
 	Address     string // where proxies tell
+	Check       string // where proxies ask
 	Query       string // where people ask: a loopback address
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	Records     int             // that are remembered at most
@@ -51,6 +55,7 @@ type rememberer struct {
 	Authz
 	cache   cache.Cache
 	server  *als.Server
+	checks  *check.Server
 	window  *authz.Window
 	tally   *authz.Tally
 	shelf   *authz.Shelf
@@ -80,11 +85,10 @@ func (a Authz) Setup(mgr ctrl.Manager) error {
 			return err
 		}
 	}
-	r.server = als.NewServer(als.Options{
-		Certificate: a.Certificate, Authenticator: tokenreview.Authenticator{Reviews: reviews.TokenReviews()},
-		Take: r.take, Claims: r.claimsNow,
-	})
-	for _, c := range append(als.Collectors(), r.collectors()...) {
+	whose := tokenreview.Authenticator{Reviews: reviews.TokenReviews()}
+	r.server = als.NewServer(als.Options{Certificate: a.Certificate, Authenticator: whose, Take: r.take, Claims: r.claimsNow})
+	r.checks = check.NewServer(check.Options{Certificate: a.Certificate, Authenticator: whose})
+	for _, c := range slices.Concat(als.Collectors(), check.Collectors(), r.collectors()) {
 		if err := metrics.Registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return fmt.Errorf("count decisions: %w", err)
 		}
@@ -147,28 +151,41 @@ func (r *rememberer) Start(ctx context.Context) error {
 	if err := r.read(ctx); err != nil {
 		return err
 	}
-	hearing, err := net.Listen("tcp", r.Address)
+	doors, err := listen(r.Address, r.Check, r.Query)
 	if err != nil {
-		return fmt.Errorf("hear proxies: %w", err)
-	}
-	asked, err := net.Listen("tcp", r.Query)
-	if err != nil {
-		return errors.Join(fmt.Errorf("answer people: %w", err), hearing.Close())
+		return err
 	}
 	since := time.Now().UTC()
 	answers := query.Server(query.Memory{Window: r.window, Tally: r.tally, Shelf: r.shelf, Since: since})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, r.server.Stop)()
+	defer context.AfterFunc(ctx, r.checks.Stop)()
 	defer context.AfterFunc(ctx, func() { _ = answers.Close() })() // it ends anyway
 	r.open.Store(true)
-	ended := make(chan error, 3)
-	go func() { ended <- r.server.Serve(hearing) }()
-	go func() { ended <- unlessClosed(answers.Serve(asked)) }()
+	ended := make(chan error, 4)
+	go func() { ended <- r.server.Serve(doors[0]) }()
+	go func() { ended <- r.checks.Serve(doors[1]) }()
+	go func() { ended <- unlessClosed(answers.Serve(doors[2])) }()
 	go func() { ended <- r.write(ctx) }()
 	first := <-ended
 	cancel()
-	return errors.Join(first, <-ended, <-ended)
+	return errors.Join(first, <-ended, <-ended, <-ended)
+}
+
+// listen opens all of some addresses, or none.
+func listen(addresses ...string) (out []net.Listener, err error) {
+	for _, a := range addresses {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			for _, o := range out {
+				err = errors.Join(err, o.Close())
+			}
+			return nil, fmt.Errorf("listen: %w", err)
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 func unlessClosed(err error) error {

@@ -71,9 +71,9 @@ func startRemembering(t *testing.T) *remembering {
 		t.Fatal(err)
 	}
 	pair, roots := servesAs(t, "weft-authz")
-	ports := porttest.Free(t, 2)
+	ports := porttest.Free(t, 3)
 	a := Authz{
-		Address: fmt.Sprintf("127.0.0.1:%d", ports[0]), Query: fmt.Sprintf("127.0.0.1:%d", ports[1]), Records: 100, Bytes: 1 << 20,
+		Address: fmt.Sprintf("127.0.0.1:%d", ports[0]), Query: fmt.Sprintf("127.0.0.1:%d", ports[1]), Check: fmt.Sprintf("127.0.0.1:%d", ports[2]), Records: 100, Bytes: 1 << 20,
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair, nil },
 	}
 	if err := a.Setup(mgr); err != nil {

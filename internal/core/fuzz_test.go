@@ -26,7 +26,6 @@ import (
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/mesh"
-	"github.com/weft-mesh/weft/internal/policy/ratelimit"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
@@ -74,7 +73,7 @@ func TestDrawnObjects(t *testing.T) {
 // alone. TestQuotaResources has Envoy take one.
 func ownServer(m proto.Message) bool {
 	c, is := m.(*clusterv3.Cluster)
-	return is && (c.Name == ratelimit.Cluster || c.Name == mesh.Authz)
+	return is && isOwn(c.Name)
 }
 
 // TestEveryKindIsDrawn: of each kind that there is a table for, objects are drawn that say something.

@@ -61,6 +61,8 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Mess
 		return envoy.QuotaCluster(m.QuotaOwner(q), filesOf(variant)), nil
 	case name == mesh.Authz:
 		return envoy.AuthzCluster(m.AuthzAt(q), filesOf(variant)), nil
+	case name == mesh.Checks:
+		return envoy.ChecksCluster(m.ChecksAt(q), filesOf(variant)), nil
 	case oidc.IsLogin(name):
 		return buildLoginCluster(m, q, name)
 	case mesh.IsSession(name):

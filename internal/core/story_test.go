@@ -323,10 +323,10 @@ func clusterText(tree map[string]any) any {
 		out["type"], out["to"] = tree["type"], strings.Join(addressText.FindAllString(text, -1), " ")
 	}
 	socket, _ := tree["transportSocket"].(map[string]any)
-	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil && tree["name"] != ratelimit.Cluster && tree["name"] != mesh.Authz {
+	if config, _ := socket["typedConfig"].(map[string]any); config["sni"] != nil && !isOwn(tree["name"]) {
 		out["tls"] = backendText(config)
 	}
-	if tree["name"] == ratelimit.Cluster || tree["name"] == mesh.Authz {
+	if isOwn(tree["name"]) {
 		out["token"] = tokenText.FindString(text)
 	}
 	if strings.Contains(text, "overrideHostStatus") {
@@ -340,6 +340,11 @@ func clusterText(tree map[string]any) any {
 	}
 	shapedText(tree, out)
 	return out
+}
+
+// isOwn says whether a Cluster is that of a server of Weft's.
+func isOwn(cluster any) bool {
+	return cluster == ratelimit.Cluster || cluster == mesh.Authz || cluster == mesh.Checks
 }
 
 const usualBudget = "retryBudget:map[budgetPercent:map[value:20] minRetryConcurrency:50"

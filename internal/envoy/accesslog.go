@@ -163,6 +163,8 @@ func (r reporter) identities() map[string]string {
 var enforced = map[string]string{
 	"policy":        "%DYNAMIC_METADATA(" + httpRBAC + ":enforced_effective_policy_id)%",
 	"policy_result": "%DYNAMIC_METADATA(" + httpRBAC + ":enforced_engine_result)%",
+	"opa_policy":    "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:policy)%",
+	"opa_rule":      "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:rule)%",
 }
 
 // letIn is the policy that decided on a connection.

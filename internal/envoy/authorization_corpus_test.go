@@ -85,7 +85,7 @@ func TestAuthorizationCorpus(t *testing.T) {
 		t.Fatalf("where nothing is kept shut, only %d of the tricks reach it", n)
 	}
 	counts = map[string]int{"judged": 1}
-	c.judges(t, []room.Decided{{Section: authorization.Section.Name, Policy: "shop/orders", Level: room.AtService, Says: says, Law: rules}})
+	c.judges(t, []room.Decided{{Section: authorization.Section.Name, Policy: "shop/orders", Level: room.AtService, Says: says, Law: authorization.RulingOf(rules)}})
 	play()
 	if t.Log(counts); counts["200"] == 0 || counts["403"] == 0 {
 		t.Error("nothing was let in, or nothing kept out")

@@ -65,7 +65,7 @@ func (l *law) compile(t *testing.T) {
 			if len(problems)+len(c.Problems) > 0 {
 				t.Fatalf("%v %v in\n%s", problems, c.Problems, textOf(p))
 			}
-			l.said = append(l.said, room.Decided{Section: authorization.Section.Name, Policy: p.Key, Level: room.Level(i), Says: p.Authorization, Law: rules, Claims: l.claims[i]})
+			l.said = append(l.said, room.Decided{Section: authorization.Section.Name, Policy: p.Key, Level: room.Level(i), Says: p.Authorization, Law: authorization.RulingOf(rules), Claims: l.claims[i]})
 		}
 		l.answers = append(l.answers, answers)
 	}
@@ -192,12 +192,29 @@ func TestModulesDiffer(t *testing.T) {
 	}
 }
 
+// TestAskedModulesDiffer: of modules of which Envoy does not decide all, weft authz is asked, and then the same holds; and it
+// is not asked of more than it must be.
+func TestAskedModulesDiffer(t *testing.T) {
+	t.Parallel()
+	any := func(r *rand.Rand) string { return opatest.Module(r, false) }
+	counts := differs(t, trials{requests: 3_000, each: 40, module: any, asks: anyRequest, checks: true})
+	for _, some := range []string{"let in", "refused", "odd", "Native", "CEL", "OPA"} {
+		if counts[some] == 0 {
+			t.Errorf("nothing was %s", some)
+		}
+	}
+	if answered := counts["let in"] + counts["refused"]; counts["asked"] == 0 || counts["asked"] >= answered {
+		t.Errorf("weft authz was asked of %d requests of %d", counts["asked"], answered)
+	}
+}
+
 // trials are policies, and so many requests of each.
 type trials struct {
 	requests, each int
 	says           func(*rand.Rand) *v1alpha1.Authorization
 	module         func(*rand.Rand) string // in place of these; nil: none
 	asks           func(*rand.Rand, []token) request
+	checks         bool // weft authz is asked what Envoy does not decide
 }
 
 // differs counts what became of requests, how rules were decided and by what they are found.
@@ -213,6 +230,10 @@ func differs(t *testing.T, of trials) map[string]int {
 	c := startCourt(t)
 	tokens := c.tokens(r, 150)
 	counts := map[string]int{}
+	var weft *checker
+	if of.checks {
+		weft = c.checked(t)
+	}
 	for range of.requests / of.each {
 		l := draw(t, r, of)
 		l.count(counts)
@@ -224,6 +245,9 @@ func differs(t *testing.T, of trials) map[string]int {
 			break
 		}
 	}
+	if of.checks {
+		counts["asked"] = weft.asked(c)
+	}
 	t.Log(counts)
 	return counts
 }
@@ -232,7 +256,7 @@ func differs(t *testing.T, of trials) map[string]int {
 func (l law) count(counts map[string]int) {
 	var levels []opa.Level
 	for _, d := range l.said {
-		rules := d.Law.([]opa.Rule)
+		rules := authorization.Rules(d)
 		for _, rule := range rules {
 			by, _ := rule.By()
 			counts[string(by)]++
@@ -242,7 +266,8 @@ func (l law) count(counts map[string]int) {
 		}
 		levels[d.Level].Rules = append(levels[d.Level].Rules, rules...)
 	}
-	for _, f := range opa.Indexed(levels) {
+	filters, _ := opa.Indexed(levels)
+	for _, f := range filters {
 		for _, i := range f.Indexes {
 			counts[fmt.Sprint(f.Action, " by ", i.By)]++
 		}
@@ -313,7 +338,7 @@ func TestAuthorizationTells(t *testing.T) {
 	c := startCourt(t)
 	says := roomtest.Written[v1alpha1.Authorization](t, `{rules: [{name: reads, to: [{methods: [GET]}]}, {name: no-admin, action: Deny, to: [{paths: [{exact: /admin}]}]}]}`)
 	rules, _ := opa.Compile(opa.Policy{Key: "shop/orders", Authorization: says, TrustDomain: "mesh.test"}).For(called)
-	c.judges(t, []room.Decided{{Section: authorization.Section.Name, Policy: "shop/orders", Level: room.AtService, Says: says, Law: rules}})
+	c.judges(t, []room.Decided{{Section: authorization.Section.Name, Policy: "shop/orders", Level: room.AtService, Says: says, Law: authorization.RulingOf(rules)}})
 	from := caller{name: opatest.Callers[0], from: "127.0.0.1"}
 	for why, q := range map[string]request{
 		"shop/orders/no-admin": {method: "GET", host: "cart", path: "/admin"}, "ambiguous": {method: "GET", host: "cart", path: "/a;b"}, "none": {method: "PUT", host: "cart", path: "/"},

@@ -19,7 +19,7 @@ func ruled(t *testing.T, at room.Level, text string) room.Decided {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	return room.Decided{Section: authorization.Section.Name, Policy: "shop/front", Level: at, Says: says, Law: rules, Claims: room.ClaimsFor(at, []room.Level{room.AtService})}
+	return room.Decided{Section: authorization.Section.Name, Policy: "shop/front", Level: at, Says: says, Law: authorization.RulingOf(rules), Claims: room.ClaimsFor(at, []room.Level{room.AtService})}
 }
 
 // TestAuthorizationAtGateways: at a Gateway each route goes by the policies about it, which of every level must let a

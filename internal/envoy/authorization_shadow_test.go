@@ -210,7 +210,7 @@ func ruling(t *testing.T, at room.Level, key, text string) room.Decided {
 	t.Helper()
 	a := roomtest.Written[v1alpha1.Authorization](t, text)
 	rules, _ := opa.Compile(opa.Policy{Key: key, Authorization: a, TrustDomain: "mesh.test"}).For(called)
-	return room.Decided{Section: authorization.Section.Name, Policy: key, Level: at, Says: a, Law: rules, Claims: room.Claims, Shadow: strings.HasSuffix(key, "-tried")}
+	return room.Decided{Section: authorization.Section.Name, Policy: key, Level: at, Says: a, Law: authorization.RulingOf(rules), Claims: room.Claims, Shadow: strings.HasSuffix(key, "-tried")}
 }
 
 // TestAuthorizationShadowTells: of what policies in Shadow would refuse, a sidecar's log says which policy would, by

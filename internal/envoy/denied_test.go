@@ -86,7 +86,7 @@ func TestDeniedIDAtPods(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	c.judges(t, []room.Decided{{Section: authorization.Section.Name, Policy: "shop/orders", Level: room.AtPort, Says: says, Law: rules}})
+	c.judges(t, []room.Decided{{Section: authorization.Section.Name, Policy: "shop/orders", Level: room.AtPort, Says: says, Law: authorization.RulingOf(rules)}})
 	ask := func(path string) (*http.Response, string) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", c.web, path), nil)
 		if err != nil {

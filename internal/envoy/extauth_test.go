@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -76,7 +77,9 @@ func (m member) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (m member) Check(_ context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	http := r.Attributes.Request.Http
-	if !m.allows(question{http.Method, http.Path, http.Host, string(http.RawBody), http.Headers}) {
+	headers := map[string]string{}
+	maps.Copy(headers, http.Headers) // which are none of who may see none
+	if !m.allows(question{http.Method, http.Path, http.Host, string(http.RawBody), headers}) {
 		return &authv3.CheckResponse{Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied)}, HttpResponse: &authv3.CheckResponse_DeniedResponse{
 			DeniedResponse: &authv3.DeniedHttpResponse{Body: m.name + " says no"},
 		}}, nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/policy"
+	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/extauth"
 	"github.com/weft-mesh/weft/internal/policy/oidc"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -35,6 +36,9 @@ func guarded() *hcmv3.HttpFilter {
 	until := &compositev3.Composite{Matcher: room.Always(room.Chain([]*corev3.TypedExtensionConfig{room.Refuse(503)}))}
 	return &hcmv3.HttpFilter{Name: mesh.Guards, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovered(until)}}
 }
+
+// asked is the filter that asks weft authz about requests of which guards have said that they do not decide.
+func asked() *hcmv3.HttpFilter { return authorization.Asking(mesh.Checks, mesh.CheckAuthority) }
 
 // InboundGuards is that filter. Where nothing is guarded it lets all pass.
 func InboundGuards(g mesh.InboundGuards) *corev3.TypedExtensionConfig {

@@ -86,7 +86,7 @@ func routeFilters(of room.Kind, at shared) []*hcmv3.HttpFilter {
 		httpFilter(corsFilter, &corsv3.Cors{}),
 	}
 	if of == room.Gateway {
-		first = append(first, room.Place(loginPlace), room.Place(guardPlace))
+		first = append(first, room.Place(loginPlace), room.Place(guardPlace), asked())
 	}
 	return append(append(append(first, authPlace()), sectionFilters(of, at)...),
 		httpFilter(sessionFilter, &sessionv3.StatefulSession{}),

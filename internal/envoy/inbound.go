@@ -280,7 +280,7 @@ func (r *receiver) given(m *hcmv3.HttpConnectionManager, port uint32, cluster st
 			Action: toAppAction(cluster),
 		}}}},
 	}}
-	m.HttpFilters = []*hcmv3.HttpFilter{guardedRequests(), guarded(), router()}
+	m.HttpFilters = []*hcmv3.HttpFilter{guardedRequests(), guarded(), asked(), router()}
 	m.LocalReplyConfig = ownReplies(unsentReplies()...)
 	m.AccessLog = r.logs(port, to, nil)
 	m.CommonHttpProtocolOptions.MaxConnectionDuration = durationpb.New(r.ConnectionAge)

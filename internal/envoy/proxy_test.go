@@ -68,6 +68,7 @@ type world struct {
 	counts    *counts        // who is asked about those of all proxies; nil: nobody
 	decisions v1alpha1.DecisionMode
 	hears     *hearing // whom it tells of decisions; nil: nobody
+	checks    *checker // whom it asks what it does not decide; nil: nobody
 	drain     time.Duration
 	overload  func(*overloadv3.OverloadManager) // changes when the proxy is; nil: nothing
 }
@@ -96,6 +97,9 @@ func (w world) start(t *testing.T) *gateway {
 	}
 	if w.hears != nil {
 		config.StaticResources.Clusters = append(config.StaticResources.Clusters, envoy.AuthzCluster(w.hears.at, w.hears.files))
+	}
+	if w.checks != nil {
+		config.StaticResources.Clusters = append(config.StaticResources.Clusters, envoy.ChecksCluster([]mesh.Endpoint{w.checks.at}, w.checks.files))
 	}
 	g := run(t, config, w.drain)
 	scheme := "http"

@@ -33,6 +33,16 @@ func AuthzCluster(at mesh.Endpoint, files Files) *clusterv3.Cluster {
 	return serverCluster(mesh.Authz, mesh.AuthzService, at, files)
 }
 
+// ChecksCluster is where it is asked: of its pods, the less busy of any two.
+func ChecksCluster(pods []mesh.Endpoint, files Files) *clusterv3.Cluster {
+	out := serverCluster(mesh.Checks, mesh.AuthzService, mesh.Endpoint{}, files)
+	out.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
+	for _, p := range pods {
+		out.LoadAssignment.Endpoints = append(out.LoadAssignment.Endpoints, oneEndpoint(out.Name, tcp(p.Address, p.Port)).Endpoints...)
+	}
+	return out
+}
+
 // serverCluster is one pod of one of Weft's own Services.
 func serverCluster(name, service string, at mesh.Endpoint, files Files) *clusterv3.Cluster {
 	out := operatorCluster(name, Proxy{

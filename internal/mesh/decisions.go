@@ -21,10 +21,11 @@ import (
 // Authz is the name of the Cluster that weft authz is told through. Its variants are those of the quota service's.
 const Authz = "weft-authz"
 
-// The Service of weft authz, and its port.
+// The Service of weft authz, and its ports: where it hears, and where it is asked.
 const (
 	AuthzService = "weft-authz"
 	AuthzPort    = "grpc-als"
+	CheckPort    = "grpc-check"
 )
 
 // decisions says which are told of; "": none.

@@ -87,7 +87,8 @@ func (m *Mesh) guardWants(q *incr.Query, scope string, in Inbound) []string {
 	for _, p := range guards.Ports {
 		said = append(said, p.By...)
 	}
-	return append(referredWants(scope, []Rule{{Guards: said}}), Want{scope, KindExtension, Guards, scope}.Key())
+	out := append(referredWants(scope, []Rule{{Guards: said}}), checkWants(scope, OfSidecar, said)...)
+	return append(out, Want{scope, KindExtension, Guards, scope}.Key())
 }
 
 // guarding is what policies say in sections that guard, section by section in the order of all, of policies in

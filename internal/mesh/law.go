@@ -179,7 +179,7 @@ func (m *Mesh) eachLaw(q *incr.Query, p *v1alpha1.MeshPolicy, do func(room.Room,
 // lawProblem is what is wrong with what a policy says, or says in vain of a subject: it holds all the same.
 func (m *Mesh) lawProblem(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (out Verdict) {
 	m.eachLaw(q, p, func(r room.Room, l room.Law) {
-		if problem, instead := l.Problem(); problem != "" {
+		if problem, instead := l.Problem(isShadow(p)); problem != "" {
 			if isShadow(p) {
 				instead = "the rule counts as one that would let nobody in; nothing is refused for it"
 			}

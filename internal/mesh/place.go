@@ -134,6 +134,9 @@ func (m *Mesh) gatewayRouteWants(q *incr.Query, k string, given []attached) (out
 		governed := resolved{Rules: m.governedAt(q, rules, a)}
 		out = append(out, m.sessionWants(q, scope, governed.Rules, false)...)
 		out = append(out, loginWants(scope, governed.Rules)...)
+		for _, r := range governed.Rules {
+			out = append(out, checkWants(scope, OfGateway, r.Guards)...)
+		}
 		for _, c := range governed.asking() {
 			out = append(out, want(scope, KindCluster, c))
 		}

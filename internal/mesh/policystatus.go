@@ -45,7 +45,7 @@ func (m *Mesh) PolicyStatus(q *incr.Query, k string) *v1alpha1.MeshPolicyStatus 
 		lost, contested, lacks := Verdict{}, Verdict{}, Verdict{}
 		if problem.OK() {
 			lost, contested = m.contest(q, p, s)
-			lacks = first(m.lacks(q, p, s), m.lawProblem(q, p, s))
+			lacks = first(m.lacks(q, p, s), m.lawProblem(q, p, s), m.unchecked(q, p))
 		}
 		st.Ancestors = addAncestor(st.Ancestors, s.ancestor(), p.Generation, first(problem, lacks, lost), told)
 		problems, contests = append(problems, problem, lacks, lost), append(contests, contested)

@@ -8,9 +8,6 @@ import (
 	"strings"
 
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-
-	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // Envoy asks the policies of an RBAC one after the other. Of many, those that can hold of one request alone are found by
@@ -32,6 +29,10 @@ type Filter struct {
 	// Indexes are asked before. Of an RBAC that denies, each does so by itself; of one that allows, each says whether
 	// it does in the metadata of the request, where a policy of the RBAC looks.
 	Indexes []Index
+	// Sure are, of an RBAC that allows, the rules that Envoy decides alone: they say under the name Says whether they allow.
+	// The RBAC lets on whom others may allow too. nil: there are no others.
+	Sure *rbacv3.RBAC
+	Says string
 }
 
 // Index are rules by what an attribute of a request is.
@@ -44,6 +45,9 @@ type Index struct {
 	// Rules are those of requests of which the attribute is the key or, of paths, begins with it and with no longer one.
 	Rules map[string]*rbacv3.RBAC
 }
+
+// indexPrefix begins the names of the policies that look for what an Index has said: those of rules begin with another.
+const indexPrefix = "#"
 
 // What an Index goes by.
 const (
@@ -61,21 +65,27 @@ type placed struct {
 // indexed is a filter with as many of its policies in Indexes as is worth while. The name tells it from others that the
 // same request passes.
 func (f filter) indexed(name string) Filter {
-	if len(f.entries) <= maxLinear {
-		return Filter{RBAC: f.rbac()}
-	}
 	rest, by := f.place()
-	out := Filter{RBAC: filter{f.action, rest}.rbac()}
+	out := Filter{RBAC: filter{action: f.action, entries: rest}.rbac()}
 	for _, a := range slices.Sorted(maps.Keys(by)) {
 		i := Index{By: a, Says: name + "_" + a, Rules: map[string]*rbacv3.RBAC{}}
 		if kind, header, is := strings.Cut(a, " "); is {
 			i.By, i.Header, i.Says = kind, header, name+"_"+header
 		}
 		for text, entries := range leaves(by[a], a) {
-			i.Rules[text] = filter{f.action, entries}.rbac()
+			i.Rules[text] = filter{action: f.action, entries: entries}.rbac()
 		}
 		if out.Indexes = append(out.Indexes, i); f.action == rbacv3.RBAC_ALLOW {
-			out.Policies["#"+a] = &rbacv3.Policy{Permissions: []*rbacv3.Permission{anything()}, Principals: []*rbacv3.Principal{saidBy(i.Says)}}
+			out.Policies[indexPrefix+a] = &rbacv3.Policy{Permissions: []*rbacv3.Permission{anything()}, Principals: []*rbacv3.Principal{saysAllowed(i.Says)}}
+		}
+	}
+	if len(f.bounds) > 0 {
+		out.Sure = out.RBAC
+		out.RBAC = filter{action: f.action, entries: slices.Concat(rest, f.bounds)}.rbac()
+		for name, p := range out.Sure.Policies {
+			if strings.HasPrefix(name, indexPrefix) {
+				out.Policies[name] = p
+			}
 		}
 	}
 	return out
@@ -83,6 +93,9 @@ func (f filter) indexed(name string) Filter {
 
 // place says by which attribute each entry is found: by the one of which the fewest others have the same keys.
 func (f filter) place() (rest []entry, by map[string][]placed) {
+	if len(f.entries) <= maxLinear {
+		return f.entries, nil
+	}
 	all := make([]placed, len(f.entries))
 	for i, e := range f.entries {
 		all[i] = placed{e, keysOf(e.is)}
@@ -192,13 +205,4 @@ func leaves(all []placed, attribute string) map[string][]entry {
 		}
 	}
 	return out
-}
-
-// saidBy is true of requests of which an Index has said that it allows them.
-func saidBy(name string) *rbacv3.Principal {
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{MetadataMatcher: &matcherv3.MetadataMatcher{
-		Filter: "envoy.filters.http.rbac",
-		Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: name + "_shadow_engine_result"}}},
-		Value:  textValue(wire.Exactly("allowed")),
-	}}}}
 }

@@ -44,7 +44,7 @@ func TestIndexed(t *testing.T) {
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		filters := Indexed([]Level{{Rules: rules, Claims: "claims"}})
+		filters, _ := Indexed([]Level{{Rules: rules, Claims: "claims"}})
 		for _, f := range filters {
 			for _, i := range f.Indexes {
 				indexed[fmt.Sprint(f.Action, i.By)] = true
@@ -103,7 +103,8 @@ func TestFewAreAskedInTurn(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewSource(1))
 	rules, _ := Compile(Policy{Key: "shop/p", Authorization: opatest.Many(r, maxLinear), TrustDomain: "mesh.test", GatewayAccount: func(_, name string) string { return name }, Data: opatest.Data}).For(Destination{})
-	for _, f := range Indexed([]Level{{Rules: rules}}) {
+	filters, _ := Indexed([]Level{{Rules: rules}})
+	for _, f := range filters {
 		if len(f.Indexes) > 0 {
 			t.Errorf("%d rules, and %d indexes", len(rules), len(f.Indexes))
 		}

@@ -3,6 +3,7 @@
 //	rules → Rego (rego.go) → partial evaluation for one destination (partial.go) → formulas, which are true or
 //	false of every request (formula.go) → Envoy's RBAC (rbac.go): its own matchers (native.go), and CEL behind
 //	them (cel.go); of connections without HTTP, CEL alone (bytes.go)
+//	      └→ what of them is neither → a Question (question.go), which OPA answers of each request (judge.go)
 //
 // What OPA would answer, asked with the Input of a request, is what the policies mean. What is compiled
 // answers the same; TestAuthorizationDiffers of internal/envoy holds both against a real Envoy.
@@ -59,6 +60,17 @@ type Rule struct {
 	Name string // <namespace>/<policy>/<rule>, or <namespace>/<policy>/roles/<role>
 	Deny bool
 	is   formula
+	// module is the one that OPA is asked where Envoy does not decide all of it; nil: it is not asked.
+	module *Module
+}
+
+// Asked says whether OPA is asked for what Envoy does not decide of it.
+func (r Rule) Asked() bool {
+	if r.module == nil {
+		return false
+	}
+	_, left := r.policy()
+	return len(left) > 0
 }
 
 // Short is its name in its Policy.

@@ -2,6 +2,7 @@ package opa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 // Compiled is a Policy that OPA has read.
 type Compiled struct {
+	key      string // of the Policy
 	sources  []source
 	shut     string // the name of a rule that denies everything; "": there is none
 	Problems []Problem
@@ -32,6 +34,9 @@ type source struct {
 	// raw says that people wrote it: what OPA does for it has an end, and each way of a rule is a Rule of its own, so
 	// that one which Envoy cannot decide keeps no others.
 	raw bool
+	// text is what OPA is asked by requests, and reads what it asks for of the kinds that can be of several shapes.
+	text  string
+	reads []attribute
 }
 
 // Compile has OPA read a Policy. One that it cannot read lets nobody in.
@@ -41,14 +46,14 @@ func Compile(p Policy) Compiled {
 	if err != nil {
 		return Compiled{Problems: []Problem{{What: fmt.Sprintf("it cannot be compiled: %v", err)}}}
 	}
-	written := source{compiler: compiler, rules: m.rules}
+	written := source{compiler: compiler, rules: m.rules, text: m.text.String(), reads: shapely(compiler)}
 	for i := range m.rules {
 		written.refs = append(written.refs, regoRef(regoPackage, ruleName(i)))
 	}
 	for _, h := range m.helpers {
 		written.kept = append(written.kept, regoRef(regoPackage, h))
 	}
-	out := Compiled{sources: []source{written}, Problems: m.problems}
+	out := Compiled{key: p.Key, sources: []source{written}, Problems: m.problems}
 	out.read(p)
 	out.asks()
 	return out
@@ -99,9 +104,14 @@ func (c Compiled) For(d Destination) (out []Rule, problems []Problem) {
 		out = append(out, Rule{Name: c.shut, Deny: true, is: constant(true)})
 	}
 	for _, s := range c.sources {
+		asked := s.asked(c.key, d)
 		for i, r := range s.rules {
+			r.module = asked
 			ways, err := s.partial(s.refs[i], d)
-			if err != nil { // closed: who would have been let in is not, who would have been kept out stays out
+			switch {
+			case errors.As(err, new(tooMany)) && asked != nil:
+				ways = []formula{is(atom{op: unknownToEnvoy, values: []string{"all of it: " + err.Error()}})}
+			case err != nil: // closed: who would have been let in is not, who would have been kept out stays out
 				p := Problem{What: fmt.Sprintf("rule %s cannot be compiled: %v", r.Short(), err)}
 				if r.Deny {
 					p.Instead = "it denies everything"
@@ -120,6 +130,13 @@ func (c Compiled) For(d Destination) (out []Rule, problems []Problem) {
 
 // maxWays is how many ways of a rule of a raw module are compiled.
 const maxWays = 256
+
+// tooMany ways are those of a rule that are more than maxWays.
+type tooMany int
+
+func (n tooMany) Error() string {
+	return fmt.Sprintf("it comes to %d ways to hold, and may come to %d: compare with sets, by in", int(n), maxWays)
+}
 
 // partial evaluates a rule as far as a Destination decides it, to the ways in which it holds.
 func (s source) partial(rule ast.Ref, d Destination) ([]formula, error) {
@@ -143,7 +160,7 @@ func (s source) partial(rule ast.Ref, d Destination) ([]formula, error) {
 	case err != nil:
 		return nil, err
 	case s.raw && len(bodies) > maxWays:
-		return nil, fmt.Errorf("it comes to %d ways to hold, and may come to %d: compare with sets, by in", len(bodies), maxWays)
+		return nil, tooMany(len(bodies))
 	}
 	ways := residual{support: support, raw: s.raw}.ways(bodies)
 	if !s.raw {

@@ -111,12 +111,12 @@ func (c *Compiled) read(p Policy) {
 	if p.Authorization == nil || p.Rego == nil {
 		return
 	}
-	compiler, err := p.raw()
+	text, compiler, err := p.raw()
 	if err != nil {
 		c.shut, c.Problems = p.Key+"/"+rawDeny, append(c.Problems, Problem{Field: rawField, What: err.Error(), Awaited: true})
 		return
 	}
-	out := source{compiler: compiler, raw: true, rules: []Rule{{Name: p.Key + "/" + rawAllow}, {Name: p.Key + "/" + rawDeny, Deny: true}}}
+	out := source{compiler: compiler, raw: true, text: text, reads: shapely(compiler), rules: []Rule{{Name: p.Key + "/" + rawAllow}, {Name: p.Key + "/" + rawDeny, Deny: true}}}
 	out.refs = []ast.Ref{regoRef(rawPackage, "allow"), regoRef(rawPackage, "deny")}
 	for _, name := range trueOrNot(compiler.Modules[""]) {
 		if name != "allow" && name != "deny" {
@@ -146,13 +146,14 @@ func trueOrNot(m *ast.Module) (out []string) {
 }
 
 // raw is the module of a Policy that has one.
-func (p Policy) raw() (*ast.Compiler, error) {
+func (p Policy) raw() (string, *ast.Compiler, error) {
 	if p.Modules == nil {
-		return nil, errors.New("there are no modules")
+		return "", nil, errors.New("there are no modules")
 	}
 	found := p.Modules(p.Rego.ConfigMapRef)
 	if found.Problem != "" {
-		return nil, errors.New(found.Problem)
+		return "", nil, errors.New(found.Problem)
 	}
-	return raw(found.Text)
+	compiler, err := raw(found.Text)
+	return found.Text, compiler, err
 }

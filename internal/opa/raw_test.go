@@ -1,10 +1,16 @@
 package opa
 
 import (
+	"encoding/json"
+	"fmt"
 	"maps"
 	"math/rand"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/opa/opatest"
@@ -67,6 +73,9 @@ func moduleAlike(t *testing.T, seed int64, counts map[string]int) {
 			t.Fatalf("seed %d: a part is unknown to Envoy of\n%s", seed, text)
 		}
 		allowed, denied := whole.Of(t, in)
+		if got := judged(t, rules, in); got != (allowed && !denied) {
+			t.Fatalf("seed %d: with OPA asked of what is left it is let in: %t, OPA says %t %t of %v by\n%s", seed, got, allowed, denied, in, text)
+		}
 		counts[map[bool]string{true: "exact", false: "inexact"}[exactly[true] && exactly[false]]]++
 		counts[map[bool]string{true: "allowed"}[allowed]]++
 		counts[map[bool]string{true: "denied"}[denied]]++
@@ -75,6 +84,52 @@ func moduleAlike(t *testing.T, seed int64, counts map[string]int) {
 			t.Fatalf("seed %d: compiled %t %t, OPA says %t %t, exactly %v, of %v by\n%s", seed, allow, deny, allowed, denied, exactly, in, text)
 		}
 	}
+}
+
+// judged is what becomes of an Input where a proxy asks OPA for what it does not decide.
+func judged(t *testing.T, rules []Rule, in map[string]any) bool {
+	t.Helper()
+	var sure, on, doubt, denied bool
+	for _, r := range rules {
+		_, left := r.policy()
+		rest := allOf(slices.DeleteFunc(slices.Clone(r.is.conjuncts()), func(f formula) bool {
+			return slices.ContainsFunc(left, func(l formula) bool { return reflect.DeepEqual(l, f) })
+		})...)
+		switch about := rest.holds(in); {
+		case len(left) == 0:
+			sure, denied = sure || about && !r.Deny, denied || about && r.Deny
+		case r.Deny:
+			doubt = doubt || about
+		default:
+			on = on || about
+		}
+	}
+	_, gate := Indexed([]Level{{Rules: rules, Claims: "claims"}})
+	if denied || !sure && !on || sure && !doubt || gate == nil {
+		return sure && !denied && !doubt
+	}
+	q, err := ReadQuestion(gate.Question.Text())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := NewJudge(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Evidence{Allowed: func(string) bool { return sure }}
+	if err := json.Unmarshal(text, &e.Input); err != nil {
+		t.Fatal(err)
+	}
+	e.Claims = func(string) map[string]any { return e.JWT.Claims }
+	said, err := j.Answer(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return said.Allowed
 }
 
 // TestModuleWitness: a Witness answers of a module, and of rules beside it, as OPA does.
@@ -125,7 +180,7 @@ func FuzzModule(f *testing.F) {
 		if len(c.Problems) > 0 && (len(rules) != 1 || !rules[0].Deny || !rules[0].is.always()) {
 			t.Errorf("%v, and %v", c.Problems, rules)
 		}
-		for _, filter := range Requests([]Level{{Rules: rules, Claims: "claims"}}) {
+		for _, filter := range everyFilter(t, []Level{{Rules: rules, Claims: "claims"}}) {
 			if err := filter.ValidateAll(); err != nil {
 				t.Errorf("%v in %v", err, filter)
 			}
@@ -134,6 +189,52 @@ func FuzzModule(f *testing.F) {
 			t.Errorf("%s", text)
 		}
 	})
+}
+
+// everyFilter are those that requests meet, with those that find out whether OPA is asked; what it is asked can be read.
+func everyFilter(t *testing.T, levels []Level) (out []*rbacv3.RBAC) {
+	t.Helper()
+	filters, gate := Indexed(levels)
+	for _, f := range filters {
+		if out = append(out, f.RBAC); f.Sure != nil {
+			out = append(out, f.Sure)
+		}
+	}
+	if gate == nil {
+		return out
+	}
+	if gate.Doubt != nil {
+		out = append(out, gate.Doubt)
+	}
+	q, err := ReadQuestion(gate.Question.Text())
+	if err == nil {
+		_, err = NewJudge(q)
+	}
+	if err != nil {
+		t.Errorf("%v of %s", err, gate.Question.Text())
+	}
+	return append(out, gate.Sure)
+}
+
+// TestModuleOfManyWays: a rule of more ways than are compiled is asked about whole, if its module is not too long for that.
+func TestModuleOfManyWays(t *testing.T) {
+	t.Parallel()
+	var all []string
+	for i := range 2 * maxWays {
+		all = append(all, quote(fmt.Sprint("/", i)))
+	}
+	rules, problems := Compile(rawPolicy("package weft.v1\nn := {" + strings.Join(all, ", ") + "}\nallow if { some a in n; input.request.path == a }")).For(Destination{Namespace: "shop"})
+	if len(problems) > 0 || len(rules) != 1 || !rules[0].Asked() {
+		t.Fatalf("%v %+v", problems, rules)
+	}
+	if by, why := rules[0].By(); by != OPA || !strings.HasPrefix(why, "all of it: it comes to 512 ways to hold") {
+		t.Errorf("%s %s", by, why)
+	}
+	for path, want := range map[string]bool{"/511": true, "/512": false} {
+		if got := judged(t, rules, map[string]any{"request": map[string]any{"path": path}}); got != want {
+			t.Errorf("%s: %t", path, got)
+		}
+	}
 }
 
 // TestModulesRefused: in which line something is wrong with a module, and what.

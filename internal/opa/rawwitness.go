@@ -19,7 +19,7 @@ func (w *Witness) hears(p Policy) {
 		w.rules = append(w.rules, Finding{Name: key + "/" + name, Deny: name == rawDeny, When: Clause{[]Way{{p}}}})
 	}
 	var err error
-	if w.raw, err = p.raw(); err != nil {
+	if _, w.raw, err = p.raw(); err != nil {
 		shut := part(rawDeny)
 		shut.Problem, shut.Holds, shut.rule = "lets nobody in: the module "+err.Error(), true, alwaysTrue
 		add(rawDeny, shut, p.Key)

@@ -15,42 +15,60 @@ type Level struct {
 	Rules []Rule
 	// Claims is the key of the claims that it goes by, in the metadata that verified tokens are in; "": it has none.
 	Claims string
+	// Gateway says that they are about a Gateway.
+	Gateway bool
 }
 
-// Requests are what a request must pass, one after the other: what denies first, then each level.
+// Requests are what a request must pass, one after the other: what denies first, then each level. Nobody is asked: what
+// is left of rules that allow lets nobody in.
 func Requests(levels []Level) (out []*rbacv3.RBAC) {
-	for _, f := range filters(levels) {
+	for _, f := range filters(levels, nil) {
 		out = append(out, f.rbac())
 	}
 	return out
 }
 
-// Indexed are Requests of which each has its policies in Indexes, where there are many.
-func Indexed(levels []Level) (out []Filter) {
-	for i, f := range filters(levels) {
-		out = append(out, f.indexed(fmt.Sprint("weft_", i)))
+// Indexed are Requests of which each has its policies in Indexes, where there are many; and behind them a Gate, where OPA is
+// to be asked. nil: it need not be.
+func Indexed(levels []Level) (out []Filter, behind *Gate) {
+	g := &gate{doubt: filter{action: rbacv3.RBAC_DENY}}
+	for i, f := range filters(levels, g) {
+		next := f.indexed(fmt.Sprint("weft_", i))
+		next.Says = f.says
+		out = append(out, next)
 	}
-	return out
+	return out, g.finished(slices.ContainsFunc(levels, func(l Level) bool { return l.Gateway }))
 }
 
-func filters(levels []Level) (out []filter) {
+// filters have OPA asked by a gate; nil: by none.
+func filters(levels []Level, g *gate) (out []filter) {
 	deny := filter{action: rbacv3.RBAC_DENY}
-	deny.shapes(levels)
-	for _, l := range levels {
+	for i, l := range levels {
 		allow := filter{action: rbacv3.RBAC_ALLOW}
 		for _, r := range l.Rules {
 			if r.is = r.is.by(l.Claims); r.is.never() {
 				continue
 			}
-			p, _ := r.policy()
-			if r.Deny {
+			p, left := r.policy()
+			switch asked := g != nil && len(left) > 0 && r.module != nil; {
+			case asked && r.Deny:
+				g.ask(i, l, r)
+				g.doubt.add(r.Name, p, r.is)
+			case asked:
+				allow.says = g.ask(i, l, r).Says
+				allow.bounds = append(allow.bounds, entry{r.Name, p, r.is})
+			case r.Deny:
 				deny.add(r.Name, p, r.is)
-			} else {
+			case len(left) > 0:
+				p.Principals = []*rbacv3.Principal{{Identifier: &rbacv3.Principal_NotId{NotId: anybody()}}}
+				allow.add(r.Name, p, r.is)
+			default:
 				allow.add(r.Name, p, r.is)
 			}
 		}
 		out = append(out, allow)
 	}
+	deny.shapes(levels, g)
 	if len(deny.entries) > 0 {
 		out = append([]filter{deny}, out...)
 	}
@@ -61,6 +79,10 @@ func filters(levels []Level) (out []filter) {
 type filter struct {
 	action  rbacv3.RBAC_Action
 	entries []entry
+	// bounds let on whom rules may allow of which something is left; says is the name under which the entries say that they
+	// allow.
+	bounds []entry
+	says   string
 }
 
 // entry is one of its policies, and the formula of which it is made.
@@ -87,8 +109,8 @@ func (f filter) rbac() *rbacv3.RBAC {
 	return out
 }
 
-// policy is a rule in Envoy's words, and what of it neither its matchers nor CEL say: that is held against who
-// wants to be let in, and makes no difference to who is kept out.
+// policy is a rule in Envoy's words, and what of it neither its matchers nor CEL say: it takes all whom the rule is about, and
+// maybe more.
 func (r Rule) policy() (p *rbacv3.Policy, left []formula) {
 	callers, requests := &rbacv3.Principal_Set{}, &rbacv3.Permission_Set{}
 	var behind []formula
@@ -104,8 +126,8 @@ func (r Rule) policy() (p *rbacv3.Policy, left []formula) {
 					callers.Ids = append(callers.Ids, c)
 				}
 			}
-		} else if left = append(left, f); !r.Deny {
-			callers.Ids = append(callers.Ids, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anybody()}})
+		} else {
+			left = append(left, f)
 		}
 	}
 	p = &rbacv3.Policy{Principals: []*rbacv3.Principal{anybody()}, Permissions: []*rbacv3.Permission{anything()}}
@@ -129,7 +151,7 @@ type By string
 const (
 	Native By = "Native" // by Envoy's own matchers
 	CEL    By = "CEL"    // by them and, where they hold, by an expression
-	OPA    By = "OPA"    // by neither: OPA would have to be asked
+	OPA    By = "OPA"    // by neither: OPA is asked
 )
 
 // By says how a rule is decided, and what of it is why.
@@ -162,17 +184,22 @@ const (
 )
 
 // shapes deny the requests that are not of the shape that rules take them to be of.
-func (f *filter) shapes(levels []Level) {
-	var rules asked
-	for _, l := range levels {
-		rules = append(rules, l.Rules...)
+func (f *filter) shapes(levels []Level, g *gate) {
+	var more []attribute
+	if g != nil {
+		more = g.reads()
 	}
+	rules := reading(func(which func(attribute) bool) bool {
+		return slices.ContainsFunc(more, which) || slices.ContainsFunc(levels, func(l Level) bool {
+			return slices.ContainsFunc(l.Rules, func(r Rule) bool { return r.is.reads(which) })
+		})
+	})
 	var bad []*rbacv3.Permission
-	if rules.read(func(a attribute) bool { return a.is(path) || a.segment() }) {
+	if rules(func(a attribute) bool { return a.is(path) || a.segment() }) {
 		plain, _ := request(is(atom{op: matching, of: path, values: []string{plainPath}}))
 		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}})
 	}
-	if rules.read(func(a attribute) bool { return a.is(host) }) {
+	if rules(func(a attribute) bool { return a.is(host) }) {
 		plain := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: wire.Header(":authority", wire.Regex(plainHost))}}
 		bad = append(bad, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: plain}})
 	}
@@ -191,17 +218,13 @@ func (f *filter) shapes(levels []Level) {
 	}
 }
 
-// asked are rules, as what they ask for.
-type asked []Rule
+// reading says whether some rules ask for an attribute.
+type reading func(which func(attribute) bool) bool
 
-func (l asked) read(which func(attribute) bool) bool {
-	return slices.ContainsFunc(l, func(r Rule) bool { return r.is.reads(which) })
-}
-
-// headers are those that the rules ask for, ordered.
-func (l asked) headers() []string {
+// headers are those that are asked for, ordered.
+func (r reading) headers() []string {
 	found := map[string]bool{}
-	l.read(func(a attribute) bool {
+	r(func(a attribute) bool {
 		if a.header() {
 			found[a.last()] = true
 		}

@@ -21,12 +21,12 @@ var (
 // Misshapen says by which guard, if by any, a request is refused whatever it asks for, and what of it is why: what
 // Requests of the same levels denies for its shape. The authority is the host as it was written.
 func Misshapen(levels []Level, q Request, authority string) (guard, why string) {
-	var rules asked
+	var rules []Rule
 	for _, l := range levels {
 		rules = append(rules, l.Rules...)
 	}
 	reader := func(which func(attribute) bool) string {
-		i := slices.IndexFunc(rules, func(r Rule) bool { return r.is.reads(which) })
+		i := slices.IndexFunc(rules, func(r Rule) bool { return r.reads(which) })
 		if i < 0 {
 			return ""
 		}
@@ -38,7 +38,8 @@ func Misshapen(levels []Level, q Request, authority string) (guard, why string) 
 	if r := reader(func(a attribute) bool { return a.is(host) }); r != "" && !isPlainHost.MatchString(authority) {
 		return Ambiguous, fmt.Sprintf("the host is %q: rules such as %s ask for hosts, which are names without a dot at their end, or addresses", authority, r)
 	}
-	for _, name := range rules.headers() {
+	some := reading(func(which func(attribute) bool) bool { return reader(which) != "" })
+	for _, name := range some.headers() {
 		if value, is := q.Headers[name]; is && !isPlainHeader.MatchString(value) {
 			return Repeated, fmt.Sprintf("request.headers[%s] is %q: rules such as %s ask for it, and so it may be there once, of printable ASCII, without a comma and without a space around it", name, value, reader(func(a attribute) bool { return a.is(header(name)) }))
 		}

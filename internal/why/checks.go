@@ -132,7 +132,7 @@ func (e *explaining) levels(guards []room.Decided) (out []Level, compiled []opa.
 		namespace, _, _ := strings.Cut(d.Policy, "/")
 		in := e.mesh.Surroundings(namespace)
 		l.Policies = append(l.Policies, opa.Policy{Key: d.Policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount, Data: in.Data, Modules: in.Modules})
-		rules, _ := d.Law.([]opa.Rule)
+		rules := authorization.Rules(d)
 		c.Rules = append(c.Rules, rules...)
 		e.undecided(l, rules)
 	}
@@ -146,7 +146,7 @@ func (e *explaining) undecided(l *Level, rules []opa.Rule) {
 	}
 	for _, r := range rules {
 		by, why := r.By()
-		if by != opa.OPA {
+		if by != opa.OPA || r.Asked() {
 			continue
 		}
 		e.note("rule %s asks for what no proxy decides: %s", r.Name, why)

@@ -150,7 +150,7 @@ func (l *Level) take(p opa.Policy, of authz.Record) {
 	to := of.Input.Destination
 	rules, _ := opa.Compile(p).For(opa.Destination{Gateway: of.Law.Gateway, Namespace: to.Namespace, ServiceAccount: to.ServiceAccount, Labels: to.Labels})
 	for _, r := range rules {
-		if by, why := r.By(); by == opa.OPA {
+		if by, why := r.By(); by == opa.OPA && !r.Asked() {
 			l.Unenforced[r.Name] = why
 		}
 	}

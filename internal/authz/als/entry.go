@@ -188,9 +188,10 @@ func (r *reader) decided(out *authz.Record, common *accessdatav3.AccessLogCommon
 			out.Section = "trafficTargets"
 		}
 	}
+	r.asked(out, common)
 	said := common.GetMetadata().GetFilterMetadata()["envoy.filters.http.rbac"].GetFields()
 	field := func(name string) string { return first(said[name].GetStringValue(), maxText) }
-	if rule := field("enforced_effective_policy_id"); out.Section == "authorization" && field("enforced_engine_result") == "denied" {
+	if rule := field("enforced_effective_policy_id"); strings.HasPrefix(out.Details, "rbac_") && field("enforced_engine_result") == "denied" {
 		out.Rule = rule
 	}
 	if result := field("shadow_engine_result"); result != "" && out.Verdict == authz.Allowed {
@@ -201,6 +202,25 @@ func (r *reader) decided(out *authz.Record, common *accessdatav3.AccessLogCommon
 				Policy: field("shadow_effective_policy_id"), Rule: field("rule_shadow_effective_policy_id"),
 			}
 		}
+	}
+}
+
+// asked says by what it was denied where weft authz was asked: its answer names the policy, and without one the status is
+// not that of a server that a policy has asked.
+func (r *reader) asked(out *authz.Record, common *accessdatav3.AccessLogCommon) {
+	if out.Section != "extAuth" {
+		return
+	}
+	said := common.GetMetadata().GetFilterMetadata()["envoy.filters.http.ext_authz"].GetFields()
+	policy, rule := first(said["policy"].GetStringValue(), maxText), first(said["rule"].GetStringValue(), maxText)
+	switch {
+	case policy != "" && rule != "":
+		out.Section = "authorization"
+		if rule != "none" {
+			out.Rule = policy + "/" + rule
+		}
+	case strings.HasPrefix(out.Details, "ext_authz_error") && out.Status == http.StatusForbidden:
+		out.Section = "authorization"
 	}
 }
 

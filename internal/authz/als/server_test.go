@@ -331,6 +331,32 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestAskedVerdicts: what weft authz denied is told from what a server of somebody's did.
+func TestAskedVerdicts(t *testing.T) {
+	t.Parallel()
+	for _, one := range []struct {
+		details       string
+		status        uint32
+		said          map[string]any
+		section, rule string
+	}{
+		{"ext_authz_denied", 403, map[string]any{"policy": "shop/p", "rule": "rego/deny"}, "authorization", "shop/p/rego/deny"},
+		{"ext_authz_denied", 403, map[string]any{"policy": "shop/p", "rule": "none"}, "authorization", ""},
+		{"ext_authz_denied", 403, nil, "extAuth", ""},
+		{"ext_authz_error", 403, nil, "authorization", ""},
+		{"ext_authz_error", 503, nil, "extAuth", ""},
+	} {
+		e := full(t)
+		e.Response.ResponseCodeDetails, e.Response.ResponseCode = one.details, wrapperspb.UInt32(one.status)
+		if one.said != nil {
+			e.CommonProperties.Metadata.FilterMetadata["envoy.filters.http.ext_authz"] = fields(t, one.said)
+		}
+		if r, _ := readerOf().record(e); one.details == "ext_authz_denied" && r.Verdict != authz.Denied || r.Section != one.section || r.Rule != one.rule {
+			t.Errorf("%+v: %s by %q, %q", one, r.Verdict, r.Section, r.Rule)
+		}
+	}
+}
+
 // FuzzEntry: no entry does harm, and none becomes more than a Record may be.
 func FuzzEntry(f *testing.F) {
 	for _, e := range []*accessdatav3.HTTPAccessLogEntry{entryOf("a"), full(f), {}} {

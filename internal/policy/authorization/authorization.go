@@ -31,6 +31,23 @@ type law struct {
 	opa.Compiled
 	told     []v1alpha1.RuleStatus
 	requests []string
+	// tried are the problems that it has in Shadow, where OPA is not asked.
+	tried []opa.Problem
+	asked bool // OPA is, of some of what it may be about
+}
+
+// undecided notes that Envoy does not decide all of a rule.
+func (l *law) undecided(r opa.Rule, why string) {
+	p := opa.Problem{What: why, Instead: instead(r)}
+	if r.Raw() {
+		p.Field = "rego"
+	}
+	if l.tried = append(l.tried, p); r.Asked() {
+		l.asked = true
+		return
+	}
+	p.What += ", and what OPA would be asked with each request is too long: make it shorter than 32 KiB"
+	l.Problems = append(l.Problems, p)
 }
 
 func read(policy string, says *v1alpha1.Authorization, in room.Surroundings) room.Law {
@@ -41,8 +58,8 @@ func read(policy string, says *v1alpha1.Authorization, in room.Surroundings) roo
 		if r.OfRequests() && !slices.Contains(l.requests, r.Short()) {
 			l.requests = append(l.requests, r.Short())
 		}
-		if by == opa.OPA && r.Raw() {
-			l.Problems = append(l.Problems, opa.Problem{Field: "rego", What: because(why), Instead: instead(r)})
+		if by == opa.OPA {
+			l.undecided(r, because(why))
 		}
 	}
 	return l
@@ -65,12 +82,13 @@ func (l *law) tell(s v1alpha1.RuleStatus) {
 // longest is how much of an expression is told of, in bytes.
 const longest = 500
 
-// instead is what becomes of a way of a module's rule that Envoy does not decide.
+// instead is what becomes of a rule, or of a way of a module's, that Envoy does not decide and OPA is not asked about.
 func instead(r opa.Rule) string {
+	what := strings.TrimPrefix(r.Short(), "rego/")
 	if r.Deny {
-		return "deny keeps out all that the rest of that way is about"
+		return what + " keeps out all that the rest of it is about"
 	}
-	return "allow lets nobody in by that way"
+	return what + " lets nobody in by that"
 }
 
 func because(why string) string {
@@ -85,21 +103,50 @@ func because(why string) string {
 
 func (l law) Asks() (labels []string, who bool) { return l.Labels, l.Who }
 
+// Ruling is what a Law comes to for who is called.
+type Ruling struct {
+	Rules []opa.Rule
+	Asked bool // OPA is, for what Envoy does not decide of some
+}
+
 func (l law) For(d room.Destination) any {
 	rules, _ := l.Compiled.For(destination(d))
-	return rules
+	return RulingOf(rules)
+}
+
+// RulingOf is one of some rules.
+func RulingOf(rules []opa.Rule) Ruling {
+	return Ruling{rules, slices.ContainsFunc(rules, opa.Rule.Asked)}
+}
+
+// Asks says whether proxies ask OPA for what was decided.
+func Asks(d room.Decided) bool {
+	ruling, is := d.Law.(Ruling)
+	return is && ruling.Asked && !d.Shadow
+}
+
+// Rules are those of what was decided.
+func Rules(d room.Decided) []opa.Rule {
+	ruling, _ := d.Law.(Ruling)
+	return ruling.Rules
 }
 
 func destination(d room.Destination) opa.Destination {
 	return opa.Destination{Gateway: d.Gateway, Namespace: d.Namespace, ServiceAccount: d.ServiceAccount, Labels: d.Labels}
 }
 
-func (l law) Problem() (what, instead string) {
-	i := slices.IndexFunc(l.Problems, func(p opa.Problem) bool { return !p.Awaited })
+func (l law) Asked() bool { return l.asked }
+
+func (l law) Problem(shadow bool) (what, instead string) {
+	all := l.Problems
+	if shadow {
+		all = slices.Concat(all, l.tried)
+	}
+	i := slices.IndexFunc(all, func(p opa.Problem) bool { return !p.Awaited })
 	if i < 0 {
 		return "", ""
 	}
-	first := l.Problems[i]
+	first := all[i]
 	if first.Field != "" {
 		first.Field = "." + first.Field
 	}
@@ -125,27 +172,28 @@ func (l law) Told() []v1alpha1.RuleStatus { return l.told }
 func (l law) Requests() []string { return l.requests }
 
 // levels are the rules of each level at which something is said.
-func levels(said []room.Written[v1alpha1.Authorization]) (out []opa.Level) {
-	at := room.Level(-1)
+func levels(said []room.Written[v1alpha1.Authorization], at room.Kind) (out []opa.Level) {
+	last := room.Level(-1)
 	for _, w := range said {
-		if w.Level != at {
-			at, out = w.Level, append(out, opa.Level{Claims: w.Claims})
+		if w.Level != last {
+			last, out = w.Level, append(out, opa.Level{Claims: w.Claims, Gateway: at == room.Gateway})
 		}
-		rules, _ := w.Law.([]opa.Rule)
+		ruling, _ := w.Law.(Ruling)
 		l := &out[len(out)-1]
-		l.Rules = append(l.Rules, rules...)
+		l.Rules = append(l.Rules, ruling.Rules...)
 	}
 	return out
 }
 
-// guard has requests pass what denies first, and then each level.
-func guard(said []room.Written[v1alpha1.Authorization], _ [][]room.Referent, _ room.Kind) (out []*corev3.TypedExtensionConfig) {
-	for _, f := range opa.Indexed(levels(room.Enforced(said))) {
+// guard has requests pass what denies first, and then each level; and finds out about whom OPA is to be asked.
+func guard(said []room.Written[v1alpha1.Authorization], _ [][]room.Referent, at room.Kind) (out []*corev3.TypedExtensionConfig) {
+	filters, behind := opa.Indexed(levels(room.Enforced(said), at))
+	for _, f := range filters {
 		out = append(out, passed(f)...)
 	}
-	return out
+	return append(out, gate(behind)...)
 }
 
 func connect(said []room.Written[v1alpha1.Authorization]) string {
-	return opa.Connection(levels(room.Enforced(said)))
+	return opa.Connection(levels(room.Enforced(said), room.Service))
 }

@@ -27,7 +27,11 @@ func passed(f opa.Filter) (out []*corev3.TypedExtensionConfig) {
 	if f.Action == rbacv3.RBAC_DENY && len(f.Policies) == 0 {
 		return out
 	}
-	return append(out, wire.Extension("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: f.RBAC}))
+	rules := &httprbacv3.RBAC{Rules: f.RBAC}
+	if f.Sure != nil {
+		rules.ShadowRules, rules.ShadowRulesStatPrefix = f.Sure, f.Says+"_"
+	}
+	return append(out, wire.Extension("envoy.filters.http.rbac", rules))
 }
 
 // found has a request meet the rules that it may be about.

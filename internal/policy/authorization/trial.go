@@ -19,12 +19,12 @@ import (
 
 const section = "authorization"
 
-func try(said []room.Written[v1alpha1.Authorization], _ [][]room.Referent, _ room.Kind) (out []*corev3.TypedExtensionConfig, would []room.Refusal) {
+func try(said []room.Written[v1alpha1.Authorization], _ [][]room.Referent, at room.Kind) (out []*corev3.TypedExtensionConfig, would []room.Refusal) {
 	tried := room.Tried(said)
 	if len(tried) == 0 {
 		return nil, nil
 	}
-	filters := opa.Requests(levels(tried))
+	filters := opa.Requests(levels(tried, at))
 	if deny := filters[0]; deny.Action == rbacv3.RBAC_DENY {
 		filters, out = filters[1:], append(out, room.Trying(section, deny))
 		for _, name := range slices.Sorted(maps.Keys(deny.Policies)) {
@@ -61,7 +61,7 @@ func ruleOf(name string, tried []room.Written[v1alpha1.Authorization]) (policy, 
 
 func tryConnect(said []room.Written[v1alpha1.Authorization]) (would []room.Refusal) {
 	tried := room.Tried(said)
-	for _, l := range levels(tried) {
+	for _, l := range levels(tried, room.Service) {
 		for _, r := range l.Rules {
 			if when := opa.Denied(r); r.Deny && when != "" {
 				policy, rule := ruleOf(r.Name, tried)
@@ -71,7 +71,7 @@ func tryConnect(said []room.Written[v1alpha1.Authorization]) (would []room.Refus
 	}
 	for i, first := range firsts(tried) {
 		if !room.At(room.Enforced(said), first.Level) {
-			let := opa.Connection([]opa.Level{{Rules: allowing(levels(tried)[i].Rules)}})
+			let := opa.Connection([]opa.Level{{Rules: allowing(levels(tried, room.Service)[i].Rules)}})
 			would = append(would, room.Refusal{Section: section, Policy: first.Policy, Rule: room.NoRule, When: "!(" + let + ")"})
 		}
 	}

@@ -63,8 +63,10 @@ type Law interface {
 	// Told is how each of its rules is decided.
 	Told() []v1alpha1.RuleStatus
 	// Problem says what is wrong with it, beginning with the field, and what it comes to instead; "": nothing. It holds
-	// all the same, and lets nobody in by what is wrong.
-	Problem() (what, instead string)
+	// all the same, and lets nobody in by what is wrong. In Shadow more may be.
+	Problem(shadow bool) (what, instead string)
+	// Asked says whether weft authz is, for what proxies do not decide of it.
+	Asked() bool
 	// Requests are the names of its rules that ask for more than is known of a connection without HTTP.
 	Requests() []string
 }
