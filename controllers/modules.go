@@ -15,21 +15,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/download"
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
 
 // Modules keeps each module that policies name in a ConfigMap of weft-system, as it was last when OPA could read it: an
-// edit that it cannot read changes nothing, also where the operator starts after it. Only the leader does.
+// edit that it cannot read changes nothing, also where the operator starts after it. What is elsewhere it fetches, again and
+// again until it is there. Only the leader does.
 type Modules struct {
 	client.Client
+	Get  func(ctx context.Context, url, digest string, most int64) (string, error) // by HTTP
 	kept perPolicy
 }
 
 // SetupModules starts Modules on the leader.
 func SetupModules(mgr ctrl.Manager) error {
-	m := &Modules{Client: mgr.GetClient()}
+	m := &Modules{Client: mgr.GetClient(), Get: download.New(nil).Get}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("modules").
 		WithOptions(retrying()).
@@ -53,7 +56,7 @@ func (m *Modules) namedBy(ctx context.Context, o client.Object) (out []reconcile
 		ctrl.LoggerFrom(ctx).Error(err, "list the policies that name a module", "configMap", client.ObjectKeyFromObject(cm))
 	}
 	for i := range all.Items {
-		if ref := moduleOf(&all.Items[i]); ref != nil && ref.Name == cm.Name {
+		if rego := moduleOf(&all.Items[i]); rego != nil && rego.ConfigMapRef != nil && rego.ConfigMapRef.Name == cm.Name {
 			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
 		}
 	}
@@ -63,28 +66,40 @@ func (m *Modules) namedBy(ctx context.Context, o client.Object) (out []reconcile
 // Reconcile keeps the module of one policy, if it can be read.
 func (m *Modules) Reconcile(ctx context.Context, at ctrl.Request) (ctrl.Result, error) {
 	var p v1alpha1.MeshPolicy
-	if err := m.Get(ctx, at.NamespacedName, &p); client.IgnoreNotFound(err) != nil {
+	if err := m.Client.Get(ctx, at.NamespacedName, &p); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("read MeshPolicy %s: %w", at, err)
 	}
 	var names []string
-	ref := moduleOf(&p) // none of one that is gone
-	if ref != nil {
-		names = []string{authorization.Before(p.Namespace, *ref)}
+	rego := moduleOf(&p) // none of one that is gone
+	if rego != nil {
+		names = []string{keptModule(&p, *rego)}
 	}
 	var failed []error
 	if m.kept.differ(at.String(), names) {
 		failed = append(failed, m.sweep(ctx))
 	}
-	if ref != nil {
-		failed = append(failed, m.keep(ctx, p.Namespace, *ref))
+	switch {
+	case rego == nil:
+	case rego.ConfigMapRef != nil:
+		failed = append(failed, m.keep(ctx, p.Namespace, *rego.ConfigMapRef))
+	default:
+		failed = append(failed, m.fetch(ctx, names[0], room.Remote{URL: rego.Remote.URL, SHA256: rego.Remote.SHA256}))
 	}
 	return ctrl.Result{}, errors.Join(failed...)
+}
+
+// keptModule is the name of the ConfigMap in which a policy's module is kept.
+func keptModule(p *v1alpha1.MeshPolicy, rego v1alpha1.AuthorizationRego) string {
+	if rego.ConfigMapRef != nil {
+		return authorization.Before(p.Namespace, *rego.ConfigMapRef)
+	}
+	return authorization.Fetched(p.Namespace, p.Name)
 }
 
 func (m *Modules) keep(ctx context.Context, namespace string, ref v1alpha1.RegoRef) error {
 	var cm corev1.ConfigMap
 	at := client.ObjectKey{Namespace: namespace, Name: ref.Name}
-	if err := m.Get(ctx, at, &cm); err != nil {
+	if err := m.Client.Get(ctx, at, &cm); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	text := cm.Data[ref.Key]
@@ -93,6 +108,29 @@ func (m *Modules) keep(ctx context.Context, namespace string, ref v1alpha1.RegoR
 	}
 	source := fmt.Sprintf("ConfigMap %s, %s", at, ref.Key)
 	return apply(ctx, m.Client, keptIn(authorization.Before(namespace, ref), keptModules, source, map[string]string{room.KeptText: text}))
+}
+
+// fetch keeps what is elsewhere, or why it is not to be had beside what was there before. The error has it tried again.
+func (m *Modules) fetch(ctx context.Context, name string, from room.Remote) error {
+	var before corev1.ConfigMap
+	if err := m.Client.Get(ctx, systemName(name), &before); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read ConfigMap %s: %w", name, err)
+	}
+	if before.Data[room.KeptDigest] == from.SHA256 && before.Data[room.KeptText] != "" {
+		return nil
+	}
+	text, err := m.Get(ctx, from.URL, from.SHA256, opa.MaxModule)
+	data := map[string]string{room.KeptText: text, room.KeptDigest: from.SHA256}
+	if problem := opa.CheckModule(text); err != nil || problem != "" {
+		data = map[string]string{room.KeptText: before.Data[room.KeptText], room.KeptDigest: before.Data[room.KeptDigest], room.KeptWanted: from.Key(), room.KeptProblem: problem}
+		if err != nil {
+			data[room.KeptProblem] = err.Error()
+		}
+		if err == nil || errors.As(err, new(download.Mismatch)) {
+			data[room.KeptBad] = "true"
+		}
+	}
+	return errors.Join(err, apply(ctx, m.Client, keptIn(name, keptModules, from.URL, data)))
 }
 
 // sweep deletes what is kept of modules that no policy names.
@@ -104,8 +142,8 @@ func (m *Modules) sweep(ctx context.Context) error {
 	}
 	wanted := map[string]bool{}
 	for i := range all.Items {
-		if ref := moduleOf(&all.Items[i]); ref != nil {
-			wanted[authorization.Before(all.Items[i].Namespace, *ref)] = true
+		if rego := moduleOf(&all.Items[i]); rego != nil {
+			wanted[keptModule(&all.Items[i], *rego)] = true
 		}
 	}
 	var failed []error
@@ -118,11 +156,11 @@ func (m *Modules) sweep(ctx context.Context) error {
 }
 
 // moduleOf is where a policy's module is; nil: it has none.
-func moduleOf(p *v1alpha1.MeshPolicy) *v1alpha1.RegoRef {
-	if p.Spec.Authorization == nil || p.Spec.Authorization.Rego == nil {
+func moduleOf(p *v1alpha1.MeshPolicy) *v1alpha1.AuthorizationRego {
+	if p.Spec.Authorization == nil {
 		return nil
 	}
-	return &p.Spec.Authorization.Rego.ConfigMapRef
+	return p.Spec.Authorization.Rego
 }
 
 func hasModule(cm *corev1.ConfigMap) bool {

@@ -1,6 +1,10 @@
 package controllers
 
 import (
+	"context"
+	"errors"
+	"path"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/download"
+	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/room"
 )
@@ -82,4 +88,75 @@ func TestModulesAreKept(t *testing.T) {
 		looks(later, p.GetName())
 	}
 	kept("")
+}
+
+// TestModulesAreFetched: what is elsewhere is kept once it is there and can be read; until then, what was there before, and
+// why.
+func TestModulesAreFetched(t *testing.T) {
+	config := apiServer(t)
+	installMesh(t, config)
+	c := newClient(t, config)
+	create(t, c, namespaceLabelled(v1alpha1.SystemNamespace, nil))
+	const good, better, bad = "package weft.v1\nallow if true", "package weft.v1\nallow if false", "package b"
+	answers := map[string]any{"good": errors.New("cannot be fetched: its server answers 503"), "better": better, "bad": bad}
+	asked := 0
+	m := &Modules{Client: c, Get: func(_ context.Context, url, _ string, most int64) (string, error) {
+		asked++
+		if most != opa.MaxModule {
+			t.Errorf("%d bytes", most)
+		}
+		switch a := answers[path.Base(url)].(type) {
+		case error:
+			return "", a
+		case string:
+			return a, nil
+		}
+		return "", download.Mismatch{}
+	}}
+	looks := func(fails bool) {
+		t.Helper()
+		if _, err := m.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "default", Name: "one"}}); (err != nil) != fails {
+			t.Fatal(err)
+		}
+	}
+	p := policyNamed(t, "one", "authorization: {rego: {remote: {url: 'http://a/good', sha256: "+strings.Repeat("a", 64)+"}}}")
+	create(t, c, p)
+	wants := func(what, digest string) {
+		t.Helper()
+		p.Spec.Authorization.Rego.Remote = &v1alpha1.RemoteModule{URL: "http://a/" + what, SHA256: strings.Repeat(digest, 64)}
+		if err := c.Update(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := func(text, problem, finally string) {
+		t.Helper()
+		var cm corev1.ConfigMap
+		err := c.Get(t.Context(), systemName(authorization.Fetched("default", "one")), &cm)
+		if client.IgnoreNotFound(err) != nil || cm.Data[room.KeptText] != text || !strings.HasPrefix(cm.Data[room.KeptProblem], problem) || problem == "" && cm.Data[room.KeptProblem] != "" || cm.Data[room.KeptBad] != finally {
+			t.Errorf("%v is kept (%v), not %q, %q", cm.Data, err, text, problem)
+		}
+	}
+	looks(true)
+	kept("", "cannot be fetched", "")
+	answers["good"] = good
+	looks(false)
+	kept(good, "", "")
+	looks(false)
+	if asked != 2 {
+		t.Errorf("it was fetched %d times", asked)
+	}
+	wants("bad", "b")
+	looks(false)
+	kept(good, "has a mistake in line 1", "true")
+	wants("none", "c")
+	looks(true)
+	kept(good, "", "true")
+	wants("better", "d")
+	looks(false)
+	kept(better, "", "")
+	if err := c.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	looks(false)
+	kept("", "", "")
 }

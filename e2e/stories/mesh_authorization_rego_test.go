@@ -1,6 +1,7 @@
 package stories
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
@@ -106,4 +107,37 @@ const before = "until then what was there before stays in force"
 func (l lawful) module(revoked string) {
 	l.t.Helper()
 	l.Apply(strings.ReplaceAll(moduleOfEcho, "$REVOKED", revoked))
+}
+
+// TestAuthorizationFetched has the module fetched: until it is there everything is denied; while that of a new digest is
+// awaited, or is another text, the one of before stays in force and no request fails; and once it is there it is in force.
+func TestAuthorizationFetched(t *testing.T) {
+	stage.Parallel(t)
+	l := newLawful(t, "authorization-fetched")
+	l.OnThisMachine()
+	m := serveModules(t, l.Pod("echo").Status.HostIP)
+	law := func(path, only string) (policy, module string) {
+		module = fmt.Sprintf("package weft.v1\nallow if input.source.service_account in {%s}", only)
+		from := fmt.Sprintf("remote: {url: %s%s, sha256: %x}", m.url, path, sha256.Sum256([]byte(module)))
+		return strings.Replace(lawInRego, "configMapRef: {name: law, key: echo.rego}", from, 1), module
+	}
+	one, module := law("/one.rego", `"friend"`)
+	l.Apply(one)
+	l.PolicySays("in-rego", "ModuleNotFetched", "/one.rego cannot be fetched: its server answers 404 (until then everything is denied)")
+	becomes(l.Scene, l.friend, asks("echo", "/open"), 403)
+	m.put("/one.rego", []byte(module))
+	l.Holds("in-rego")
+	becomes(l.Scene, l.friend, asks("echo", "/open"), 200)
+	l.answers(l.foe, asks("echo", "/open"), 403)
+
+	throughout(t, l.friend, asks("echo", "/open"), func() {
+		two, module := law("/two.rego", `"friend", "foe"`)
+		m.put("/two.rego", []byte("package weft.v1\nallow if true"))
+		l.Apply(two)
+		l.PolicySays("in-rego", "Invalid", "set that one in sha256 if it is the right module, or mend the URL ("+before)
+		l.answers(l.foe, asks("echo", "/open"), 403)
+		m.put("/two.rego", []byte(module))
+		l.Holds("in-rego")
+		becomes(l.Scene, l.foe, asks("echo", "/open"), 200)
+	})
 }

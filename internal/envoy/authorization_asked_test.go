@@ -148,7 +148,7 @@ func moduleLaw(t *testing.T, at room.Level, module string, to opa.Destination) r
 	t.Helper()
 	p := opa.Policy{
 		Key: fmt.Sprintf("shop/level-%d", at), Authorization: &v1alpha1.Authorization{Rego: &v1alpha1.AuthorizationRego{}}, TrustDomain: "mesh.test",
-		Modules: func(v1alpha1.RegoRef) opa.Text { return opa.Text{Text: module} },
+		Modules: func(v1alpha1.AuthorizationRego) opa.Text { return opa.Text{Text: module} },
 	}
 	c := opa.Compile(p)
 	rules, problems := c.For(to)

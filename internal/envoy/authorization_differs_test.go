@@ -42,7 +42,7 @@ func draw(t *testing.T, r *rand.Rand, of trials) law {
 			if of.module != nil {
 				text := of.module(r)
 				p.Authorization = &v1alpha1.Authorization{Rego: &v1alpha1.AuthorizationRego{}}
-				p.Modules = func(v1alpha1.RegoRef) opa.Text { return opa.Text{Text: text} }
+				p.Modules = func(v1alpha1.AuthorizationRego) opa.Text { return opa.Text{Text: text} }
 			} else {
 				p.Authorization = of.says(r)
 			}
@@ -74,7 +74,7 @@ func (l *law) compile(t *testing.T) {
 // textOf is a policy in Rego.
 func textOf(p opa.Policy) string {
 	if p.Rego != nil {
-		return p.Modules(p.Rego.ConfigMapRef).Text
+		return p.Modules(*p.Rego).Text
 	}
 	return p.Module()
 }

@@ -38,9 +38,9 @@ type Called struct {
 // HTTP says whether requests may come there.
 func (c Called) HTTP() bool { return c.Protocol.mayCarryHTTP() }
 
-// Surroundings are what policies of a namespace depend on beside whom they are about.
-func (m *Mesh) Surroundings(namespace string) room.Surroundings {
-	return m.surroundings(nil, namespace)
+// Surroundings are what a policy depends on beside whom it is about; "": what all do.
+func (m *Mesh) Surroundings(policy string) room.Surroundings {
+	return m.surroundings(nil, policy)
 }
 
 // CalledByService are the pods that a Service's port, by its name or number, leads to.

@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/authz"
@@ -57,8 +56,7 @@ func (m *Mesh) lawOf(q *incr.Query, said []room.Decided, called room.Destination
 		l := &law.Levels[at]
 		l.Policies = append(l.Policies, authz.Policy{Key: d.Policy, Digest: authz.Digest(says), Shadow: d.Shadow})
 		if says.Rego != nil {
-			namespace, _, _ := strings.Cut(d.Policy, "/")
-			names = names.With(m.modules.Get(q, moduleKey(namespace, says.Rego.ConfigMapRef)).names)
+			names = names.With(m.modules.Get(q, moduleKey(d.Policy, *says.Rego)).names)
 		}
 	}
 	names = names.With(opa.NamesIn(all...))

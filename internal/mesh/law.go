@@ -33,10 +33,11 @@ func (m *Mesh) readLaw(q *incr.Query, k string) room.Law {
 	if !ok || !has || !r.Has(&p.Spec) {
 		return nil
 	}
-	return r.Read(k, &p.Spec, m.surroundings(q, p.Namespace))
+	return r.Read(k, &p.Spec, m.surroundings(q, k))
 }
 
-func (m *Mesh) surroundings(q *incr.Query, namespace string) room.Surroundings {
+func (m *Mesh) surroundings(q *incr.Query, policy string) room.Surroundings {
+	namespace, _, _ := strings.Cut(policy, "/")
 	return room.Surroundings{
 		TrustDomain: m.trustDomain(q),
 		GatewayAccount: func(namespace, name string) string {
@@ -50,7 +51,7 @@ func (m *Mesh) surroundings(q *incr.Query, namespace string) room.Surroundings {
 			}
 			return m.data.Get(q, string(text))
 		},
-		Modules: func(of v1alpha1.RegoRef) opa.Text { return m.modules.Get(q, moduleKey(namespace, of)).Text },
+		Modules: func(of v1alpha1.AuthorizationRego) opa.Text { return m.modules.Get(q, moduleKey(policy, of)).Text },
 	}
 }
 
@@ -60,28 +61,43 @@ type module struct {
 	names opa.Names // that it asks for
 }
 
-// moduleKey names what policies of a namespace refer to: the names of ConfigMaps and of their keys have no space.
-func moduleKey(namespace string, of v1alpha1.RegoRef) string {
-	return key(namespace, of.Name) + " " + of.Key
+// moduleKey names what a policy refers to: the names of ConfigMaps and of their keys have no space.
+func moduleKey(policy string, of v1alpha1.AuthorizationRego) string {
+	namespace, name, _ := strings.Cut(policy, "/")
+	if of.ConfigMapRef != nil {
+		return key(namespace, of.ConfigMapRef.Name) + " " + of.ConfigMapRef.Key
+	}
+	return authorization.Fetched(namespace, name)
 }
 
 // findModule is remembered, for each policy that names it and all whom these are about ask for it.
 func (m *Mesh) findModule(q *incr.Query, k string) (out module) {
-	at, inIt, _ := strings.Cut(k, " ")
+	if at, inIt, is := strings.Cut(k, " "); is {
+		out.Text = m.moduleIn(q, at, inIt)
+	} else if cm, ok := m.ConfigMaps.Get(q, key(v1alpha1.SystemNamespace, k)); ok && cm.Data[room.KeptText] != "" {
+		out.Text = opa.Text{Text: cm.Data[room.KeptText]}
+	} else {
+		out.Problem = "has not been fetched"
+	}
+	out.names = opa.NamesInModule(out.Text.Text)
+	return out
+}
+
+// moduleIn is that of a ConfigMap or, where OPA cannot read it, what was there before.
+func (m *Mesh) moduleIn(q *incr.Query, at, inIt string) (out opa.Text) {
 	namespace, name, _ := strings.Cut(at, "/")
 	out.Problem = fmt.Sprintf("data[%q] of ConfigMap %s is not there", inIt, at)
 	if cm, ok := m.ConfigMaps.Get(q, at); ok {
 		if text, has := cm.Data[inIt]; has {
-			out.Text = opa.Text{Text: text}
+			out = opa.Text{Text: text}
 		}
 	}
-	if out.Problem != "" || opa.CheckModule(out.Text.Text) != "" {
+	if out.Problem != "" || opa.CheckModule(out.Text) != "" {
 		ref := v1alpha1.RegoRef{Name: name, Key: inIt}
 		if before := m.textBefore(q, namespace, func(namespace string) string { return authorization.Before(namespace, ref) }); before != "" {
-			out.Text = opa.Text{Text: before}
+			out = opa.Text{Text: before}
 		}
 	}
-	out.names = opa.NamesInModule(out.Text.Text)
 	return out
 }
 

@@ -53,18 +53,26 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 		} else {
 			found.Text, found.Stale, bad = m.referredText(q, p, ref, field)
 		}
-		if !bad.OK() && m.textBefore(q, p.Namespace, ref.Before) != "" {
+		if !bad.OK() && m.textBefore(q, p.Namespace, beforeOf(ref, p.Name)) != "" {
 			ref.Instead = "until then what was there before stays in force"
 		}
 		if !bad.OK() && isShadow(p) {
 			ref.Instead = "in Shadow nothing is refused for it"
 		}
 		if !bad.OK() {
-			found = missing(bad, ref.Instead)
+			found = missing(bad, ref)
 		}
 		out = append(out, found)
 	}
 	return out
+}
+
+// beforeOf is where a policy's reference has what holds meanwhile.
+func beforeOf(ref room.Reference, policy string) func(namespace string) string {
+	if ref.Kept != nil && ref.Remote.URL != "" {
+		return func(namespace string) string { return ref.Kept(namespace, policy) }
+	}
+	return ref.Before
 }
 
 // textBefore is what a reference led to last that nothing was wrong with; "": nothing is known of that.
@@ -79,8 +87,9 @@ func (m *Mesh) textBefore(q *incr.Query, namespace string, name func(namespace s
 	return cm.Data[room.KeptText]
 }
 
-func missing(bad Verdict, instead string) room.Referent {
-	out := room.Referent{Reason: bad.Reason, Awaited: bad.Reason == reasonModuleNotFetched}
+func missing(bad Verdict, ref room.Reference) room.Referent {
+	out := room.Referent{Reason: bad.Reason, Awaited: bad.Reason == reasonModuleNotFetched && ref.Kept == nil}
+	instead := ref.Instead
 	if out.Awaited {
 		instead = "until it is there, proxies keep the extensions that they have by this policy; without any, " + instead
 	}
@@ -92,12 +101,14 @@ func missing(bad Verdict, instead string) room.Referent {
 func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Reference, field string) (text, stale string, bad Verdict) {
 	where := field
 	switch {
+	case ref.Kept != nil && ref.Remote.URL != "":
+		return "", "", m.keptRemote(q, key(v1alpha1.SystemNamespace, ref.Kept(p.Namespace, p.Name)), ref.Remote, field)
 	case ref.Kept != nil:
 		unavailable := reasonKeysUnavailable
 		if ref.OfProvider {
 			unavailable = reasonProviderUnavailable
 		}
-		return m.keptText(q, key(v1alpha1.SystemNamespace, ref.Kept(p.Namespace)), field, unavailable)
+		return m.keptText(q, key(v1alpha1.SystemNamespace, ref.Kept(p.Namespace, p.Name)), field, unavailable)
 	case ref.ConfigMap != "":
 		text, where, bad = m.textIn(q, p.Namespace, ref, field)
 	case ref.Remote.URL != "":
@@ -115,6 +126,20 @@ func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Refe
 		return "", "", Verdict{}
 	}
 	return text, "", Verdict{}
+}
+
+// keptRemote says what is wrong with a text that the operator fetches for one policy, and keeps.
+func (m *Mesh) keptRemote(q *incr.Query, k string, from room.Remote, field string) Verdict {
+	cm, ok := m.ConfigMaps.Get(q, k)
+	switch {
+	case ok && cm.Data[room.KeptText] != "" && cm.Data[room.KeptDigest] == from.SHA256:
+		return Verdict{}
+	case !ok || cm.Data[room.KeptWanted] != from.Key() || cm.Data[room.KeptProblem] == "":
+		return wrong(reasonModuleNotFetched, "%s.url: %s is being fetched", field, from.URL)
+	case cm.Data[room.KeptBad] != "":
+		return wrong(gwv1.PolicyReasonInvalid, "%s: %s %s", field, from.URL, cm.Data[room.KeptProblem])
+	}
+	return wrong(reasonModuleNotFetched, "%s.url: %s %s", field, from.URL, cm.Data[room.KeptProblem])
 }
 
 // keptText is one that the operator fetches, and that it has checked.

@@ -43,7 +43,7 @@ type Policy struct {
 	// Data is what it finds in documents; nil: it has none.
 	Data func(v1alpha1.AuthorizationData) document.Found
 	// Modules has the text of its module, where it has one.
-	Modules func(v1alpha1.RegoRef) Text
+	Modules func(v1alpha1.AuthorizationRego) Text
 }
 
 // Destination is what is known of whom is called.

@@ -150,7 +150,7 @@ func (p Policy) raw() (string, *ast.Compiler, error) {
 	if p.Modules == nil {
 		return "", nil, errors.New("there are no modules")
 	}
-	found := p.Modules(p.Rego.ConfigMapRef)
+	found := p.Modules(*p.Rego)
 	if found.Problem != "" {
 		return "", nil, errors.New(found.Problem)
 	}

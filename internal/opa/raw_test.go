@@ -19,7 +19,7 @@ import (
 func rawPolicy(text string) Policy {
 	return Policy{
 		Key: "shop/p", Authorization: &v1alpha1.Authorization{Rego: &v1alpha1.AuthorizationRego{}}, TrustDomain: "mesh.test",
-		Modules: func(v1alpha1.RegoRef) Text { return Text{Text: text} },
+		Modules: func(v1alpha1.AuthorizationRego) Text { return Text{Text: text} },
 	}
 }
 
@@ -144,7 +144,7 @@ func TestModuleWitness(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rules, module := opatest.Decide(t, p.Module()), opatest.Decide(t, p.Modules(v1alpha1.RegoRef{}).Text)
+		rules, module := opatest.Decide(t, p.Module()), opatest.Decide(t, p.Modules(v1alpha1.AuthorizationRego{}).Text)
 		for range 20 {
 			_, document, said := w.hear(t, r)
 			allow, deny := rules.Of(t, document)
@@ -287,7 +287,7 @@ func TestModuleMissing(t *testing.T) {
 	for _, found := range []Text{{Problem: "is not there"}, {Text: "package a"}} {
 		p := rawPolicy("")
 		p.Rules = []v1alpha1.AuthorizationRule{{Name: "all"}}
-		p.Modules = func(v1alpha1.RegoRef) Text { return found }
+		p.Modules = func(v1alpha1.AuthorizationRego) Text { return found }
 		c := Compile(p)
 		rules, _ := c.For(Destination{Namespace: "shop"})
 		if len(rules) != 2 || rules[0].Short() != "rego/deny" || !rules[0].Deny || !rules[0].is.always() || len(c.Problems) != 1 {

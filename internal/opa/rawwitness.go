@@ -3,6 +3,8 @@ package opa
 import (
 	"fmt"
 	"strings"
+
+	"github.com/weft-mesh/weft/api/v1alpha1"
 )
 
 // hears adds the module of a Policy. Of each of its two rules is known whether it is true, and of one that denies because
@@ -12,7 +14,7 @@ func (w *Witness) hears(p Policy) {
 		return
 	}
 	part := func(name string) Part {
-		of := fmt.Sprintf("%s of data[%q] in ConfigMap %s", strings.TrimPrefix(name, "rego/"), p.Rego.ConfigMapRef.Key, p.Rego.ConfigMapRef.Name)
+		of := strings.TrimPrefix(name, "rego/") + " of " + placeOf(*p.Rego)
 		return Part{Field: rawField, Attribute: of, Takes: "what it is true of", rule: name}
 	}
 	add := func(name string, p Part, key string) {
@@ -27,6 +29,17 @@ func (w *Witness) hears(p Policy) {
 	}
 	add(rawAllow, part(rawAllow), p.Key)
 	add(rawDeny, part(rawDeny), p.Key)
+}
+
+// placeOf is how people call where a module is.
+func placeOf(r v1alpha1.AuthorizationRego) string {
+	switch {
+	case r.Remote != nil:
+		return r.Remote.URL
+	case r.ConfigMapRef != nil:
+		return fmt.Sprintf("data[%q] in ConfigMap %s", r.ConfigMapRef.Key, r.ConfigMapRef.Name)
+	}
+	return "no module"
 }
 
 // rawField is where a Policy names its module.

@@ -129,8 +129,7 @@ func (e *explaining) levels(guards []room.Decided) (out []Level, compiled []opa.
 			compiled = append(compiled, opa.Level{Claims: d.Claims})
 		}
 		l, c := &out[len(out)-1], &compiled[len(compiled)-1]
-		namespace, _, _ := strings.Cut(d.Policy, "/")
-		in := e.mesh.Surroundings(namespace)
+		in := e.mesh.Surroundings(d.Policy)
 		l.Policies = append(l.Policies, opa.Policy{Key: d.Policy, Authorization: says, TrustDomain: in.TrustDomain, GatewayAccount: in.GatewayAccount, Data: in.Data, Modules: in.Modules})
 		rules := authorization.Rules(d)
 		c.Rules = append(c.Rules, rules...)

@@ -116,7 +116,7 @@ func TestCheck(t *testing.T) {
 		"another level too": {asking(t, opa.Question{Levels: []opa.AskedLevel{
 			{Says: "sure", Modules: []*opa.Module{moduleOf(module)}}, {Says: "unsure", Modules: []*opa.Module{moduleOf(module)}}}}.Text(), "GET", "/a", nil, "admin"), "none"},
 		"of two policies one": {asking(t, questionOf("unsure", moduleOf("package weft.v1"), moduleOf(module)).Text(), "GET", "/a", nil, "admin"), ""},
-		"rules": {asking(t, questionOf("unsure", &opa.Module{Policy: "shop/p", Text: "package weft.policy\nallow if { input.request.method == \"GET\" }"}).Text(), "GET", "/a", nil), ""},
+		"rules":               {asking(t, questionOf("unsure", &opa.Module{Policy: "shop/p", Text: "package weft.policy\nallow if { input.request.method == \"GET\" }"}).Text(), "GET", "/a", nil), ""},
 	} {
 		got, err := c.Check(as(t, "good"), one.asked)
 		if err != nil {

@@ -13,11 +13,17 @@ import (
 // refers has one Reference for each document that conditions name, and one for the module. What they find in it is read
 // with the rules.
 func refers(s *v1alpha1.Authorization) (out []room.Reference) {
-	if s.Rego != nil {
-		ref := s.Rego.ConfigMapRef
+	const denied = "until then everything is denied"
+	switch {
+	case s.Rego == nil:
+	case s.Rego.Remote != nil:
+		from := room.Remote{URL: s.Rego.Remote.URL, SHA256: s.Rego.Remote.SHA256}
+		out = append(out, room.Reference{Field: ".rego.remote", Remote: from, Kept: Fetched, Aside: true, Instead: denied})
+	case s.Rego.ConfigMapRef != nil:
+		ref := *s.Rego.ConfigMapRef
 		out = append(out, room.Reference{
 			Field: ".rego.configMapRef", ConfigMap: ref.Name, Key: ref.Key, Check: opa.CheckModule, Aside: true,
-			Before: func(namespace string) string { return Before(namespace, ref) }, Instead: "until then everything is denied",
+			Before: func(namespace string) string { return Before(namespace, ref) }, Instead: denied,
 		})
 	}
 	for i, r := range s.Rules {

@@ -80,8 +80,8 @@ func refers(s *v1alpha1.JWT) (out []room.Reference) {
 }
 
 // kept is where the operator keeps a key set that it fetches for a policy of a namespace.
-func kept(keys v1alpha1.JWKS) func(namespace string) string {
-	return func(namespace string) string {
+func kept(keys v1alpha1.JWKS) func(namespace, policy string) string {
+	return func(namespace, _ string) string {
 		from, _ := sourceOf(namespace, keys)
 		return from.Kept()
 	}

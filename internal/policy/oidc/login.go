@@ -100,7 +100,7 @@ func refers(s *v1alpha1.OIDC) (out []room.Reference) {
 	const instead = "all requests that it is about are answered 503"
 	endpoints := room.Reference{Field: ".provider.issuer", Instead: instead}
 	if issuer := s.Provider.Issuer; issuer != "" {
-		endpoints.Kept, endpoints.OfProvider = func(string) string { return Source(issuer).Kept() }, true
+		endpoints.Kept, endpoints.OfProvider = func(string, string) string { return Source(issuer).Kept() }, true
 	} else {
 		p := s.Provider
 		own := Endpoints{Authorization: p.AuthorizationEndpoint, Token: p.TokenEndpoint, EndSession: p.EndSessionEndpoint}

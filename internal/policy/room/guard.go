@@ -103,8 +103,8 @@ type Surroundings struct {
 	GatewayAccount func(namespace, name string) string
 	// Data is what is found in documents of the policy's namespace.
 	Data func(v1alpha1.AuthorizationData) document.Found
-	// Modules has the texts of modules of the policy's namespace.
-	Modules func(v1alpha1.RegoRef) opa.Text
+	// Modules has the text of the policy's module.
+	Modules func(v1alpha1.AuthorizationRego) opa.Text
 }
 
 // reads has a Room read and connect as its section does.

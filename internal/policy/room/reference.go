@@ -25,8 +25,9 @@ type Reference struct {
 	// Check says what is wrong with the text; "": nothing.
 	Check func(text string) string
 	// Kept is, in place of all of these, the name of a ConfigMap of weft-system, for a policy of a namespace: the
-	// operator keeps there, under KeptText, what it fetched last, and under KeptProblem why it could not of late.
-	Kept func(namespace string) string
+	// operator keeps there, under KeptText, what it fetched last, and under KeptProblem why it could not of late. With
+	// Remote, only a text of that digest is the one that is meant.
+	Kept func(namespace, policy string) string
 	// Secrets are, in place of all of these, the names of some of the policy's namespace, of which Read makes the text
 	// of Pairs: as far as there is one, whatever is wrong beside it. What is wrong, it says too.
 	Secrets []string
@@ -46,6 +47,11 @@ type Reference struct {
 const (
 	KeptText    = "text"
 	KeptProblem = "problem"
+	// Of a text that is fetched from a Remote: its digest; the Key of the one that a problem is of; and whether that is a
+	// problem of what was fetched, so that to fetch it again would not help.
+	KeptDigest = "sha256"
+	KeptWanted = "wanted"
+	KeptBad    = "bad"
 )
 
 // Remote is where a text is fetched from; the zero value: it is not.
