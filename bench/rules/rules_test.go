@@ -4,6 +4,7 @@
 //	turn     Envoy's RBAC asks the rules one after the other
 //	weft     as Weft has them decided
 //	opa      an OPA in this process is asked over gRPC, by Envoy's ext_authz, of the same rules
+//	asked    weft authz in this process is, of a module that Envoy does not decide
 package rules_test
 
 import (
@@ -36,6 +37,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/bench/process"
+	"github.com/weft-mesh/weft/internal/authz/check"
 	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/opa/opatest"
@@ -54,9 +56,12 @@ func BenchmarkRequest(b *testing.B) {
 			filters func(*testing.B, opa.Policy, *judge) []*corev3.TypedExtensionConfig
 		}{
 			{"none", func(*testing.B, opa.Policy, *judge) []*corev3.TypedExtensionConfig { return nil }},
-			{"turn", inTurn}, {"weft", byWeft}, {"opa", byOPA},
+			{"turn", inTurn}, {"weft", byWeft}, {"opa", byOPA}, {"asked", byAuthz},
 		} {
 			b.Run(fmt.Sprintf("%s/%d", way.name, n), func(b *testing.B) {
+				if way.name == "asked" && n == 1000 {
+					b.Skip("a module may not be so long")
+				}
 				j, p := &judge{}, policy(n)
 				measure(b, j, way.filters(b, p, j), fmt.Sprintf("/p%d/a", n-1))
 			})
@@ -93,8 +98,22 @@ func inTurn(b *testing.B, p opa.Policy, _ *judge) (out []*corev3.TypedExtensionC
 }
 
 func byWeft(b *testing.B, p opa.Policy, _ *judge) []*corev3.TypedExtensionConfig {
-	said := []room.Decided{{Section: authorization.Section.Name, Policy: p.Key, Level: room.AtService, Says: p.Authorization, Law: rules(b, p)}}
+	said := []room.Decided{{Section: authorization.Section.Name, Policy: p.Key, Level: room.AtService, Says: p.Authorization, Law: authorization.RulingOf(rules(b, p))}}
 	return authorization.Section.Room().Guard(said, room.Service)
+}
+
+// byAuthz has Envoy ask weft authz of the same rules, in words that Envoy does not decide by.
+func byAuthz(b *testing.B, p opa.Policy, j *judge) []*corev3.TypedExtensionConfig {
+	var module strings.Builder
+	module.WriteString("package weft.v1\n")
+	for i := range p.Rules {
+		fmt.Fprintf(&module, "allow if { input.request.method == \"GET\"; startswith(input.request.path, \"/p%d\"); lower(input.request.headers[\"x-tenant\"]) == \"acme\" }\n", i)
+	}
+	asked := opa.Policy{Key: p.Key, TrustDomain: p.TrustDomain, Authorization: &v1alpha1.Authorization{Rego: &v1alpha1.AuthorizationRego{}}}
+	asked.Modules = func(v1alpha1.AuthorizationRego) opa.Text { return opa.Text{Text: module.String()} }
+	j.authz = check.NewServer(check.Options{})
+	question := authorization.Asking("judge", "judge")
+	return append(byWeft(b, asked, j), &corev3.TypedExtensionConfig{Name: question.Name, TypedConfig: question.GetTypedConfig()})
 }
 
 // byOPA has Envoy ask a judge by gRPC.
@@ -113,12 +132,28 @@ func byOPA(b *testing.B, p opa.Policy, j *judge) []*corev3.TypedExtensionConfig 
 type judge struct {
 	b        *testing.B
 	decision opatest.Decision
-	took     atomic.Int64 // nanoseconds
+	authz    *check.Server // is asked in its place; nil: it is not
+	took     atomic.Int64  // nanoseconds
 }
 
 // Check answers Envoy.
-func (j *judge) Check(_ context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+func (j *judge) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	began := time.Now()
+	allowed := j.allows
+	if j.authz != nil {
+		allowed = func(r *authv3.CheckRequest) bool {
+			said, err := j.authz.Answer(ctx, r)
+			return err == nil && said.Allowed
+		}
+	}
+	defer func() { j.took.Add(int64(time.Since(began))) }()
+	if allowed(r) {
+		return &authv3.CheckResponse{Status: &status.Status{}}, nil
+	}
+	return &authv3.CheckResponse{Status: &status.Status{Code: int32(codes.PermissionDenied)}}, nil
+}
+
+func (j *judge) allows(r *authv3.CheckRequest) bool {
 	asked := r.GetAttributes().GetRequest().GetHttp()
 	headers := map[string]any{}
 	for name, value := range asked.GetHeaders() {
@@ -126,11 +161,7 @@ func (j *judge) Check(_ context.Context, r *authv3.CheckRequest) (*authv3.CheckR
 	}
 	path, _, _ := strings.Cut(asked.GetPath(), "?")
 	allow, deny := j.decision.Of(j.b, map[string]any{"request": map[string]any{"method": asked.GetMethod(), "path": path, "host": asked.GetHost(), "headers": headers}})
-	j.took.Add(int64(time.Since(began)))
-	if allow && !deny {
-		return &authv3.CheckResponse{Status: &status.Status{}}, nil
-	}
-	return &authv3.CheckResponse{Status: &status.Status{Code: int32(codes.PermissionDenied)}}, nil
+	return allow && !deny
 }
 
 func measure(b *testing.B, j *judge, filters []*corev3.TypedExtensionConfig, path string) {

@@ -100,7 +100,7 @@ func (s *Server) Check(ctx context.Context, asked *authv3.CheckRequest) (*authv3
 		return nil, status.Error(codes.Unavailable, "too many questions are being answered")
 	}
 	start := time.Now()
-	said, err := s.answer(ctx, asked)
+	said, err := s.Answer(ctx, asked)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		failed("slow")
@@ -116,7 +116,8 @@ func (s *Server) Check(ctx context.Context, asked *authv3.CheckRequest) (*authv3
 	return refusal(said)
 }
 
-func (s *Server) answer(ctx context.Context, asked *authv3.CheckRequest) (opa.Sentence, error) {
+// Answer is what Check says, to whoever asks.
+func (s *Server) Answer(ctx context.Context, asked *authv3.CheckRequest) (opa.Sentence, error) {
 	judge, err := s.judge(questionIn(asked))
 	if err != nil {
 		return opa.Sentence{}, err

@@ -183,7 +183,7 @@ func FuzzCheck(f *testing.F) {
 		asked := asking(t, strings.ToValidUTF8(question, ""), method, path, nil)
 		ctx, cancel := context.WithTimeout(t.Context(), longest)
 		defer cancel()
-		if said, err := s.answer(ctx, asked); err != nil && said.Allowed {
+		if said, err := s.Answer(ctx, asked); err != nil && said.Allowed {
 			t.Error(fmt.Errorf("let in by no answer: %w", err))
 		}
 	})
