@@ -18,6 +18,10 @@ import (
 // all of it, or about pods of it: whether another's word holds instead, and who of the same level says
 // something else.
 func (m *Mesh) contest(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (lost, contested Verdict) {
+	rooms := m.contestedBy(q, p)
+	if len(rooms) == 0 {
+		return lost, contested
+	}
 	sets := [][]selected{m.rivals(q, p, s)}
 	if s.level() > room.AtNamespace { // what is about all of a namespace or the mesh is known without its pods
 		for _, scope := range m.scopesUnder.Get(q, key(p.Namespace, p.Name)) {
@@ -27,21 +31,29 @@ func (m *Mesh) contest(q *incr.Query, p *v1alpha1.MeshPolicy, s subject) (lost, 
 	}
 	var losses, conflicts []Verdict
 	for _, rivals := range sets {
-		for _, r := range policy.All {
-			if r.Has(&p.Spec) && !m.ended(q, r, p) {
-				decided := contestIn
-				if r.Guarded() {
-					decided = clashIn
-				}
-				l, c := decided(r, m.running(q, r, rivals), p, s)
-				if torn := m.collideIn(q, r, rivals, p, s); !torn.OK() {
-					l, c = first(l, torn), join([]Verdict{c, torn})
-				}
-				losses, conflicts = append(losses, l), append(conflicts, c)
+		for _, r := range rooms {
+			decided := contestIn
+			if r.Guarded() {
+				decided = clashIn
 			}
+			l, c := decided(r, m.running(q, r, rivals), p, s)
+			if torn := m.collideIn(q, r, rivals, p, s); !torn.OK() {
+				l, c = first(l, torn), join([]Verdict{c, torn})
+			}
+			losses, conflicts = append(losses, l), append(conflicts, c)
 		}
 	}
 	return join(losses), join(conflicts)
+}
+
+// contestedBy are the sections of a policy in which others may say something that cannot hold beside it.
+func (m *Mesh) contestedBy(q *incr.Query, p *v1alpha1.MeshPolicy) (out []room.Room) {
+	for _, r := range policy.All {
+		if r.Has(&p.Spec) && !m.ended(q, r, p) && (!r.Guarded() || r.Clash != nil) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // running are the policies whose section, if they have it, has not ended by itself.

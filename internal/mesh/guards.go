@@ -43,11 +43,16 @@ func (g InboundGuards) Policies() (out []string) {
 	return slices.Compact(out)
 }
 
-// InboundGuards are those of a scope; of "" those of all whose ports nothing guards.
+// InboundGuards are those of a scope; of "" those of all whose ports nothing guards. They are remembered: what a proxy
+// needs for them is found by them too.
 func (m *Mesh) InboundGuards(q *incr.Query, scope string) (out InboundGuards) {
 	if scope == "" {
 		return out
 	}
+	return m.guards.Get(q, scope)
+}
+
+func (m *Mesh) findGuards(q *incr.Query, scope string) (out InboundGuards) {
 	in := m.inbounds.Get(q, scope)
 	out.Others = m.guardsOfPort(q, in.workload, otherPorts)
 	out.Law = m.lawOf(q, out.Others, in.workload.destination())

@@ -3,6 +3,9 @@ package mesh
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -133,6 +136,27 @@ type rulingKey struct {
 	Called room.Destination
 }
 
+// String has parts that have none of the bytes between them. It is made for each pair of a policy and whom it is about.
+func (k rulingKey) String() string {
+	parts := []string{k.Law, strconv.FormatBool(k.Called.Gateway), k.Called.Namespace, k.Called.ServiceAccount}
+	for _, name := range slices.Sorted(maps.Keys(k.Called.Labels)) {
+		parts = append(parts, name, k.Called.Labels[name])
+	}
+	return strings.Join(parts, "\x00")
+}
+
+func parseRulingKey(text string) rulingKey {
+	parts := strings.Split(text, "\x00")
+	out := rulingKey{parts[0], room.Destination{Gateway: parts[1] == "true", Namespace: parts[2], ServiceAccount: parts[3]}}
+	for i := 4; i < len(parts); i += 2 {
+		if out.Called.Labels == nil {
+			out.Called.Labels = map[string]string{}
+		}
+		out.Called.Labels[parts[i]] = parts[i+1]
+	}
+	return out
+}
+
 // lawFor is what a section with Read comes to for who is called; nil in others.
 func (m *Mesh) lawFor(q *incr.Query, r room.Room, policy string, called room.Destination) any {
 	if r.Read == nil {
@@ -143,18 +167,11 @@ func (m *Mesh) lawFor(q *incr.Query, r room.Room, policy string, called room.Des
 	if l == nil {
 		return nil
 	}
-	text, err := json.Marshal(rulingKey{k, called.Only(l)})
-	if err != nil {
-		panic(err) // it is plain data
-	}
-	return m.rulings.Get(q, string(text))
+	return m.rulings.Get(q, rulingKey{k, called.Only(l)}.String())
 }
 
 func (m *Mesh) ruling(q *incr.Query, text string) any {
-	var k rulingKey
-	if err := json.Unmarshal([]byte(text), &k); err != nil {
-		panic(err) // lawFor wrote it
-	}
+	k := parseRulingKey(text)
 	if l := m.laws.Get(q, k.Law); l != nil {
 		return l.For(k.Called)
 	}

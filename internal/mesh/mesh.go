@@ -106,6 +106,8 @@ type Mesh struct {
 	data *incr.Memo[string, document.Found]
 	// chosen are the policies that select a port of a workload, by chosenKey.
 	chosen *incr.Memo[string, []selected]
+	// guards are those of the ports of a scope's pods.
+	guards *incr.Memo[string, InboundGuards]
 	// modules are those of policies in Rego, by moduleKey.
 	modules *incr.Memo[string, module]
 	// policiesWith are those with a section about traffic, by sectionKey.
@@ -123,6 +125,7 @@ func New(t *cluster.Tables) *Mesh {
 	m.laws = incr.NewMemo(t.Graph, "law", func(_, _ room.Law) bool { return false }, m.readLaw)
 	m.data = incr.NewMemo(t.Graph, "data", same[document.Found], m.findData)
 	m.chosen = incr.NewMemo(t.Graph, "chosen", same[[]selected], m.findChosen)
+	m.guards = incr.NewMemo(t.Graph, "guards", same[InboundGuards], m.findGuards)
 	m.modules = incr.NewMemo(t.Graph, "modules", same[module], m.findModule)
 	m.rulings = incr.NewMemo(t.Graph, "ruling", same[any], m.ruling)
 	m.backendPoliciesOn = incr.NewIndex(t.BackendTLSPolicies, func(_ string, p *gwv1.BackendTLSPolicy) []string { return backendServices(p) })

@@ -164,8 +164,7 @@ func (m *Mesh) selects(q *incr.Query, s subject, w workload, port int32) bool {
 	return true
 }
 
-// labelled says whether a selector takes some labels: what differs in a label already need not be read as Kubernetes
-// does.
+// labelled says whether a selector takes some labels: one of labels alone need not be read as Kubernetes does.
 func labelled(by *metav1.LabelSelector, has map[string]string) bool {
 	if by == nil {
 		return false
@@ -174,6 +173,9 @@ func labelled(by *metav1.LabelSelector, has map[string]string) bool {
 		if got, is := has[name]; !is || got != value {
 			return false
 		}
+	}
+	if len(by.MatchExpressions) == 0 {
+		return true
 	}
 	selector, err := metav1.LabelSelectorAsSelector(by)
 	return err == nil && selector.Matches(labels.Set(has))

@@ -107,8 +107,11 @@ type Surroundings struct {
 	Modules func(v1alpha1.AuthorizationRego) opa.Text
 }
 
-// reads has a Room read and connect as its section does.
+// reads has a Room read, clash and connect as its section does.
 func (s Section[S]) reads(r *Room) {
+	if s.Guarding.Clash != nil {
+		r.Clash = s.clash
+	}
 	if s.Guarding.Read != nil {
 		r.Read = func(policy string, spec *v1alpha1.MeshPolicySpec, in Surroundings) Law {
 			return s.Guarding.Read(policy, s.Of(spec), in)
@@ -142,7 +145,7 @@ func found(said []Decided) (out [][]Referent) {
 
 func (s Section[S]) clash(older, newer *v1alpha1.MeshPolicySpec) string {
 	a, b := s.Of(older), s.Of(newer)
-	if s.Guarding.Clash == nil || a == nil || b == nil {
+	if a == nil || b == nil {
 		return ""
 	}
 	return s.Guarding.Clash(a, b)

@@ -383,7 +383,7 @@ func (s Section[S]) upstream(out *Room) {
 // guarding gives a Room what guards requests; all of its policies hold beside each other.
 func (s Section[S]) guarding(out *Room) {
 	if s.Guarding.Guard != nil {
-		out.Guard, out.Clash, out.Collide = s.guard, s.clash, s.Guarding.Collide
+		out.Guard, out.Collide = s.guard, s.Guarding.Collide
 		out.Contest, out.Decide = s.beside, s.alone
 		s.reads(out)
 	}
