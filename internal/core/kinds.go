@@ -37,6 +37,9 @@ var kinds = map[mesh.Kind]struct {
 }{
 	mesh.KindCluster: {&clusterv3.Cluster{}, buildCluster},
 	mesh.KindEndpoints: {&endpointv3.ClusterLoadAssignment{}, func(m *mesh.Mesh, q *incr.Query, name, from string) (proto.Message, []string) {
+		if name == mesh.Checks {
+			return envoy.Endpoints(m.ChecksAt(q)), nil
+		}
 		of := m.Endpoints(q, name, room.Locality(from))
 		return envoy.Endpoints(of), of.Policies
 	}},
@@ -62,7 +65,7 @@ func buildCluster(m *mesh.Mesh, q *incr.Query, name, variant string) (proto.Mess
 	case name == mesh.Authz:
 		return envoy.AuthzCluster(m.AuthzAt(q), filesOf(variant)), nil
 	case name == mesh.Checks:
-		return envoy.ChecksCluster(m.ChecksAt(q), filesOf(variant)), nil
+		return envoy.ChecksCluster(filesOf(variant)), nil
 	case oidc.IsLogin(name):
 		return buildLoginCluster(m, q, name)
 	case mesh.IsSession(name):

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
@@ -74,7 +75,19 @@ func (c *checker) stop() {
 
 // cluster is by what a proxy asks.
 func (c *checker) cluster() map[string]proto.Message {
-	return map[string]proto.Message{mesh.Checks: envoy.ChecksCluster([]mesh.Endpoint{c.at}, c.files)}
+	return map[string]proto.Message{mesh.Checks: envoy.ChecksCluster(c.files)}
+}
+
+// static is the same where no operator tells of endpoints.
+func (c *checker) static() *clusterv3.Cluster {
+	out := envoy.ChecksCluster(c.files)
+	out.ClusterDiscoveryType, out.EdsClusterConfig = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}, nil
+	out.LoadAssignment = envoy.Endpoints(mesh.Endpoints{Cluster: mesh.Checks, Addresses: []mesh.Endpoint{c.at}})
+	return out
+}
+
+func (c *checker) endpoints() map[string]proto.Message {
+	return map[string]proto.Message{mesh.Checks: envoy.Endpoints(mesh.Endpoints{Cluster: mesh.Checks, Addresses: []mesh.Endpoint{c.at}})}
 }
 
 // asked is how often the sidecar of a court has asked it.
@@ -94,7 +107,7 @@ func (c court) checked(t *testing.T) *checker {
 	t.Helper()
 	out := newChecker(t)
 	out.start()
-	commitTo(c.store, c.account, out.cluster())
+	commitTo(c.store, c.account, out.cluster(), out.endpoints())
 	c.knows(t)
 	return out
 }
@@ -125,7 +138,7 @@ func TestNobodyToAsk(t *testing.T) {
 	}
 	all(403) // there is no cluster
 	weft := newChecker(t)
-	commitTo(c.store, c.account, weft.cluster())
+	commitTo(c.store, c.account, weft.cluster(), weft.endpoints())
 	c.knows(t)
 	all(403) // nobody is there
 	weft.start()

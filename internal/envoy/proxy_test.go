@@ -99,7 +99,7 @@ func (w world) start(t *testing.T) *gateway {
 		config.StaticResources.Clusters = append(config.StaticResources.Clusters, envoy.AuthzCluster(w.hears.at, w.hears.files))
 	}
 	if w.checks != nil {
-		config.StaticResources.Clusters = append(config.StaticResources.Clusters, envoy.ChecksCluster([]mesh.Endpoint{w.checks.at}, w.checks.files))
+		config.StaticResources.Clusters = append(config.StaticResources.Clusters, w.checks.static())
 	}
 	g := run(t, config, w.drain)
 	scheme := "http"

@@ -34,12 +34,11 @@ func AuthzCluster(at mesh.Endpoint, files Files) *clusterv3.Cluster {
 }
 
 // ChecksCluster is where it is asked: of its pods, the less busy of any two.
-func ChecksCluster(pods []mesh.Endpoint, files Files) *clusterv3.Cluster {
+func ChecksCluster(files Files) *clusterv3.Cluster {
 	out := serverCluster(mesh.Checks, mesh.AuthzService, mesh.Endpoint{}, files)
-	out.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
-	for _, p := range pods {
-		out.LoadAssignment.Endpoints = append(out.LoadAssignment.Endpoints, oneEndpoint(out.Name, tcp(p.Address, p.Port)).Endpoints...)
-	}
+	out.LbPolicy, out.LoadAssignment = clusterv3.Cluster_LEAST_REQUEST, nil
+	out.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
+	out.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()}
 	return out
 }
 

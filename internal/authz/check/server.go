@@ -38,9 +38,9 @@ const (
 	// So many questions stay read, each for readFor after it was read.
 	maxRead = 256
 	readFor = time.Hour
-	// A token that the API server has accepted is believed for trusted.
+	// Tokens that the API server has accepted are believed until they expire: it may be away, and all that they open is an
+	// answer to what the proxy itself brings.
 	maxTokens = 20_000
-	trusted   = time.Minute
 	// longest is what one answer may take.
 	longest = 500 * time.Millisecond
 )
@@ -155,7 +155,7 @@ func (s *Server) identify(ctx context.Context) error {
 	}
 	who, err := s.gate.Review(ctx, token)
 	if err == nil {
-		s.tokens.Add(sum, true, min(trusted, time.Until(who.Expires)))
+		s.tokens.Add(sum, true, time.Until(who.Expires))
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -57,7 +58,12 @@ func Asking(cluster, authority string) *hcmv3.HttpFilter {
 			Timeout:         durationpb.New(askedWithin),
 			RetryPolicy: &corev3.RetryPolicy{
 				RetryOn: "connect-failure,refused-stream,reset,unavailable", NumRetries: wrapperspb.UInt32(3),
-				RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(10 * time.Millisecond), MaxInterval: durationpb.New(100 * time.Millisecond)},
+				RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
+					Name:       "envoy.retry_host_predicates.previous_hosts",
+					ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: wire.Any(&previoushostsv3.PreviousHostsPredicate{})},
+				}},
+				HostSelectionRetryMaxAttempts: 5,
+				RetryBackOff:                  &corev3.BackoffStrategy{BaseInterval: durationpb.New(10 * time.Millisecond), MaxInterval: durationpb.New(100 * time.Millisecond)},
 			},
 		}},
 		FilterEnabledMetadata: &matcherv3.MetadataMatcher{
