@@ -1,10 +1,7 @@
 package stories
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +49,7 @@ func TestAuthorizationAsked(t *testing.T) {
 		l.answers(l.foe, asked, 403)
 	}
 
-	l.installAuthz()
+	installAuthz(t, l.Scene)
 	l.Holds("in-rego")
 	becomes(l.Scene, l.friend, asked, 200)
 	for _, c := range []struct {
@@ -99,20 +96,4 @@ func (l lawful) kubectl(args ...string) {
 	if _, err := l.Kubectl(l.t.Context(), append([]string{"-n", "weft-system"}, args...)...); err != nil {
 		l.t.Fatal(err)
 	}
-}
-
-// installAuthz applies what we ship, until the end of the story.
-func (l lawful) installAuthz() {
-	l.t.Helper()
-	text, err := os.ReadFile(filepath.Join(l.Root, "dist", "authz.yaml"))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() {
-		if err := l.Stage.Remove(context.Background(), "", string(text)); err != nil {
-			l.t.Error(err)
-		}
-	})
-	l.Apply(string(text))
-	l.kubectl("wait", "--for=condition=Available", "--timeout=3m", "deployment/weft-authz")
 }

@@ -94,32 +94,43 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// install applies what we ship, has decisions told, and waits until weft authz hears.
+// install has weft authz there and decisions told, and waits until it hears.
 func (r recaller) install() {
 	r.t.Helper()
-	text, err := os.ReadFile(filepath.Join(r.Root, "dist", "authz.yaml"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	patch := func(ctx context.Context, value string) error {
 		_, err := r.Kubectl(ctx, "patch", "mesh", "default", "--type=merge", "-p", `{"spec":{"decisionLog":`+value+`}}`)
 		return err
 	}
+	installAuthz(r.t, r.Scene)
 	r.t.Cleanup(func() {
-		if err := errors.Join(patch(context.Background(), "null"), r.Stage.Remove(context.Background(), "", string(text))); err != nil {
+		if err := patch(context.Background(), "null"); err != nil {
 			r.t.Error(err)
 		}
 	})
-	r.Apply(string(text))
 	if err := patch(r.t.Context(), `{"decisions":"Denied"}`); err != nil {
 		r.t.Fatal(err)
 	}
-	took := r.Until(3*time.Minute, "weft authz is ready", func(ctx context.Context) error {
-		_, err := r.Kubectl(ctx, "-n", "weft-system", "wait", "--for=condition=Available", "--timeout=1s", "deployment/weft-authz")
+	r.hears(metav1.ConditionTrue, "hears what proxies decide")
+}
+
+// installAuthz applies what we ship of weft authz, until the end of the story, and waits until it is ready.
+func installAuthz(t *testing.T, s *stage.Scene) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.Root, "dist", "authz.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stage.Remove(context.Background(), "", string(text)); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Apply(string(text))
+	took := s.Until(3*time.Minute, "weft authz is ready", func(ctx context.Context) error {
+		_, err := s.Kubectl(ctx, "-n", "weft-system", "wait", "--for=condition=Available", "--timeout=1s", "deployment/weft-authz")
 		return err
 	})
-	r.Step("weft authz is ready after %s", took)
-	r.hears(metav1.ConditionTrue, "hears what proxies decide")
+	s.Step("weft authz is ready after %s", took)
 }
 
 // hears waits until the Mesh says whether weft authz hears.

@@ -15,11 +15,7 @@ import (
 	"github.com/weft-mesh/weft/internal/wire"
 )
 
-const (
-	httpRBAC = "envoy.filters.http.rbac"
-
-	defaultSample = 1 // percent
-)
+const defaultSample = 1 // percent
 
 // httpLogs write lines of JSON to stdout. An error is a status of 500 or more, a flag that says that
 // the proxy, not an app, is why, or made a fault, or a denial by a policy that this proxy enforces or tries
@@ -161,8 +157,8 @@ func (r reporter) identities() map[string]string {
 
 // enforced is the policy that decided. A request that no deny rule matched names none.
 var enforced = map[string]string{
-	"policy":        "%DYNAMIC_METADATA(" + httpRBAC + ":enforced_effective_policy_id)%",
-	"policy_result": "%DYNAMIC_METADATA(" + httpRBAC + ":enforced_engine_result)%",
+	"policy":        "%DYNAMIC_METADATA(" + wire.RBAC + ":enforced_effective_policy_id)%",
+	"policy_result": "%DYNAMIC_METADATA(" + wire.RBAC + ":enforced_engine_result)%",
 	"opa_policy":    "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:policy)%",
 	"opa_rule":      "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:rule)%",
 }

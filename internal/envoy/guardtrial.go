@@ -7,7 +7,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -59,29 +58,16 @@ func counting(name string, would []room.Refusal, called func(room.Refusal) strin
 			p = &rbacv3.Policy{Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_Any{Any: true}}}}
 			rules.Policies[called(r)] = p
 		}
-		who := []*rbacv3.Principal{said(r.Filter+"_"+resultField, denied)}
+		who := []*rbacv3.Principal{wire.Said(wire.Result(r.Filter), denied)}
 		if r.By != "" {
-			who = append(who, said(r.Filter+"_"+policyField, r.By))
+			who = append(who, wire.Said(r.Filter+"_"+policyField, r.By))
 		}
 		p.Principals = append(p.Principals, &rbacv3.Principal{Identifier: &rbacv3.Principal_AndIds{AndIds: &rbacv3.Principal_Set{Ids: append(who, before...)}}})
 		if i+1 < len(would) && would[i+1].Filter != r.Filter {
-			before = append(before, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: said(r.Filter+"_"+resultField, denied)}})
+			before = append(before, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: wire.Said(wire.Result(r.Filter), denied)}})
 		}
 	}
 	return room.Trying(name, rules)
-}
-
-// said is true of requests of which a filter has said so.
-func said(field, value string) *rbacv3.Principal {
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{MetadataMatcher: metadataIs(field, value)}}}
-}
-
-func metadataIs(field, value string) *matcherv3.MetadataMatcher {
-	return &matcherv3.MetadataMatcher{
-		Filter: httpRBAC,
-		Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: field}}},
-		Value:  &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: wire.Exactly(value)}},
-	}
 }
 
 // inTrial is true of requests of which that would become, and that are none of the probes.
@@ -91,12 +77,12 @@ func inTrial(result string, probes []sidecar.Probe) *accesslogv3.AccessLogFilter
 
 func ofMetadata(field, value string) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
-		MetadataFilter: &accesslogv3.MetadataFilter{Matcher: metadataIs(field, value), MatchIfKeyNotFound: wrapperspb.Bool(false)},
+		MetadataFilter: &accesslogv3.MetadataFilter{Matcher: wire.Says(field, value), MatchIfKeyNotFound: wrapperspb.Bool(false)},
 	}}
 }
 
 // shadowed is what a logger finds in the metadata of a request.
-func shadowed(field string) string { return "%DYNAMIC_METADATA(" + httpRBAC + ":" + field + ")%" }
+func shadowed(field string) string { return "%DYNAMIC_METADATA(" + wire.RBAC + ":" + field + ")%" }
 
 // guardTrial is what policies in Shadow would refuse of the requests that guards let through: each tells itself which.
 func guardTrial(r reporter, pods string) trial {

@@ -66,7 +66,7 @@ func (m *Mesh) apartAt(q *incr.Query, routes string) (out []Apart) {
 func modulesOf(p *v1alpha1.MeshPolicy) (out []string) {
 	for _, r := range policy.All {
 		for _, ref := range r.Refers(&p.Spec) {
-			if ref.Remote.URL != "" && ref.Kept == nil {
+			if ref.Remote.URL != "" && !ref.Own() {
 				out = append(out, ref.Remote.Key())
 			}
 		}

@@ -148,7 +148,7 @@ func (k rulingKey) String() string {
 func parseRulingKey(text string) rulingKey {
 	parts := strings.Split(text, "\x00")
 	out := rulingKey{parts[0], room.Destination{Gateway: parts[1] == "true", Namespace: parts[2], ServiceAccount: parts[3]}}
-	for i := 4; i < len(parts); i += 2 {
+	for i := 4; i+1 < len(parts); i += 2 { // names that no API server takes may have that byte
 		if out.Called.Labels == nil {
 			out.Called.Labels = map[string]string{}
 		}

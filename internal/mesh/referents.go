@@ -10,6 +10,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/policy"
 	"github.com/weft-mesh/weft/internal/policy/room"
@@ -69,7 +70,7 @@ func (m *Mesh) findReferents(q *incr.Query, k string) (out []room.Referent) {
 
 // beforeOf is where a policy's reference has what holds meanwhile.
 func beforeOf(ref room.Reference, policy string) func(namespace string) string {
-	if ref.Kept != nil && ref.Remote.URL != "" {
+	if ref.Own() {
 		return func(namespace string) string { return ref.Kept(namespace, policy) }
 	}
 	return ref.Before
@@ -88,7 +89,7 @@ func (m *Mesh) textBefore(q *incr.Query, namespace string, name func(namespace s
 }
 
 func missing(bad Verdict, ref room.Reference) room.Referent {
-	out := room.Referent{Reason: bad.Reason, Awaited: bad.Reason == reasonModuleNotFetched && ref.Kept == nil}
+	out := room.Referent{Reason: bad.Reason, Awaited: bad.Reason == reasonModuleNotFetched && !ref.Own()}
 	instead := ref.Instead
 	if out.Awaited {
 		instead = "until it is there, proxies keep the extensions that they have by this policy; without any, " + instead
@@ -101,7 +102,7 @@ func missing(bad Verdict, ref room.Reference) room.Referent {
 func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Reference, field string) (text, stale string, bad Verdict) {
 	where := field
 	switch {
-	case ref.Kept != nil && ref.Remote.URL != "":
+	case ref.Own():
 		return "", "", m.keptRemote(q, key(v1alpha1.SystemNamespace, ref.Kept(p.Namespace, p.Name)), ref.Remote, field)
 	case ref.Kept != nil:
 		unavailable := reasonKeysUnavailable
@@ -131,15 +132,24 @@ func (m *Mesh) referredText(q *incr.Query, p *v1alpha1.MeshPolicy, ref room.Refe
 // keptRemote says what is wrong with a text that the operator fetches for one policy, and keeps.
 func (m *Mesh) keptRemote(q *incr.Query, k string, from room.Remote, field string) Verdict {
 	cm, ok := m.ConfigMaps.Get(q, k)
-	switch {
-	case ok && cm.Data[room.KeptText] != "" && cm.Data[room.KeptDigest] == from.SHA256:
+	if ok && cm.Data[room.KeptText] != "" && cm.Data[room.KeptDigest] == from.SHA256 {
 		return Verdict{}
-	case !ok || cm.Data[room.KeptWanted] != from.Key() || cm.Data[room.KeptProblem] == "":
-		return wrong(reasonModuleNotFetched, "%s.url: %s is being fetched", field, from.URL)
-	case cm.Data[room.KeptBad] != "":
-		return wrong(gwv1.PolicyReasonInvalid, "%s: %s %s", field, from.URL, cm.Data[room.KeptProblem])
 	}
-	return wrong(reasonModuleNotFetched, "%s.url: %s %s", field, from.URL, cm.Data[room.KeptProblem])
+	if !ok || cm.Data[room.KeptWanted] != from.Key() {
+		return notFetched(cluster.Fetched{}, field, from)
+	}
+	return notFetched(cluster.Fetched{Problem: cm.Data[room.KeptProblem], Awaited: cm.Data[room.KeptBad] == ""}, field, from)
+}
+
+// notFetched says why a text is not there.
+func notFetched(found cluster.Fetched, field string, from room.Remote) Verdict {
+	switch {
+	case found.Problem == "":
+		return wrong(reasonModuleNotFetched, "%s.url: %s is being fetched", field, from.URL)
+	case found.Awaited:
+		return wrong(reasonModuleNotFetched, "%s.url: %s %s", field, from.URL, found.Problem)
+	}
+	return wrong(gwv1.PolicyReasonInvalid, "%s: %s %s", field, from.URL, found.Problem)
 }
 
 // keptText is one that the operator fetches, and that it has checked.
@@ -191,13 +201,8 @@ func (m *Mesh) textIn(q *incr.Query, namespace string, ref room.Reference, field
 // fetchedText is one that was fetched.
 func (m *Mesh) fetchedText(q *incr.Query, from room.Remote, field string) (text, where string, bad Verdict) {
 	found, ok := m.Fetched.Get(q, from.Key())
-	switch {
-	case !ok:
-		return "", "", wrong(reasonModuleNotFetched, "%s.url: %s is being fetched", field, from.URL)
-	case found.Problem != "" && found.Awaited:
-		return "", "", wrong(reasonModuleNotFetched, "%s.url: %s %s", field, from.URL, found.Problem)
-	case found.Problem != "":
-		return "", "", wrong(gwv1.PolicyReasonInvalid, "%s: %s %s", field, from.URL, found.Problem)
+	if !ok || found.Problem != "" {
+		return "", "", notFetched(found, field, from)
 	}
 	return found.Text, fmt.Sprintf("%s: %s", field, from.URL), Verdict{}
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/storage"
-	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
@@ -14,7 +12,6 @@ import (
 type Judge struct {
 	Question
 	levels [][]heard
-	store  storage.Store
 }
 
 // heard is a Module that OPA has read.
@@ -26,7 +23,7 @@ type heard struct {
 
 // NewJudge has OPA read the modules of a Question. The error says which it cannot read.
 func NewJudge(q Question) (*Judge, error) {
-	out := &Judge{Question: q, store: inmem.NewWithOpts(inmem.OptRoundTripOnWrite(false))}
+	out := &Judge{Question: q}
 	for _, l := range q.Levels {
 		var level []heard
 		for _, m := range l.Modules {
@@ -50,8 +47,7 @@ func hear(m *Module) (out heard, err error) {
 		of = regoPackage
 		out.compiler, err = generated(m.Text)
 	}
-	asking := func(rule string) ast.Body { return ast.NewBody(ast.NewExpr(ast.NewTerm(regoRef(of, rule)))) }
-	out.allow, out.deny = asking("allow"), asking("deny")
+	out.allow, out.deny = isTrue(regoRef(of, "allow")), isTrue(regoRef(of, "deny"))
 	return out, err
 }
 
@@ -64,11 +60,7 @@ func generated(text string) (*ast.Compiler, error) {
 	case m.Package.Path.String() != "data."+regoPackage:
 		return nil, fmt.Errorf("is not of package %s", regoPackage)
 	}
-	c := ast.NewCompiler().WithCapabilities(capabilities)
-	if c.Compile(map[string]*ast.Module{"": m}); c.Failed() {
-		return nil, located(c.Errors)
-	}
-	return c, nil
+	return compiled(m, nil)
 }
 
 // Evidence is what is known of one request.
@@ -98,7 +90,7 @@ func (j *Judge) Answer(ctx context.Context, e Evidence) (Sentence, error) {
 		if in.JWT = (Token{}); l.Claims != "" {
 			in.JWT.Claims = e.Claims(l.Claims)
 		}
-		said, err := j.level(ctx, in, l, j.levels[i], e.Allowed)
+		said, err := l.answer(ctx, in, j.levels[i], e.Allowed)
 		if err != nil || !said.Allowed {
 			return said, err
 		}
@@ -106,7 +98,7 @@ func (j *Judge) Answer(ctx context.Context, e Evidence) (Sentence, error) {
 	return Sentence{Allowed: true}, nil
 }
 
-func (j *Judge) level(ctx context.Context, in Input, l AskedLevel, modules []heard, allowed func(string) bool) (Sentence, error) {
+func (l AskedLevel) answer(ctx context.Context, in Input, modules []heard, allowed func(string) bool) (Sentence, error) {
 	allow := l.Says == "" || allowed(l.Says)
 	for _, m := range modules {
 		to := in.Destination.Port
@@ -121,7 +113,7 @@ func (j *Judge) level(ctx context.Context, in Input, l AskedLevel, modules []hea
 		if err != nil {
 			return Sentence{}, fmt.Errorf("read the input: %w", err)
 		}
-		denies, err := j.holds(ctx, m, m.deny, value)
+		denies, err := m.holds(ctx, m.deny, value)
 		if err != nil {
 			return Sentence{}, fmt.Errorf("policy %s: %w", m.Policy, err)
 		}
@@ -131,7 +123,7 @@ func (j *Judge) level(ctx context.Context, in Input, l AskedLevel, modules []hea
 		if allow {
 			continue
 		}
-		if allow, err = j.holds(ctx, m, m.allow, value); err != nil {
+		if allow, err = m.holds(ctx, m.allow, value); err != nil {
 			return Sentence{}, fmt.Errorf("policy %s: %w", m.Policy, err)
 		}
 	}
@@ -150,15 +142,15 @@ func (h heard) ruleThatDenies() string {
 }
 
 // holds asks OPA whether a rule is true.
-func (j *Judge) holds(ctx context.Context, m heard, rule ast.Body, input ast.Value) (bool, error) {
-	txn, err := j.store.NewTransaction(ctx)
+func (m heard) holds(ctx context.Context, rule ast.Body, input ast.Value) (bool, error) {
+	query, done, err := newQuery(ctx, m.compiler, rule, input)
 	if err != nil {
 		return false, err
 	}
-	defer j.store.Abort(ctx, txn)
+	defer done()
 	end := topdown.NewCancel()
 	defer context.AfterFunc(ctx, end.Cancel)()
-	found, err := topdown.NewQuery(rule).WithCompiler(m.compiler).WithStore(j.store).WithTransaction(txn).WithInput(ast.NewTerm(input)).WithCancel(end).Run(ctx)
+	found, err := query.WithCancel(end).Run(ctx)
 	switch {
 	case topdown.IsCancel(err):
 		return false, fmt.Errorf("OPA takes too long: %w", context.Cause(ctx))

@@ -141,14 +141,12 @@ func (n tooMany) Error() string {
 // partial evaluates a rule as far as a Destination decides it, to the ways in which it holds.
 func (s source) partial(rule ast.Ref, d Destination) ([]formula, error) {
 	ctx := context.Background()
-	store := inmem.NewWithOpts(inmem.OptRoundTripOnWrite(false))
-	txn, err := store.NewTransaction(ctx)
+	query, end, err := newQuery(ctx, s.compiler, isTrue(rule), ast.MustInterfaceToValue(d.input()))
 	if err != nil {
 		return nil, err
 	}
-	defer store.Abort(ctx, txn)
-	query := topdown.NewQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(rule)))).WithCompiler(s.compiler).WithStore(store).WithTransaction(txn).
-		WithInput(ast.NewTerm(ast.MustInterfaceToValue(d.input()))).WithUnknowns(d.unknown()).WithDisableInlining(s.kept)
+	defer end()
+	query = query.WithUnknowns(d.unknown()).WithDisableInlining(s.kept)
 	if s.raw {
 		b := &budget{end: topdown.NewCancel()}
 		query = query.WithCancel(b.end).WithQueryTracer(b)
@@ -169,10 +167,26 @@ func (s source) partial(rule ast.Ref, d Destination) ([]formula, error) {
 	return ways, nil
 }
 
-// regoRef is the reference to a rule of a package.
-func regoRef(of, rule string) ast.Ref {
+// nothing is what there is beside modules and an Input: there are no documents.
+var nothing = inmem.NewWithOpts(inmem.OptRoundTripOnWrite(false))
+
+// newQuery is one of the rules of a compiler, until end is called.
+func newQuery(ctx context.Context, c *ast.Compiler, asks ast.Body, input ast.Value) (q *topdown.Query, end func(), err error) {
+	txn, err := nothing.NewTransaction(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	q = topdown.NewQuery(asks).WithCompiler(c).WithStore(nothing).WithTransaction(txn).WithInput(ast.NewTerm(input))
+	return q, func() { nothing.Abort(ctx, txn) }, nil
+}
+
+// isTrue asks for a rule.
+func isTrue(rule ast.Ref) ast.Body { return ast.NewBody(ast.NewExpr(ast.NewTerm(rule))) }
+
+// regoRef is the reference to a package, or to a rule of it.
+func regoRef(of string, rule ...string) ast.Ref {
 	out := ast.Ref{ast.DefaultRootDocument}
-	for word := range strings.SplitSeq(of+"."+rule, ".") {
+	for _, word := range append(strings.Split(of, "."), rule...) {
 		out = append(out, ast.StringTerm(word))
 	}
 	return out

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/weft-mesh/weft/internal/wire"
@@ -128,9 +127,6 @@ const (
 	SaysSure  = "weft_sure"
 )
 
-// Result is where the name of a filter that refuses nothing has what it would do, in the metadata of RBAC filters.
-func Result(says string) string { return says + "_shadow_engine_result" }
-
 // gate is a Gate that is being built.
 type gate struct {
 	levels []AskedLevel
@@ -184,7 +180,7 @@ func (g *gate) finished(gateway bool) *Gate {
 	}
 	if len(g.doubt.entries) > 0 {
 		out.Doubt = g.doubt.rbac()
-		all.Ids = append(all.Ids, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: saysResult(SaysDoubt, "denied")}})
+		all.Ids = append(all.Ids, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: wire.Said(wire.Result(SaysDoubt), "denied")}})
 	}
 	out.Sure = &rbacv3.RBAC{Policies: map[string]*rbacv3.Policy{SaysSure: {
 		Permissions: []*rbacv3.Permission{anything()},
@@ -194,12 +190,4 @@ func (g *gate) finished(gateway bool) *Gate {
 }
 
 // saysAllowed is true of requests of which a filter that refuses nothing has said, under a name, that it allows them.
-func saysAllowed(name string) *rbacv3.Principal { return saysResult(name, "allowed") }
-
-func saysResult(name, result string) *rbacv3.Principal {
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{MetadataMatcher: &matcherv3.MetadataMatcher{
-		Filter: "envoy.filters.http.rbac",
-		Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: Result(name)}}},
-		Value:  textValue(wire.Exactly(result)),
-	}}}}
-}
+func saysAllowed(name string) *rbacv3.Principal { return wire.Said(wire.Result(name), "allowed") }

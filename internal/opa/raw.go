@@ -52,7 +52,12 @@ func raw(text string) (*ast.Compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := ast.NewCompiler().WithCapabilities(capabilities).WithSchemas(inputSchema())
+	return compiled(m, inputSchema())
+}
+
+// compiled is a module that may do no more than what it may call, by a schema of what it reads; nil: by none.
+func compiled(m *ast.Module, by *ast.SchemaSet) (*ast.Compiler, error) {
+	c := ast.NewCompiler().WithCapabilities(capabilities).WithSchemas(by)
 	if c.Compile(map[string]*ast.Module{"": m}); c.Failed() {
 		return nil, located(c.Errors)
 	}

@@ -3,11 +3,8 @@ package opa
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/storage/inmem"
-	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 )
@@ -164,20 +161,12 @@ func evaluate(compiler *ast.Compiler, of string, document map[string]any) (map[s
 	if err != nil {
 		return nil, fmt.Errorf("read the input: %w", err)
 	}
-	ctx := context.Background()
-	store := inmem.NewWithOpts(inmem.OptRoundTripOnWrite(false))
-	txn, err := store.NewTransaction(ctx)
+	ctx, result := context.Background(), ast.VarTerm("result")
+	query, end, err := newQuery(ctx, compiler, ast.NewBody(ast.Equality.Expr(result, ast.NewTerm(regoRef(of)))), input)
 	if err != nil {
 		return nil, fmt.Errorf("evaluate: %w", err)
 	}
-	defer store.Abort(ctx, txn)
-	whole := ast.DefaultRootDocument
-	ref := ast.Ref{whole}
-	for word := range strings.SplitSeq(of, ".") {
-		ref = append(ref, ast.StringTerm(word))
-	}
-	result := ast.VarTerm("result")
-	query := topdown.NewQuery(ast.NewBody(ast.Equality.Expr(result, ast.NewTerm(ref)))).WithCompiler(compiler).WithStore(store).WithTransaction(txn).WithInput(ast.NewTerm(input))
+	defer end()
 	found, err := query.Run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("evaluate: %w", err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
@@ -57,4 +58,25 @@ func Regex(regex string) *matcherv3.StringMatcher {
 	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
 		SafeRegex: &matcherv3.RegexMatcher{Regex: regex},
 	}}
+}
+
+// RBAC is the name of Envoy's filter that decides by rules. It says in the metadata of a request, under that name, what it
+// did and would do.
+const RBAC = "envoy.filters.http.rbac"
+
+// Result is the field in which one that refuses nothing, under a name of its own, has what it would do: allowed or denied.
+func Result(name string) string { return name + "_shadow_engine_result" }
+
+// Says matches the metadata of requests of which such a filter has said something in a field.
+func Says(field, value string) *matcherv3.MetadataMatcher {
+	return &matcherv3.MetadataMatcher{
+		Filter: RBAC,
+		Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: field}}},
+		Value:  &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: Exactly(value)}},
+	}
+}
+
+// Said is true, in a rule, of the same requests.
+func Said(field, value string) *rbacv3.Principal {
+	return &rbacv3.Principal{Identifier: &rbacv3.Principal_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{MetadataMatcher: Says(field, value)}}}
 }

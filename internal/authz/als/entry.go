@@ -16,6 +16,7 @@ import (
 	"github.com/weft-mesh/weft/internal/authz"
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // How long the parts of a Record may be. What is longer is left out, and told of as that.
@@ -189,7 +190,7 @@ func (r *reader) decided(out *authz.Record, common *accessdatav3.AccessLogCommon
 		}
 	}
 	r.asked(out, common)
-	said := common.GetMetadata().GetFilterMetadata()["envoy.filters.http.rbac"].GetFields()
+	said := common.GetMetadata().GetFilterMetadata()[wire.RBAC].GetFields()
 	field := func(name string) string { return first(said[name].GetStringValue(), maxText) }
 	if rule := field("enforced_effective_policy_id"); strings.HasPrefix(out.Details, "rbac_") && field("enforced_engine_result") == "denied" {
 		out.Rule = rule

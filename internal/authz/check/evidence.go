@@ -9,6 +9,7 @@ import (
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 // questionIn is what a proxy asks about a request.
@@ -23,11 +24,11 @@ func written(asked *authv3.CheckRequest, namespace string) map[string]*structpb.
 
 // evidence is the request as the proxy sees it.
 func evidence(asked *authv3.CheckRequest, gateway bool) opa.Evidence {
-	verified, said := written(asked, room.ClaimsNamespace), written(asked, "envoy.filters.http.rbac")
+	verified, said := written(asked, room.ClaimsNamespace), written(asked, wire.RBAC)
 	return opa.Evidence{
 		Input:   input(asked.GetAttributes(), gateway),
 		Claims:  func(key string) map[string]any { return verified[key].GetStructValue().AsMap() },
-		Allowed: func(says string) bool { return said[opa.Result(says)].GetStringValue() == "allowed" },
+		Allowed: func(says string) bool { return said[wire.Result(says)].GetStringValue() == "allowed" },
 	}
 }
 

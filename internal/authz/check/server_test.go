@@ -22,6 +22,7 @@ import (
 	"github.com/weft-mesh/weft/internal/opa"
 	"github.com/weft-mesh/weft/internal/policy/authorization"
 	"github.com/weft-mesh/weft/internal/policy/room"
+	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -87,7 +88,7 @@ func asking(t *testing.T, question, method, path string, headers map[string]stri
 		MetadataContext: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
 			authorization.AskedNamespace: fields(t, map[string]any{authorization.QuestionField: question}),
 			room.ClaimsNamespace:         fields(t, map[string]any{room.Claims: map[string]any{"groups": groups}}),
-			"envoy.filters.http.rbac":    fields(t, map[string]any{opa.Result("sure"): "allowed"}),
+			"envoy.filters.http.rbac":    fields(t, map[string]any{wire.Result("sure"): "allowed"}),
 		}},
 	}}
 }

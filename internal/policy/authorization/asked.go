@@ -9,7 +9,6 @@ import (
 	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -66,12 +65,8 @@ func Asking(cluster, authority string) *hcmv3.HttpFilter {
 				RetryBackOff:                  &corev3.BackoffStrategy{BaseInterval: durationpb.New(10 * time.Millisecond), MaxInterval: durationpb.New(100 * time.Millisecond)},
 			},
 		}},
-		FilterEnabledMetadata: &matcherv3.MetadataMatcher{
-			Filter: "envoy.filters.http.rbac",
-			Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: opa.Result(opa.SaysSure)}}},
-			Value:  &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: wire.Exactly("denied")}},
-		},
-		MetadataContextNamespaces:  []string{AskedNamespace, "envoy.filters.http.rbac", room.ClaimsNamespace},
+		FilterEnabledMetadata:      wire.Says(wire.Result(opa.SaysSure), "denied"),
+		MetadataContextNamespaces:  []string{AskedNamespace, wire.RBAC, room.ClaimsNamespace},
 		StatusOnError:              &typev3.HttpStatus{Code: typev3.StatusCode_Forbidden},
 		ValidateMutations:          true,
 		DecoderHeaderMutationRules: &mutationv3.HeaderMutationRules{DisallowAll: wrapperspb.Bool(true)},

@@ -31,7 +31,7 @@ func passed(f opa.Filter) (out []*corev3.TypedExtensionConfig) {
 	if f.Sure != nil {
 		rules.ShadowRules, rules.ShadowRulesStatPrefix = f.Sure, f.Says+"_"
 	}
-	return append(out, wire.Extension("envoy.filters.http.rbac", rules))
+	return append(out, wire.Extension(wire.RBAC, rules))
 }
 
 // found has a request meet the rules that it may be about.
@@ -40,7 +40,7 @@ func found(i opa.Index, action rbacv3.RBAC_Action) *corev3.TypedExtensionConfig 
 	for _, key := range slices.Sorted(maps.Keys(i.Rules)) {
 		leaf := room.Trying(i.Says, i.Rules[key])
 		if action == rbacv3.RBAC_DENY {
-			leaf = wire.Extension("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: i.Rules[key]})
+			leaf = wire.Extension(wire.RBAC, &httprbacv3.RBAC{Rules: i.Rules[key]})
 		}
 		leaves[key] = room.Run(i.By, &compositev3.ExecuteFilterAction{TypedConfig: leaf})
 	}

@@ -61,7 +61,7 @@ func guard(said []room.Written[v1alpha1.JWT], found [][]room.Referent, at room.K
 		out = append(out, wire.Extension("envoy.filters.http.jwt_authn", f))
 	}
 	if claims := demands(levels); claims != nil {
-		out = append(out, wire.Extension(rbacFilter, claims))
+		out = append(out, wire.Extension(wire.RBAC, claims))
 	}
 	return append(out, room.Without(spent(levels))...)
 }

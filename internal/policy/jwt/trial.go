@@ -28,8 +28,6 @@ const (
 	noClaims = "claims" // it lacks what is demanded
 )
 
-const rbacFilter = "envoy.filters.http.rbac"
-
 // triedBeside are those levels of which policies in Shadow alone demand a token: where something is enforced, they would
 // only add to what is accepted there. headers are those that nobody but a provider may fill, at whichever level.
 func triedBeside(enforced, shadow []level) (tried []level, headers []string) {
@@ -124,7 +122,7 @@ func (l level) filled() []*corev3.TypedExtensionConfig {
 				continue
 			}
 			value := fmt.Sprintf("%%CEL(metadata.filter_metadata['%s']['%s_shadow_engine_result'] == 'allowed' && '%s' in request.headers ? request.headers['%s'] : '')%%",
-				rbacFilter, room.TryingAt(section, l.Level), c.Header, c.Header)
+				wire.RBAC, room.TryingAt(section, l.Level), c.Header, c.Header)
 			m.RequestMutations = append(m.RequestMutations,
 				&mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
 					Header: &corev3.HeaderValue{Key: header, Value: value}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,

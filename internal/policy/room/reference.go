@@ -43,6 +43,9 @@ type Reference struct {
 	Instead string
 }
 
+// Own says whether what is Remote is Kept for each policy by itself.
+func (r Reference) Own() bool { return r.Kept != nil && r.Remote.URL != "" }
+
 // The keys of a ConfigMap in which something is Kept.
 const (
 	KeptText    = "text"

@@ -36,7 +36,7 @@ func Trying(name string, rules *rbacv3.RBAC) *corev3.TypedExtensionConfig {
 	if name != "" {
 		name += "_"
 	}
-	return wire.Extension("envoy.filters.http.rbac", &httprbacv3.RBAC{ShadowRules: rules, ShadowRulesStatPrefix: name})
+	return wire.Extension(wire.RBAC, &httprbacv3.RBAC{ShadowRules: rules, ShadowRulesStatPrefix: name})
 }
 
 // TryingAt is the name of such a filter of a section and a level.
