@@ -63,8 +63,12 @@ func trimMeta(obj any) (any, error) {
 	return obj, nil
 }
 
-// saysReady is what is kept of the conditions of every pod for which [cluster.SaysReady] holds.
-var saysReady = []corev1.PodCondition{{Type: corev1.ContainersReady, Status: corev1.ConditionTrue}}
+// What is kept of the conditions of every pod for which [cluster.SaysReady] holds, and of those for which
+// [cluster.Ready] does, too.
+var (
+	saysReady = []corev1.PodCondition{{Type: corev1.ContainersReady, Status: corev1.ConditionTrue}}
+	isReady   = append(saysReady[:1:1], corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue})
+)
 
 // trimPod keeps who and where a pod is and, of one in the mesh, what its sidecar must know of it.
 func trimPod(obj any) (any, error) {
@@ -84,7 +88,10 @@ func trimPod(obj any) (any, error) {
 			Phase: pod.Status.Phase, HostIP: pod.Status.HostIP, PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs,
 		},
 	}
-	if cluster.SaysReady(pod) {
+	switch {
+	case cluster.Ready(pod):
+		trimmed.Status.Conditions = isReady
+	case cluster.SaysReady(pod):
 		trimmed.Status.Conditions = saysReady
 	}
 	if !sidecar.Meshed(pod) {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/policy/extensions"
 )
 
@@ -86,4 +87,18 @@ func TestSecretsAreFound(t *testing.T) {
 		var s corev1.Secret
 		return found.Get(ctx, client.ObjectKeyFromObject(changed), &s) == nil && string(s.Data["ann"]) == "another"
 	}, func() string { return "it is not" })
+}
+
+// TestTrimmedPodsSayWhetherTheyAreReady: what is kept of a pod's conditions says what they all said.
+func TestTrimmedPodsSayWhetherTheyAreReady(t *testing.T) {
+	const yes, no = corev1.ConditionTrue, corev1.ConditionFalse
+	for _, said := range []struct{ containers, ready corev1.ConditionStatus }{{yes, yes}, {yes, no}, {no, no}} { // one is ready with its containers
+		pod := &corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{
+			{Type: corev1.PodScheduled, Status: yes}, {Type: corev1.PodReady, Status: said.ready}, {Type: corev1.ContainersReady, Status: said.containers}}}}
+		kept, _ := trimPod(pod)
+		trimmed := kept.(*corev1.Pod)
+		if cluster.Ready(trimmed) != cluster.Ready(pod) || cluster.SaysReady(trimmed) != cluster.SaysReady(pod) {
+			t.Errorf("%+v: kept %v", said, trimmed.Status.Conditions)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/e2e/load"
 	"github.com/weft-mesh/weft/e2e/stage"
+	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
 // change is the story of a shop that changes in every way while people buy.
@@ -241,5 +243,30 @@ func judge(t *testing.T, s *stage.Scene, headline string, results []load.Result)
 		}
 		t.Errorf("%s %s %s (%s) after %s: %s", r.Due.UTC().Format("15:04:05.000"), r.Method, r.ID, r.Step, r.Took, r.Failed)
 	}
+	if len(failures) > 0 {
+		testimony(t, s)
+	}
 	book.check(t, results)
+}
+
+// testimony shows what the scene's sidecars and the operator logged last: flags and hosts of what was not answered.
+func testimony(t *testing.T, s *stage.Scene) {
+	t.Helper()
+	var all corev1.PodList
+	must(t, s.List(t.Context(), &all, client.InNamespace(s.Namespace)))
+	for _, pod := range slices.DeleteFunc(all.Items, func(p corev1.Pod) bool { return !sidecar.Injected(&p) }) {
+		t.Logf("%s at %v since %s:\n%s", pod.Name, pod.Status.PodIPs, pod.CreationTimestamp.UTC().Format(time.TimeOnly),
+			last(30, s.Log(pod, sidecar.ProxyContainer)))
+	}
+	pods, err := operatorPods(t.Context(), s.Stage)
+	must(t, err)
+	for _, pod := range pods {
+		t.Logf("%s:\n%s", pod.Name, last(30, s.Log(pod, "operator")))
+	}
+}
+
+// last are that many lines of a text.
+func last(n int, text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

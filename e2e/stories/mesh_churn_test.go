@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -93,6 +96,7 @@ func (c *churn) play() {
 		})
 	}
 	c.step("readiness flaps", func() { c.flap("polite", stage.Size(3, 20)) })
+	c.step("slices are late", func() { c.late("polite") })
 	c.step("operator killed", func() { c.must(c.Kill(c.t.Context(), stage.System, stage.Operator, rollout)) })
 	c.step("operator is down", func() { c.operators(0) })
 	c.step("operator is back", func() { c.operators(1) })
@@ -174,16 +178,79 @@ func (c *churn) flap(name string, times int) {
 	c.scale(name, 2)
 	pod := c.Pods(name)[0]
 	for range times {
-		for _, state := range []string{"unready", "ready"} {
-			_, err := c.Exec(c.t.Context(), pod, "shop", nil, "/shop", state)
-			c.must(err)
-			c.Until(time.Minute, pod.Name+" turns "+state, func(ctx context.Context) error {
-				if err := podReady(ctx, c.Scene, pod.Name); (err == nil) != (state == "ready") {
-					return errors.Join(errors.New("not yet"), err)
-				}
-				return nil
-			})
-		}
+		c.turn(pod, "unready")
+		c.turn(pod, "ready")
 	}
 	c.scale(name, 1)
+}
+
+// turn has a shop's pod turn unready or ready, and waits until its object says so.
+func (c *churn) turn(pod corev1.Pod, state string) {
+	c.t.Helper()
+	_, err := c.Exec(c.t.Context(), pod, "shop", nil, "/shop", state)
+	c.must(err)
+	c.Until(time.Minute, pod.Name+" turns "+state, func(ctx context.Context) error {
+		if err := podReady(ctx, c.Scene, pod.Name); (err == nil) != (state == "ready") {
+			return errors.Join(errors.New("not yet"), err)
+		}
+		return nil
+	})
+}
+
+// late has the only ready pod of a backend go while Kubernetes' controllers are away, as they are for a while
+// after an outage of the API server: EndpointSlices call that pod serving when it is gone, and the other one,
+// which is ready since, unready.
+func (c *churn) late(name string) {
+	c.t.Helper()
+	c.scale(name, 2)
+	next, last := c.Pods(name)[0], c.Pods(name)[1]
+	c.turn(next, "unready")
+	c.Until(time.Minute, "the slices say so", func(ctx context.Context) error { return c.sliced(ctx, next.Name, false) })
+	back := c.withoutControllers(20 * time.Second)
+	c.turn(next, "ready")
+	c.must(c.Delete(c.t.Context(), &last))
+	c.Until(time.Minute, last.Name+" is gone", func(ctx context.Context) error {
+		if err := c.Get(ctx, c.Key(last.Name), &corev1.Pod{}); !apierrors.IsNotFound(err) {
+			return errors.Join(errors.New("it is there"), err)
+		}
+		return nil
+	})
+	c.must(c.sliced(c.t.Context(), next.Name, false))
+	c.must(<-back)
+	c.scale(name, 1)
+}
+
+// sliced tells whether EndpointSlices say of a pod that it is ready, or that it is not.
+func (c *churn) sliced(ctx context.Context, pod string, ready bool) error {
+	var all discoveryv1.EndpointSliceList
+	if err := c.List(ctx, &all, client.InNamespace(c.Namespace)); err != nil {
+		return err
+	}
+	for _, slice := range all.Items {
+		for _, e := range slice.Endpoints {
+			if e.TargetRef != nil && e.TargetRef.Name == pod && *e.Conditions.Ready != ready {
+				return fmt.Errorf("slice %s says of pod %s: ready: %t", slice.Name, pod, !ready)
+			}
+		}
+	}
+	return nil
+}
+
+// withoutControllers ends kube-controller-manager. That it is back after so long is sent.
+func (c *churn) withoutControllers(long time.Duration) <-chan error {
+	c.t.Helper()
+	back := make(chan error, 1)
+	go func() {
+		_, err := c.Cluster(c.t.Context(), "away", "kube-controller-manager", long.String())
+		back <- err
+	}()
+	c.Until(time.Minute, "kube-controller-manager is away", func(ctx context.Context) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:10257")
+		if err != nil {
+			return nil
+		}
+		conn.Close()
+		return errors.New("it listens")
+	})
+	return back
 }

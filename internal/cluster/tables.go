@@ -235,6 +235,13 @@ func sameLabels[T metav1.Object](a, b T) bool {
 	return equality.Semantic.DeepEqual(a.GetLabels(), b.GetLabels())
 }
 
+// Ready holds for a pod that is ready by its own object, from which its EndpointSlices learn it.
+func Ready(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
 // SaysReady holds for a pod whose last word was that it is ready. When a node falls silent, the control
 // plane sets its pods' Ready to False by itself, and leaves ContainersReady as it was. When the node's
 // kubelet is back, it does not know of a pod that is not Ready whether it is, says no, and probes it:
@@ -258,7 +265,7 @@ func SaysReady(p *corev1.Pod) bool {
 // samePod looks at what Weft reads of a pod. What it is made of does not change, but for images.
 func samePod(a, b *corev1.Pod) bool {
 	return a.UID == b.UID && a.DeletionTimestamp.IsZero() == b.DeletionTimestamp.IsZero() &&
-		a.Spec.NodeName == b.Spec.NodeName && a.Status.Phase == b.Status.Phase && SaysReady(a) == SaysReady(b) &&
+		a.Spec.NodeName == b.Spec.NodeName && a.Status.Phase == b.Status.Phase && SaysReady(a) == SaysReady(b) && Ready(a) == Ready(b) &&
 		slices.Equal(a.Status.PodIPs, b.Status.PodIPs) && sameLabels(a, b) &&
 		equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
 }

@@ -39,7 +39,8 @@ func (h chance) object(kind int) string {
 		if h.Intn(5) == 0 {
 			gone = `, annotations: {delete: ""}`
 		}
-		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s}%s}\n", api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), gone)
+		return fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, uid: %s%s, creationTimestamp: 2026-01-0%dT00:00:00Z, labels: {kubernetes.io/service-name: %s, endpointslice.kubernetes.io/managed-by: %s}%s}\n",
+			api, kind, name, ns, ns, name, 1+h.Intn(3), h.of("x", "u", "z"), h.of("endpointslice-controller.k8s.io", "other"), gone)
 	}
 	switch kind {
 	case 8:
@@ -88,8 +89,8 @@ func (h chance) object(kind int) string {
 	case 4:
 		return head("discovery.k8s.io/v1", "EndpointSlice") + fmt.Sprintf("addressType: %s\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.0.0.%d], conditions: {ready: %s}, targetRef: {kind: Pod, name: x, uid: ax}}, {addresses: [10.0.0.%d], nodeName: %s, zone: a, conditions: {ready: %s, serving: false}}]", h.of("IPv4", "IPv6"), h.Intn(4), h.of("true", "false"), h.Intn(4), h.of("one", "two"), h.of("true", "false"))
 	case 5:
-		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, nodeName: %q, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {podIPs: [{ip: 10.0.0.%d}]}\n",
-			h.of("x", "u"), h.of("one", "two", ""), h.of("weft-proxy", "other"), h.of("80", "8080"), h.Intn(4))
+		return head("v1", "Pod") + fmt.Sprintf("spec: {serviceAccountName: %s, nodeName: %q, initContainers: [{name: %s}], containers: [{name: app, ports: [{name: web, containerPort: %s}]}]}\nstatus: {conditions: [{type: Ready, status: %q}, {type: ContainersReady, status: %q}], podIPs: [{ip: 10.0.0.%d}]}\n",
+			h.of("x", "u"), h.of("one", "two", ""), h.of("weft-proxy", "other"), h.of("80", "8080"), h.of("True", "False"), h.of("True", "False"), h.Intn(4))
 	case 6:
 		return head("gateway.networking.k8s.io/v1", "ReferenceGrant") + fmt.Sprintf("spec: {from: [{group: gateway.networking.k8s.io, kind: %s, namespace: %s}], to: [{group: \"\", kind: %s}]}", h.of("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "ListenerSet", "Gateway", "Gateway"), h.of("a", "b"), h.of("Service", "ConfigMap", "Secret"))
 	}

@@ -44,8 +44,8 @@ var written = map[string]string{
 	"PodCIDRs": "10.9.0.0/16 fd00::/64", "Address": "192.0.2.1 192.0.2.2 fd00::1 host.example", "NodeAddressType": "InternalIP Hostname",
 	"DataKey": "tls.crt tls.key ca.crt deployment service runtime", "OptionsKey": "example.com/option",
 	"AnnotationsKey": "mesh.weft.dev/issuer cert-manager.io/issuer mesh.weft.dev/exclude-inbound-ports mesh.weft.dev/exclude-outbound-ports mesh.weft.dev/inject",
-	"Annotations":    "ClusterIssuer/public 8080 x enabled -", "Labels": "cart stock shop enabled", "MatchLabels": "cart stock shop",
-	"LabelsKey": "app team kubernetes.io/service-name topology.kubernetes.io/zone topology.kubernetes.io/region", "Prefer": "topology.kubernetes.io/zone topology.kubernetes.io/region team app",
+	"Annotations":    "ClusterIssuer/public 8080 x enabled -", "Labels": "cart stock shop enabled endpointslice-controller.k8s.io", "MatchLabels": "cart stock shop",
+	"LabelsKey": "app team kubernetes.io/service-name endpointslice.kubernetes.io/managed-by topology.kubernetes.io/zone topology.kubernetes.io/region", "Prefer": "topology.kubernetes.io/zone topology.kubernetes.io/region team app",
 	"TrafficDistribution": "PreferClose PreferSameZone PreferSameNode", "CEL": "true request.method=='GET' caller.zone=='z1' request.verb 1",
 	"TrustDomain": "cluster.local other.example", "CertificateConditionType": "Ready Issuing", "Data": "nothing spec:{} {}",
 }

@@ -13,6 +13,10 @@ import (
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
+// sliceController is the value of the label endpointslice.kubernetes.io/managed-by of the slices that
+// Kubernetes makes for Services with a selector.
+const sliceController = "endpointslice-controller.k8s.io"
+
 // addresses are a Service port's endpoints, by what may be sent to them, each kind in order. Silent
 // are those whose node reports no more, and whose last word was that they are ready; Leaving those that
 // terminate and serve no more.
@@ -98,7 +102,9 @@ func byAddress(a, b Endpoint) int {
 }
 
 // fromSlice reads one slice. A pod that is being deleted counts as terminating from the moment
-// its own object says so: the slice says it later, and the kubelet has begun to stop it by then.
+// its own object says so: the slice says it later, and the kubelet has begun to stop it by then. One that
+// is ready by its own object counts as ready where Kubernetes' own controller writes the slice: after an
+// outage of the API server that controller may be late by half a minute, and what it still calls serving is gone.
 func (m *Mesh) fromSlice(q *incr.Query, s *discoveryv1.EndpointSlice, name string, out *addresses) {
 	port := portNamed(s, name)
 	if port == 0 {
@@ -112,7 +118,7 @@ func (m *Mesh) fromSlice(q *incr.Query, s *discoveryv1.EndpointSlice, name strin
 		}
 		kind := &out.Unready
 		switch {
-		case (c.Ready == nil || *c.Ready) && (pod == nil || pod.DeletionTimestamp == nil):
+		case (c.Ready == nil || *c.Ready || late(s, pod)) && (pod == nil || pod.DeletionTimestamp == nil):
 			kind = &out.Ready
 		case c.Serving == nil || *c.Serving:
 			kind = &out.Terminating
@@ -132,6 +138,11 @@ func (m *Mesh) fromSlice(q *incr.Query, s *discoveryv1.EndpointSlice, name strin
 			*kind = append(*kind, endpoint)
 		}
 	}
+}
+
+// late holds where a slice has yet to say that its pod is ready. Slices that others write may mean what they say.
+func late(s *discoveryv1.EndpointSlice, pod *corev1.Pod) bool {
+	return pod != nil && s.Labels[discoveryv1.LabelManagedBy] == sliceController && cluster.Ready(pod)
 }
 
 func portNamed(s *discoveryv1.EndpointSlice, name string) uint32 {
