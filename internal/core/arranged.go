@@ -34,7 +34,6 @@ type arrangedWant struct {
 
 // arrange notes that a policy arranges endpoints for the proxies of a scope, or does no more.
 func (p *policies) arrange(policy string, w mesh.Want, has bool) {
-	p.changed = true
 	r := p.of(policy)
 	a := r.arranged[w.Scope]
 	if has {

@@ -169,7 +169,7 @@ func (c *Core) Commit() {
 		}
 	})
 	differ := c.change.Resources
-	recount := answered || c.policies.touched(c.change)
+	c.policies.touch(c.change)
 	if len(differ)+len(c.change.Scopes) > 0 {
 		c.publish(c.change)
 		c.clear()
@@ -179,9 +179,7 @@ func (c *Core) Commit() {
 	}
 	c.tellPorts()
 	c.tellIdentities()
-	if recount {
-		c.count()
-	}
+	c.count(answered)
 	if answered && c.OnFacts != nil {
 		c.OnFacts()
 	}

@@ -17,11 +17,22 @@ import (
 //	xds.Facts ─────────────────┴→ Holdings, an input of the next commit → mesh.PolicyStatus
 type policies struct {
 	shapes
+	heard
 	reach    map[string]*reach // by the policy's key
 	counted  map[string]cluster.Holding
-	carriers map[xds.Name]int // of how many Wants of policies
-	changed  bool             // some reach did, in the commit under way
-	anew     []arrangedWant   // what was arranged, or by another generation, in the commit under way
+	carriers map[carrier]map[string]int // of how many Wants of which policies
+	stale    map[string]struct{}        // those to be counted anew
+	anew     []arrangedWant             // what was arranged, or by another generation, in the commit under way
+}
+
+// carrier is a resource or, with a scope and without a variant, what a scope sees under a name.
+type carrier struct {
+	scope string
+	xds.Resource
+}
+
+func carriersOf(w mesh.Want) [2]carrier {
+	return [2]carrier{{Resource: xds.Resource{Name: named(w), Variant: xds.Variant(w.Variant)}}, {w.Scope, xds.Resource{Name: named(w)}}}
 }
 
 // reach is how far a policy reaches: what must be acknowledged of one generation of it, by the scopes that
@@ -34,7 +45,8 @@ type reach struct {
 }
 
 func newPolicies() policies {
-	return policies{shapes: newShapes(), reach: map[string]*reach{}, counted: map[string]cluster.Holding{}, carriers: map[xds.Name]int{}}
+	return policies{shapes: newShapes(), reach: map[string]*reach{}, counted: map[string]cluster.Holding{},
+		carriers: map[carrier]map[string]int{}, stale: map[string]struct{}{}}
 }
 
 // publishPolicies keeps the status of every MeshPolicy, and how far it reaches.
@@ -53,7 +65,6 @@ func (c *Core) publishPolicies() {
 
 // exists notes a policy's generation.
 func (p *policies) exists(k string, generation int64, _ bool) {
-	p.changed = true
 	p.of(k).generation = generation
 	p.rearranged(k)
 	p.tidy(k)
@@ -61,14 +72,13 @@ func (p *policies) exists(k string, generation int64, _ bool) {
 
 // reaches notes what carries a policy to the proxies of a scope.
 func (p *policies) reaches(k string, wants []mesh.Want, has bool) {
-	p.changed = true
 	policy, scope := mesh.ParseReach(k)
 	r := p.of(policy)
 	for _, w := range r.wants[scope] {
-		p.carries(w, -1)
+		p.carries(policy, w, -1)
 	}
 	for _, w := range wants {
-		p.carries(w, 1)
+		p.carries(policy, w, 1)
 	}
 	if delete(r.wants, scope); has {
 		r.wants[scope] = wants
@@ -76,14 +86,26 @@ func (p *policies) reaches(k string, wants []mesh.Want, has bool) {
 	p.tidy(policy)
 }
 
-// carries counts the Wants of policies by name.
-func (p *policies) carries(w mesh.Want, by int) {
-	if p.carriers[named(w)] += by; p.carriers[named(w)] == 0 {
-		delete(p.carriers, named(w))
+// carries counts the Wants of policies by what carries them.
+func (p *policies) carries(policy string, w mesh.Want, by int) {
+	for _, c := range carriersOf(w) {
+		of := p.carriers[c]
+		if of == nil {
+			of = map[string]int{}
+			p.carriers[c] = of
+		}
+		if of[policy] += by; of[policy] == 0 {
+			delete(of, policy)
+		}
+		if len(of) == 0 {
+			delete(p.carriers, c)
+		}
 	}
 }
 
+// of is the reach of a policy, which is about to change.
 func (p *policies) of(policy string) *reach {
+	p.stale[policy] = struct{}{}
 	if p.reach[policy] == nil {
 		p.reach[policy] = &reach{wants: map[string][]mesh.Want{}, shaped: map[string]map[mesh.Want]struct{}{}, arranged: map[string]*arrangement{}}
 	}
@@ -97,80 +119,64 @@ func (p *policies) tidy(policy string) {
 	}
 }
 
-// touched says whether a commit changed how far policies reach, or what carries them.
-func (p *policies) touched(change xds.Change) bool {
-	if p.changed || len(p.carriers) == 0 {
-		return p.changed
+// touch notes which policies are carried by what a commit changes.
+func (p *policies) touch(change xds.Change) {
+	note := func(c carrier) {
+		for policy := range p.carriers[c] {
+			p.stale[policy] = struct{}{}
+		}
 	}
 	for r := range change.Resources {
-		if p.carriers[r.Name] > 0 {
-			return true
-		}
+		note(carrier{Resource: r})
 	}
-	for _, names := range change.Scopes {
+	for scope, names := range change.Scopes {
 		for n := range names {
-			if p.carriers[n] > 0 {
-				return true
-			}
+			note(carrier{scope, xds.Resource{Name: n}})
 		}
 	}
-	return false
 }
 
 // count tells the next commit how far policies have come, once this one is published: what a proxy
 // must acknowledge is not known before.
-func (c *Core) count() {
-	c.policies.changed = false
-	sight := func(w mesh.Want) (xds.Sight, bool) { return c.store.Sight(w.Scope, named(w)) }
-	c.policies.published(sight)
-	if len(c.policies.reach)+len(c.policies.counted) == 0 {
-		return
+func (c *Core) count(answered bool) {
+	c.policies.behind = c.policies.behind || answered
+	if c.policies.behind && len(c.policies.reach) > 0 {
+		c.policies.hear(c.facts.All())
 	}
-	proxies := bySight(c.facts.All())
-	for k, r := range c.policies.reach {
-		h := holding(r, proxies, sight)
-		if was, is := c.policies.counted[k]; is && was.Same(h) {
-			continue
-		}
-		c.policies.counted[k] = h
-		cluster.Put(c.inbox, c.tables.Holdings, k, h)
-	}
-	for k := range c.policies.counted {
-		if _, is := c.policies.reach[k]; !is {
-			delete(c.policies.counted, k)
+	for _, k := range c.policies.recount(func(w mesh.Want) (xds.Sight, bool) { return c.store.Sight(w.Scope, named(w)) }) {
+		if h, is := c.policies.counted[k]; is {
+			cluster.Put(c.inbox, c.tables.Holdings, k, h)
+		} else {
 			cluster.Delete(c.inbox, c.tables.Holdings, k)
 		}
 	}
+}
+
+// recount counts the policies of which something is another, and returns those of which the count is.
+func (p *policies) recount(sight func(mesh.Want) (xds.Sight, bool)) (differ []string) {
+	p.published(sight)
+	for k := range p.stale {
+		was, had := p.counted[k]
+		r, is := p.reach[k]
+		if !is {
+			if delete(p.counted, k); had {
+				differ = append(differ, k)
+			}
+			continue
+		}
+		if h := holding(r, p.proxies, sight); !had || !was.Same(h) {
+			p.counted[k] = h
+			differ = append(differ, k)
+		}
+	}
+	clear(p.stale)
+	return differ
 }
 
 func named(w mesh.Want) xds.Name { return xds.Name{Type: typeURL(w.Kind), Name: w.Name} }
 
 // maxRefusals is how many a Holding names.
 const maxRefusals = 32
-
-// seer is a proxy with the scopes that it sees the names of, from the inside out.
-type seer struct {
-	xds.Fact
-	seen []string
-}
-
-// bySight are proxies by the scopes that they see. Those that have acknowledged nothing have nothing yet, and
-// serve nothing.
-func bySight(all []xds.Fact) map[string][]seer {
-	out, seen := map[string][]seer{}, map[string][]string{}
-	for _, p := range all {
-		if p.Acknowledged == 0 {
-			continue
-		}
-		if seen[p.Scope] == nil {
-			seen[p.Scope] = mesh.SeenIn(p.Scope)
-		}
-		for _, scope := range seen[p.Scope] {
-			out[scope] = append(out[scope], seer{p, seen[p.Scope]})
-		}
-	}
-	return out
-}
 
 // standard is what a proxy that sees a scope must have applied of what carries a policy there.
 type standard struct {

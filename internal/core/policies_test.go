@@ -1,6 +1,7 @@
 package core
 
 import (
+	"math/rand"
 	"slices"
 	"testing"
 
@@ -68,34 +69,153 @@ func TestHoldingNamesFew(t *testing.T) {
 	}
 }
 
-// TestRecount: proxies are counted again when a policy comes to reach others, or when what carries it
-// changes, and not when anything else does.
+// TestRecount: proxies are counted again when a policy comes to reach others, when what carries it changes or
+// when one that it asks something of answers, and not when anything else does.
 func TestRecount(t *testing.T) {
-	in := mesh.Want{Scope: "shop/a", Kind: mesh.KindListener, Name: "inbound"}
+	in := mesh.Want{Scope: "shop/a", Kind: mesh.KindListener, Name: "inbound", Variant: "shop/a"}
+	at := func(variant xds.Variant) xds.Change {
+		return xds.Change{Resources: map[xds.Resource]*discovery.Resource{{Name: named(in), Variant: variant}: nil}}
+	}
+	seen := func(scope string) xds.Change {
+		return xds.Change{Scopes: map[string]map[xds.Name]*xds.Variant{scope: {named(in): nil}}}
+	}
+	fact := func(scope string, acknowledged uint64) xds.Fact {
+		return xds.Fact{Proxy: xds.Proxy{Scope: scope, Stream: uint64(len(scope))}, Acknowledged: acknowledged}
+	}
 	p := newPolicies()
-	resource := func(w mesh.Want) xds.Change {
-		return xds.Change{Resources: map[xds.Resource]*discovery.Resource{{Name: named(w)}: nil}}
+	stale := func(what string, want bool) {
+		t.Helper()
+		if _, is := p.stale["shop/p"]; is != want {
+			t.Errorf("%s: to be counted: %t", what, is)
+		}
+		clear(p.stale)
 	}
-	elsewhere := mesh.Want{Kind: mesh.KindEndpoints, Name: "inbound"}
-	if p.touched(resource(in)) {
-		t.Error("there is no policy")
-	}
+	p.touch(at("shop/a"))
+	stale("there is no policy", false)
 	p.exists("shop/p", 1, true)
+	stale("it is new", true)
 	p.reaches("shop/p\x00shop/a", []mesh.Want{in}, true)
-	if !p.touched(xds.Change{}) {
-		t.Error("a policy is new")
+	stale("it reaches a scope", true)
+	for what, c := range map[string]struct {
+		do   func()
+		want bool
+	}{
+		"what carries it":         {func() { p.touch(at("shop/a")) }, true},
+		"the same elsewhere":      {func() { p.touch(at("shop/b")) }, false},
+		"what its scope sees":     {func() { p.touch(seen("shop/a")) }, true},
+		"what another scope sees": {func() { p.touch(seen("shop/b")) }, false},
+	} {
+		c.do()
+		stale(what, c.want)
 	}
-	p.changed = false
-	seen := xds.Change{Scopes: map[string]map[xds.Name]*xds.Variant{"shop/b": {named(in): nil}}}
-	if !p.touched(resource(in)) || !p.touched(seen) || p.touched(resource(elsewhere)) || p.touched(xds.Change{}) {
-		t.Error("what carries the policy counts, nothing else")
-	}
+	p.hear([]xds.Fact{fact("shop/a", 1), fact("shop/other", 1)})
+	stale("a proxy came", true)
+	p.hear([]xds.Fact{fact("shop/a", 1), fact("shop/other", 2)})
+	stale("another one answered", false)
+	p.hear([]xds.Fact{fact("shop/a", 2), fact("shop/other", 2)})
+	stale("its proxy answered", true)
+	p.hear([]xds.Fact{fact("shop/other", 2)})
+	stale("its proxy went", true)
 	p.reaches("shop/p\x00shop/a", nil, false)
 	p.exists("shop/p", 0, false)
-	p.changed = false
-	if p.touched(resource(in)) || len(p.carriers)+len(p.reach) != 0 {
-		t.Error("the policy is gone")
+	clear(p.stale)
+	p.touch(at("shop/a"))
+	stale("it is gone", false)
+	if len(p.carriers)+len(p.reach) != 0 {
+		t.Errorf("it is gone: %v, %v", p.carriers, p.reach)
 	}
+}
+
+// TestRecountOracle: what is counted of policies of which something changed is what is counted of all of them.
+func TestRecountOracle(t *testing.T) {
+	for seed := range int64(200) {
+		w := newHoldings(seed)
+		for range 60 {
+			w.step()
+			w.policies.recount(w.sight)
+			proxies := bySight(w.facts)
+			for k, r := range w.policies.reach {
+				if got, want := w.policies.counted[k], holding(r, proxies, w.sight); !got.Same(want) {
+					t.Fatalf("seed %d: %s is counted as %+v; want %+v", seed, k, got, want)
+				}
+			}
+			if len(w.policies.counted) != len(w.policies.reach) {
+				t.Fatalf("seed %d: %d policies are counted, there are %d", seed, len(w.policies.counted), len(w.policies.reach))
+			}
+		}
+	}
+}
+
+// holdings are drawn policies, resources that carry them, and proxies.
+type holdings struct {
+	chance
+	policies policies
+	views    map[mesh.Want]xds.Sight // those that are seen; by scope and name there is one
+	facts    []xds.Fact
+	revision uint64
+}
+
+func newHoldings(seed int64) *holdings {
+	return &holdings{chance: chance{Rand: rand.New(rand.NewSource(seed))}, policies: newPolicies(), views: map[mesh.Want]xds.Sight{}}
+}
+
+func (w *holdings) sight(want mesh.Want) (xds.Sight, bool) {
+	s, seen := w.views[mesh.Want{Scope: want.Scope, Kind: want.Kind, Name: want.Name}]
+	return s, seen
+}
+
+func (w *holdings) want() mesh.Want {
+	if w.Intn(2) == 0 {
+		scope := w.of("shop/a", "@pod/shop/cart/1")
+		return mesh.Want{Scope: scope, Kind: mesh.KindListener, Name: "inbound", Variant: scope}
+	}
+	return mesh.Want{Scope: w.of("shop/a", "@pod/shop/cart/1", mesh.MeshScope, mesh.NamespaceScope("shop")), Kind: mesh.KindCluster, Name: w.of("cart", "stock")}
+}
+
+// step does one thing, and tells the policies of it as a commit does.
+func (w *holdings) step() {
+	want, policy := w.want(), w.of("shop/p", "shop/q")
+	at := xds.Resource{Name: named(want), Variant: xds.Variant(want.Variant)}
+	seen := mesh.Want{Scope: want.Scope, Kind: want.Kind, Name: want.Name}
+	change := xds.Change{Resources: map[xds.Resource]*discovery.Resource{}, Scopes: map[string]map[xds.Name]*xds.Variant{}}
+	w.revision++
+	switch w.Intn(6) {
+	case 0:
+		w.policies.exists(policy, int64(w.Intn(4)), true)
+	case 1:
+		has := w.Intn(2) == 0
+		w.policies.reaches(policy+"\x00"+want.Scope, []mesh.Want{want}[:w.Intn(2)], has)
+	case 2:
+		w.policies.seen(at, want, true)
+		w.views[seen] = xds.Sight{Version: w.of("one", "two"), Revision: w.revision}
+		change.Scopes[want.Scope] = map[xds.Name]*xds.Variant{at.Name: nil}
+	case 3:
+		w.policies.seen(at, want, false)
+		delete(w.views, seen)
+		change.Scopes[want.Scope] = map[xds.Name]*xds.Variant{at.Name: nil}
+	case 4:
+		w.policies.shaped(at, []string{policy}[:w.Intn(2)])
+		change.Resources[at] = nil
+		for v := range w.views {
+			if named(v) == at.Name && (want.Variant == "" || v.Scope == want.Scope) {
+				w.views[v] = xds.Sight{Version: w.of("one", "two"), Revision: w.revision}
+			}
+		}
+	case 5:
+		w.answer(xds.Refusal{Name: at.Name, Version: w.of("one", "two"), Detail: "no"})
+	}
+	w.policies.touch(change)
+}
+
+// answer has a proxy come, go or answer.
+func (w *holdings) answer(refusal xds.Refusal) {
+	stream := uint64(1 + w.Intn(4))
+	w.facts = slices.DeleteFunc(slices.Clone(w.facts), func(f xds.Fact) bool { return f.Stream == stream })
+	if w.Intn(4) > 0 {
+		scope := []string{"shop/a", "@pod/shop/cart/1", "@pod/back/stock/1", "shop/a"}[stream-1]
+		w.facts = append(w.facts, xds.Fact{Proxy: xds.Proxy{Scope: scope, Stream: stream}, Acknowledged: uint64(w.Intn(int(w.revision) + 1)), Refused: []xds.Refusal{refusal}[:w.Intn(2)]})
+	}
+	w.policies.hear(w.facts)
 }
 
 // TestShapedReach: a policy that shapes a Cluster reaches the proxies that see it, each once, however many of

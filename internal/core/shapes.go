@@ -74,14 +74,13 @@ func (p *policies) carry(policy string, w mesh.Want, has bool) {
 		p.arrange(policy, w, has)
 		return
 	}
-	p.changed = true
 	r := p.of(policy)
 	wants := r.shaped[w.Scope]
 	if _, had := wants[w]; had == has {
 		return
 	}
 	if has {
-		p.carries(w, 1)
+		p.carries(policy, w, 1)
 		if wants == nil {
 			wants = map[mesh.Want]struct{}{}
 			r.shaped[w.Scope] = wants
@@ -89,7 +88,7 @@ func (p *policies) carry(policy string, w mesh.Want, has bool) {
 		wants[w] = struct{}{}
 		return
 	}
-	p.carries(w, -1)
+	p.carries(policy, w, -1)
 	if delete(wants, w); len(wants) == 0 {
 		delete(r.shaped, w.Scope)
 	}

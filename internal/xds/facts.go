@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +29,12 @@ type Fact struct {
 	// except what it refused. It does not move while nothing changes in its scope, and does not wait
 	// for clusters that linger.
 	Acknowledged uint64
-	Refused      []Refusal
+	Refused      []Refusal // by name
+}
+
+// Same says whether two facts about the same stream are.
+func (f Fact) Same(g Fact) bool {
+	return f.Acknowledged == g.Acknowledged && slices.Equal(f.Refused, g.Refused)
 }
 
 // Facts are what the connected proxies acknowledged and refused.
@@ -180,5 +187,6 @@ func (f *fact) state() Fact {
 	for _, r := range f.refused {
 		s.Refused = append(s.Refused, r)
 	}
+	slices.SortFunc(s.Refused, func(a, b Refusal) int { return cmp.Compare(a.Name.String(), b.Name.String()) })
 	return s
 }
