@@ -117,7 +117,7 @@ func (m *Mesh) calledAt(p *corev1.Pod, port int32) Called {
 			out.Public = tls.Hostnames
 		}
 	}
-	by := decide(m, nil, mtls.Section, in.workload, at, enforced)
+	by := decide(mtls.Section, m.selecting(nil, in.workload, at), enforced)
 	out.MTLS, out.MTLSBy = mtls.Mode(by.Says), by.Policy
 	out.Guards = m.guardsOfPort(nil, in.workload, at)
 	out.Requests, out.Bytes = m.Access(nil, AccessRequests, account), m.Access(nil, AccessUndeclared, account)

@@ -34,7 +34,7 @@ func TestContestForPods(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := meshWith(t, c.policies...)
 			p, _ := m.MeshPolicies.Get(nil, "shop/p0")
-			chosen := func(port int32) []selected { return m.selecting(nil, shop, port, anyKind) }
+			chosen := func(port int32) []selected { return m.selecting(nil, shop, port) }
 			var losses, conflicts []Verdict
 			for _, rivals := range m.rivalsFor(nil, p, subjects(p)[0], shop, chosen) {
 				lost, contested := contestIn(roomNamed("mtls"), rivals, p, subjects(p)[0])

@@ -51,8 +51,9 @@ func (m *Mesh) Outbound(q *incr.Query, variant string) Outbound {
 // egress, which most share. What a policy in Shadow would close is counted for it and for each
 // ServiceAccount by itself: "Allow <policy> <ServiceAccount>", by their keys.
 func (m *Mesh) outboundVariant(q *incr.Query, w workload) string {
-	mode := string(m.egress(q, w))
-	if policy := m.shadowEgress(q, w); policy != "" {
+	chosen := m.selecting(q, w, 0)
+	mode := string(egressMode(chosen))
+	if policy := shadowEgress(chosen); policy != "" {
 		return strings.Join([]string{mode, policy, key(w.Namespace, w.ServiceAccount)}, " ")
 	}
 	return mode

@@ -65,14 +65,14 @@ func (m *Mesh) findGuards(q *incr.Query, scope string) (out InboundGuards) {
 }
 
 func (m *Mesh) guardsOfPort(q *incr.Query, w workload, port int32) []room.Decided {
-	out := m.guarding(q, m.selecting(q, w, port, anyKind), room.Service, w.destination())
+	out := m.guarding(q, m.selecting(q, w, port), room.Service, w.destination())
 	return slices.DeleteFunc(out, func(d room.Decided) bool { return m.spared(q, d.Section, d.Policy, w, port) })
 }
 
-// checked says whether each request to a port of a workload is checked, so that what is none cannot be let in;
-// ruled whether it is guarded by sections that know what to do with that too.
-func (m *Mesh) checked(q *incr.Query, w workload, port int32) (checked, ruled bool) {
-	for _, p := range m.selecting(q, w, port, anyKind) {
+// checked says whether each request to a port of a workload is checked by the policies that select it, so that what
+// is none cannot be let in; ruled whether it is guarded by sections that know what to do with that too.
+func (m *Mesh) checked(q *incr.Query, chosen []selected, w workload, port int32) (checked, ruled bool) {
+	for _, p := range chosen {
 		for _, r := range policy.All {
 			if r.Guarded() && m.heldIn(q, p, r) && !m.spared(q, r.Name, p.key(), w, port) {
 				checked, ruled = checked || r.Connect == nil, ruled || r.Connect != nil

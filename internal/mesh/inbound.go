@@ -96,18 +96,19 @@ func (m *Mesh) inbound(q *incr.Query, scope string) Inbound {
 	in.Identity = SPIFFEID(in.TrustDomain, in.Namespace, in.ServiceAccount)
 	slices.Sort(in.Services)
 	for _, at := range slices.Sorted(maps.Keys(ports)) {
-		port := ports[at]
-		port.Mode, port.ServerTLS = m.mtls(q, in.workload, at), m.serverTLS(q, in.workload, port)
-		port.Shadow = m.shadowMTLS(q, in.workload, at)
-		port.Checked, port.Ruled = m.checked(q, in.workload, at)
-		port.Tried = m.tried(q, in.workload, at)
+		port, chosen := ports[at], m.selecting(q, in.workload, at)
+		port.Mode, port.Shadow = mtlsMode(chosen), shadowMTLS(chosen)
+		port.ServerTLS = m.serverTLS(q, in.workload, port, chosen)
+		port.Checked, port.Ruled = m.checked(q, chosen, in.workload, at)
+		port.Tried = m.tried(q, chosen)
 		port.Checked = port.Checked && readable(port.Protocol)
 		in.Ports = append(in.Ports, port)
 	}
 	in.Others = t.others(ports)
-	in.Checked, in.Ruled = m.checked(q, in.workload, otherPorts)
-	in.Tried = m.tried(q, in.workload, otherPorts)
-	in.Mode, in.Shadow = m.mtls(q, in.workload, otherPorts), m.shadowMTLS(q, in.workload, otherPorts)
+	chosen := m.selecting(q, in.workload, otherPorts)
+	in.Checked, in.Ruled = m.checked(q, chosen, in.workload, otherPorts)
+	in.Tried = m.tried(q, chosen)
+	in.Mode, in.Shadow = mtlsMode(chosen), shadowMTLS(chosen)
 	return in
 }
 

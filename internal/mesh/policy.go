@@ -32,9 +32,8 @@ type subject struct {
 func (s subject) part() bool        { return s.Part != "" || s.Port != 0 }
 func (s subject) level() room.Level { return room.LevelOf(s.Kind, s.part()) }
 
-// group is what the policies about it are indexed by: a part's are with those of the whole.
-// group is where a subject is looked for by whom it may be about: of pods with labels, by the first of these, so that a
-// change of a policy is one to the pods alone that have that.
+// group is what the policies about it are indexed by: a part's are with those of the whole; those of pods with labels
+// are by the first of these, so that a change of a policy is one to the pods alone that have that.
 func (s subject) group() string {
 	if s.Kind == room.Pods {
 		return group(s.Kind, s.Namespace, firstLabel(s.Selector))
@@ -120,11 +119,10 @@ func (m *Mesh) about(q *incr.Query, groups []string, takes func(subject) bool) [
 	return out
 }
 
-// selecting are the policies that select a port of a workload, or with port 0 any of it, as one of
-// some kinds of subject.
-func (m *Mesh) selecting(q *incr.Query, w workload, port int32, kinds []room.Kind) []selected {
+// selecting are the policies that select a port of a workload, or with port 0 any of it.
+func (m *Mesh) selecting(q *incr.Query, w workload, port int32) []selected {
 	var groups []string
-	for _, k := range kinds {
+	for _, k := range anyKind {
 		groups = append(groups, w.groups(k)...)
 	}
 	return m.about(q, groups, func(s subject) bool { return m.selects(q, s, w, port) })
@@ -191,7 +189,7 @@ func (m *Mesh) findChosen(q *incr.Query, k string) []selected {
 	if err != nil {
 		panic(err) // chosenKey wrote it
 	}
-	return m.selecting(q, m.inbounds.Get(q, scope).workload, int32(port), anyKind)
+	return m.selecting(q, m.inbounds.Get(q, scope).workload, int32(port))
 }
 
 // podPorts are the ports of a workload's pods that a Service, or one port of it, leads to.

@@ -116,7 +116,7 @@ func TestMTLS(t *testing.T) {
 			m := meshWith(t, c.policies...)
 			var got []string
 			for _, port := range []int32{8080, 9000, 7000, otherPorts} {
-				if m.mtls(nil, shop, port) == MTLSPermissive {
+				if mtlsMode(m.selecting(nil, shop, port)) == MTLSPermissive {
 					got = append(got, fmt.Sprint(port))
 				}
 			}
@@ -142,11 +142,11 @@ func TestShadowMTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := meshWith(t, c.policies...)
-			if got := m.shadowMTLS(nil, shop, 8080); got != c.by {
+			if got := shadowMTLS(m.selecting(nil, shop, 8080)); got != c.by {
 				t.Errorf("counts by %q; want %q", got, c.by)
 			}
 			for _, port := range []int32{9000, otherPorts} {
-				if by := m.shadowMTLS(nil, shop, port); by != "" {
+				if by := shadowMTLS(m.selecting(nil, shop, port)); by != "" {
 					t.Errorf("port %d, which it is not about, counts by %s", port, by)
 				}
 			}
@@ -173,10 +173,10 @@ func TestEgress(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := meshWith(t, c.policies...)
-			if got := m.egress(nil, shop); got != c.want {
+			if got := egressMode(m.selecting(nil, shop, 0)); got != c.want {
 				t.Errorf("%s; want %s", got, c.want)
 			}
-			if got := m.shadowEgress(nil, shop); got != c.by {
+			if got := shadowEgress(m.selecting(nil, shop, 0)); got != c.by {
 				t.Errorf("counts by %q; want %q", got, c.by)
 			}
 		})

@@ -74,7 +74,7 @@ var anyKind = func() (kinds []room.Kind) {
 // policiesOf are the keys of the policies that select a workload, or one of its ports.
 func (m *Mesh) policiesOf(q *incr.Query, w workload) []string {
 	var out []string
-	for _, p := range m.selecting(q, w, 0, anyKind) {
+	for _, p := range m.selecting(q, w, 0) {
 		out = append(out, p.key())
 	}
 	slices.Sort(out)

@@ -27,9 +27,9 @@ type ServerTLS struct {
 	Secrets   []string // SDS names of the certificates, at least one
 }
 
-// serverTLS is what a port of a workload ends of public TLS; nil: nothing.
-func (m *Mesh) serverTLS(q *incr.Query, w workload, port InboundPort) *ServerTLS {
-	says := decide(m, q, servertls.Section, w, port.Port, enforced).Says
+// serverTLS is what a port of a workload ends of public TLS, by the policies that select it; nil: nothing.
+func (m *Mesh) serverTLS(q *incr.Query, w workload, port InboundPort, chosen []selected) *ServerTLS {
+	says := decide(servertls.Section, chosen, enforced).Says
 	if !servertls.Opens(says) || !readable(port.Protocol) {
 		return nil
 	}

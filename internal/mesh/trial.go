@@ -32,9 +32,9 @@ func (m *Mesh) tryingBy(q *incr.Query, r room.Room, found []selected, at room.Ki
 	return m.saidBy(q, r, slices.DeleteFunc(slices.Clone(found), func(p selected) bool { return !m.triedIn(q, p, r) }), at, called)
 }
 
-// tried says whether policies in Shadow are tried out at a port of a workload.
-func (m *Mesh) tried(q *incr.Query, w workload, port int32) bool {
-	return slices.ContainsFunc(m.selecting(q, w, port, anyKind), func(p selected) bool {
+// tried says whether of the policies that select a port of a workload some in Shadow are tried out there.
+func (m *Mesh) tried(q *incr.Query, chosen []selected) bool {
+	return slices.ContainsFunc(chosen, func(p selected) bool {
 		return slices.ContainsFunc(policy.All, func(r room.Room) bool { return m.triedIn(q, p, r) })
 	})
 }
