@@ -70,8 +70,9 @@ func (w *witness) state(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// farewell is how long a leaving process listens for what its peers had sent before they knew.
-const farewell = 200 * time.Millisecond
+// farewell bounds how long a leaving process listens for what its peers had sent before they knew. They close at
+// once when they do, which on a busy machine takes them hundreds of milliseconds.
+const farewell = 3 * time.Second
 
 // abandon ends every connection as the kernel does when a process exits, and returns the ids of the
 // requests that reached this process and will have no answer: those in hand, those that lie unread in
