@@ -21,6 +21,7 @@ import (
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
 	"github.com/weft-mesh/weft/internal/authz/query"
+	"github.com/weft-mesh/weft/internal/cluster"
 )
 
 const (
@@ -56,9 +57,7 @@ func askAuthz(ctx context.Context, do func(query.Client) error) error {
 
 func oldestReady(pods []corev1.Pod) (name string, found bool) {
 	ready := slices.DeleteFunc(slices.Clone(pods), func(p corev1.Pod) bool {
-		return p.DeletionTimestamp != nil || !slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-		})
+		return p.DeletionTimestamp != nil || !cluster.Ready(&p)
 	})
 	if len(ready) == 0 {
 		return "", false

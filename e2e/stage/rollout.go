@@ -60,7 +60,7 @@ func (s *Stage) Roll(ctx context.Context, namespace, name string, limit time.Dur
 	if err := s.WaitDeployment(ctx, namespace, name, limit); err != nil {
 		return err
 	}
-	return s.waitGone(ctx, old, limit)
+	return s.WaitGone(ctx, old, limit)
 }
 
 // Kill deletes every pod of a Deployment at once, without grace, and waits for their replacements.
@@ -78,7 +78,7 @@ func (s *Stage) Kill(ctx context.Context, namespace, name string, limit time.Dur
 			return fmt.Errorf("kill pod %s: %w", pod.Name, err)
 		}
 	}
-	if err := s.waitGone(ctx, old, limit); err != nil {
+	if err := s.WaitGone(ctx, old, limit); err != nil {
 		return err
 	}
 	return s.WaitDeployment(ctx, namespace, name, limit)
@@ -90,7 +90,8 @@ func (s *Stage) pods(ctx context.Context, d appsv1.Deployment) ([]corev1.Pod, er
 	return list.Items, err
 }
 
-func (s *Stage) waitGone(ctx context.Context, pods []corev1.Pod, limit time.Duration) error {
+// WaitGone waits until none of some pods is left.
+func (s *Stage) WaitGone(ctx context.Context, pods []corev1.Pod, limit time.Duration) error {
 	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, limit, true, func(ctx context.Context) (bool, error) {
 		for _, pod := range pods {
 			var now corev1.Pod

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/weft-mesh/weft/e2e/stage"
+	"github.com/weft-mesh/weft/internal/cluster"
 	"github.com/weft-mesh/weft/internal/sidecar"
 )
 
@@ -76,7 +76,7 @@ func TestAPodAsksToBeInTheMesh(t *testing.T) {
 		if !sidecar.Injected(&pod) {
 			t.Fatal("the pod was made without a sidecar")
 		}
-		if !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue }) {
+		if !cluster.Ready(&pod) {
 			return fmt.Errorf("it has %+v, %+v", pod.Status.Conditions, pod.Status.InitContainerStatuses)
 		}
 		return nil

@@ -12,7 +12,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -205,35 +204,35 @@ func (c *churn) late(name string) {
 	c.scale(name, 2)
 	next, last := c.Pods(name)[0], c.Pods(name)[1]
 	c.turn(next, "unready")
-	c.Until(time.Minute, "the slices say so", func(ctx context.Context) error { return c.sliced(ctx, next.Name, false) })
+	c.Until(time.Minute, "the slices say so", func(ctx context.Context) error { return c.calledUnready(ctx, next.Name) })
 	back := c.withoutControllers(20 * time.Second)
 	c.turn(next, "ready")
 	c.must(c.Delete(c.t.Context(), &last))
-	c.Until(time.Minute, last.Name+" is gone", func(ctx context.Context) error {
-		if err := c.Get(ctx, c.Key(last.Name), &corev1.Pod{}); !apierrors.IsNotFound(err) {
-			return errors.Join(errors.New("it is there"), err)
-		}
-		return nil
-	})
-	c.must(c.sliced(c.t.Context(), next.Name, false))
+	c.must(c.WaitGone(c.t.Context(), []corev1.Pod{last}, time.Minute))
+	c.must(c.calledUnready(c.t.Context(), next.Name))
 	c.must(<-back)
 	c.scale(name, 1)
 }
 
-// sliced tells whether EndpointSlices say of a pod that it is ready, or that it is not.
-func (c *churn) sliced(ctx context.Context, pod string, ready bool) error {
+// calledUnready is nil where EndpointSlices name a pod, and say that it is not ready.
+func (c *churn) calledUnready(ctx context.Context, pod string) error {
 	var all discoveryv1.EndpointSliceList
 	if err := c.List(ctx, &all, client.InNamespace(c.Namespace)); err != nil {
 		return err
 	}
+	err := fmt.Errorf("no slice names pod %s", pod)
 	for _, slice := range all.Items {
 		for _, e := range slice.Endpoints {
-			if e.TargetRef != nil && e.TargetRef.Name == pod && *e.Conditions.Ready != ready {
-				return fmt.Errorf("slice %s says of pod %s: ready: %t", slice.Name, pod, !ready)
+			switch {
+			case e.TargetRef == nil || e.TargetRef.Name != pod:
+			case *e.Conditions.Ready:
+				return fmt.Errorf("slice %s calls pod %s ready", slice.Name, pod)
+			default:
+				err = nil
 			}
 		}
 	}
-	return nil
+	return err
 }
 
 // withoutControllers ends kube-controller-manager. That it is back after so long is sent.

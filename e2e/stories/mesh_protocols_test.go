@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/stage"
+	"github.com/weft-mesh/weft/internal/cluster"
 )
 
 // conversation is a caller in the mesh and a count of what it did.
@@ -143,10 +144,8 @@ func podReady(ctx context.Context, s *stage.Scene, name string) error {
 	if err := s.Get(ctx, s.Key(name), &pod); err != nil {
 		return err
 	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-			return nil
-		}
+	if cluster.Ready(&pod) {
+		return nil
 	}
 	return fmt.Errorf("phase %s, not ready", pod.Status.Phase)
 }

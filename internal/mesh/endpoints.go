@@ -104,7 +104,7 @@ func byAddress(a, b Endpoint) int {
 // fromSlice reads one slice. A pod that is being deleted counts as terminating from the moment
 // its own object says so: the slice says it later, and the kubelet has begun to stop it by then. One that
 // is ready by its own object counts as ready where Kubernetes' own controller writes the slice: after an
-// outage of the API server that controller may be late by half a minute, and what it still calls serving is gone.
+// outage of the API server that controller may be late by a minute, and what it still calls serving is gone.
 func (m *Mesh) fromSlice(q *incr.Query, s *discoveryv1.EndpointSlice, name string, out *addresses) {
 	port := portNamed(s, name)
 	if port == 0 {
