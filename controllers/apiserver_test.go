@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,17 +38,27 @@ func apiServer(t *testing.T) *rest.Config {
 	return config
 }
 
-// tool is the path of a program that the local cluster is made of; it is built when missing.
+// tools are the programs of the local cluster that an API server needs.
+var tools = map[string]func() (string, error){"kube-apiserver": built("kube-apiserver"), "etcd": built("etcd")}
+
+// built is the path of a program that the local cluster is made of, which is built when missing. It is asked for once.
+func built(name string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		build := exec.Command("go", "run", ".", "tool", name)
+		build.Dir = "../e2e/cluster"
+		build.Stderr = os.Stderr
+		path, err := build.Output()
+		return strings.TrimSpace(string(path)), err
+	})
+}
+
 func tool(t *testing.T, name string) string {
 	t.Helper()
-	build := exec.Command("go", "run", ".", "tool", name)
-	build.Dir = "../e2e/cluster"
-	build.Stderr = os.Stderr
-	path, err := build.Output()
+	path, err := tools[name]()
 	if err != nil {
 		t.Fatalf("build %s: %v", name, err)
 	}
-	return strings.TrimSpace(string(path))
+	return path
 }
 
 // install adds the CRDs in a folder of a Go module, or in a folder of this one.

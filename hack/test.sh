@@ -51,9 +51,9 @@ packages() {
 	fi
 }
 
-# drawn are tests of worlds, or of policies and requests, drawn at random. Nothing of ours runs beside them, and they
-# take five times as long with the race detector.
-drawn='^(TestOracle|TestDrawnObjects|FuzzObjects|Test.*Differs?$|Test.*Compiled$|Test.*Witness$)'
+# drawn are tests of many worlds, or of many policies and requests, most of them drawn at random. Nothing of ours runs
+# beside them, and they take five times as long with the race detector.
+drawn='^(TestOracle|TestDrawnObjects|FuzzObjects|Test.*(Differs?|Compiled|Witness|OfLevels|OfTwoLevels)$|TestServersGoRoundInNoCircle$|TestPolicyTouchesItsOwn$|TestIndexed$)'
 
 unit() {
 	packages

@@ -47,7 +47,7 @@ func TestPatchOnlyAdds(t *testing.T) {
 	}
 }
 
-func TestDrainKeysDiffer(t *testing.T) {
+func TestEachPodHasItsOwnDrainKey(t *testing.T) {
 	if a, b := drainKey("a"), drainKey("b"); a == b || len(a) != 32 {
 		t.Errorf("%s, %s", a, b)
 	}

@@ -22,6 +22,7 @@ import (
 // TestCertificatesFromAnIssuer has Weft obtain a listener's certificate from a cert-manager issuer and
 // rotates it under load.
 func TestCertificatesFromAnIssuer(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.New(t, "issuer")
 	backend(t, s, "shop", "drain", "", 1)
 	s.Apply(manifest(t, "issuer.yaml", "$SECRET", "shop-tls", "$ANNOTATIONS", `{mesh.weft.dev/issuer: authority}`))
@@ -52,6 +53,7 @@ func TestCertificatesFromAnIssuer(t *testing.T) {
 // TestTwoWishesForCertificates annotates one Gateway for Weft and for cert-manager itself: only
 // cert-manager acts, and the Gateway says so.
 func TestTwoWishesForCertificates(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.New(t, "wishes")
 	backend(t, s, "shop", "drain", "", 1)
 	s.Apply(manifest(t, "issuer.yaml", "$SECRET", "both-tls",

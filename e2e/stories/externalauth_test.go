@@ -28,6 +28,7 @@ var checked = []string{"/by-http", "/by-grpc"}
 // from a pod in the mesh: what it allows reaches the shop with what it says of the user, what it refuses gets
 // its answer. While it is gone nothing passes, and while the filter changes nothing that it would refuse.
 func TestExternalAuth(t *testing.T) {
+	stage.Parallel(t)
 	c := &checks{Scene: stage.NewMeshed(t, "externalauth"), t: t}
 	caller(t, c.Scene, "caller", false)
 	for _, name := range []string{"shop", "authz", "second"} {

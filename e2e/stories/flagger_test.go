@@ -38,6 +38,7 @@ const shopHost = "shop.example.com"
 // brings a new version to it step by step, and takes back one that fails. What decides are the metrics
 // of Weft's proxies. No request fails but those that the bad version itself answered.
 func TestFlagger(t *testing.T) {
+	stage.Parallel(t)
 	d := &delivery{Scene: stage.NewMeshed(t, "flagger"), t: t}
 	d.Apply(manifest(t, "flagger-gateway.yaml"))
 	d.adopted()

@@ -27,6 +27,7 @@ const certManager = "cert-manager"
 // annotation. The listeners wait for Secrets that are not there yet, serve once they are, with what the
 // issuer signed, and go on while both are renewed. Weft asks for no certificate itself.
 func TestGatewayShim(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.New(t, "shim")
 	issuer := s.Namespace
 	backend(t, s, "shop", "drain", "", 1)

@@ -43,6 +43,7 @@ spec:
 // TestListenerSets: a ListenerSet opens a port of a Gateway that serves, and closes it again; a bad one
 // beside it harms only itself. No request on the Gateway's own port fails.
 func TestListenerSets(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.New(t, "sets")
 	ca := stage.NewAuthority(t)
 	leaf := ca.Leaf("shop.test")

@@ -95,6 +95,15 @@ func (c *churn) play() {
 		})
 	}
 	c.step("readiness flaps", func() { c.flap("polite", stage.Size(3, 20)) })
+	if c.family == "IPv4" || stage.Long() { // who controls the cluster is the same for both
+		c.uncontrolled()
+	}
+	c.step("polite rolled after all that", func() { c.must(c.Roll(c.t.Context(), c.Namespace, "polite", rollout)) })
+	c.step("nothing changes any more", func() {})
+}
+
+// uncontrolled has the operator, and parts of Kubernetes, be away.
+func (c *churn) uncontrolled() {
 	c.step("slices are late", func() { c.late("polite") })
 	c.step("operator killed", func() { c.must(c.Kill(c.t.Context(), stage.System, stage.Operator, rollout)) })
 	c.step("operator is down", func() { c.operators(0) })
@@ -104,8 +113,6 @@ func (c *churn) play() {
 	if stage.Long() {
 		c.away("kubelet", 90*time.Second) // long enough for all endpoints on the node to go
 	}
-	c.step("polite rolled after all that", func() { c.must(c.Roll(c.t.Context(), c.Namespace, "polite", rollout)) })
-	c.step("nothing changes any more", func() {})
 }
 
 // step plays one change under load, and holds the load for a while after it.

@@ -20,6 +20,7 @@ import (
 // weights that leaves its Service nothing. When its pod goes, no request fails: another pod answers, and has the
 // session from then on.
 func TestSessions(t *testing.T) {
+	stage.Parallel(t)
 	s := stage.New(t, "sessions")
 	backend(t, s, "blue", "drain", "", 2)
 	backend(t, s, "green", "drain", "", 1)
