@@ -43,17 +43,23 @@ type ModuleRef struct {
 	Key string `json:"key"`
 }
 
-// RemoteModule is a module that is fetched by HTTP or HTTPS.
+// RemoteModule is a module that is fetched from a server, or from a registry of OCI artifacts.
 type RemoteModule struct {
-	// url of the module: http:// or https://, without a user and a password. Of a server over HTTPS the operator
-	// verifies the certificate by the authorities of its image.
+	// url of the module, without a user and a password: it must be there for everybody to read.
+	//
+	// http:// or https://: the module itself or, where the path ends in .tar, .tar.gz or .tgz, a file in that archive.
+	//
+	// oci://<registry>/<repository>:<tag>, or @sha256:<digest> in the place of the tag: a layer of that artifact, or a file
+	// in a layer that is an archive. oci+http:// is the same for a registry that has no TLS.
+	//
+	// Of a server over TLS the operator verifies the certificate by the authorities of its image.
 	//
 	// +required
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+(/[^#\s]*)?$`
+	// +kubebuilder:validation:Pattern=`^(https?|oci(\+http)?)://[^/?#@\s]+(/[^#\s]*)?$`
 	URL string `json:"url"`
 
-	// sha256 of the module, in hexadecimal. What is fetched and has another one is not run.
+	// sha256 of the module itself, in hexadecimal, wherever it is found. What has another one is not taken.
 	//
 	// +required
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`

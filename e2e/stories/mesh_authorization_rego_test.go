@@ -8,6 +8,8 @@ import (
 
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/stage"
+	"github.com/weft-mesh/weft/internal/download"
+	"github.com/weft-mesh/weft/internal/registrytest"
 )
 
 const lawInRego = `
@@ -111,17 +113,18 @@ func (l lawful) module(revoked string) {
 
 // TestAuthorizationFetched has the module fetched: until it is there everything is denied; while that of a new digest is
 // awaited, or is another text, the one of before stays in force and no request fails; and once it is there it is in force.
+// It may be a file of a bundle that a server has, or a registry.
 func TestAuthorizationFetched(t *testing.T) {
 	stage.Parallel(t)
 	l := newLawful(t, "authorization-fetched")
 	l.OnThisMachine()
 	m := serveModules(t, l.Pod("echo").Status.HostIP)
-	law := func(path, only string) (policy, module string) {
+	law := func(url, only string) (policy, module string) {
 		module = fmt.Sprintf("package weft.v1\nallow if input.source.service_account in {%s}", only)
-		from := fmt.Sprintf("remote: {url: %s%s, sha256: %x}", m.url, path, sha256.Sum256([]byte(module)))
+		from := fmt.Sprintf("remote: {url: %s, sha256: %x}", url, sha256.Sum256([]byte(module)))
 		return strings.Replace(lawInRego, "configMapRef: {name: law, key: echo.rego}", from, 1), module
 	}
-	one, module := law("/one.rego", `"friend"`)
+	one, module := law(m.url+"/one.rego", `"friend"`)
 	l.Apply(one)
 	l.PolicySays("in-rego", "ModuleNotFetched", "/one.rego cannot be fetched: its server answers 404 (until then everything is denied)")
 	becomes(l.Scene, l.friend, asks("echo", "/open"), 403)
@@ -131,12 +134,27 @@ func TestAuthorizationFetched(t *testing.T) {
 	l.answers(l.foe, asks("echo", "/open"), 403)
 
 	throughout(t, l.friend, asks("echo", "/open"), func() {
-		two, module := law("/two.rego", `"friend", "foe"`)
+		two, module := law(m.url+"/two.rego", `"friend", "foe"`)
 		m.put("/two.rego", []byte("package weft.v1\nallow if true"))
 		l.Apply(two)
 		l.PolicySays("in-rego", "Invalid", "set that one in sha256 if it is the right module, or mend the URL ("+before)
 		l.answers(l.foe, asks("echo", "/open"), 403)
 		m.put("/two.rego", []byte(module))
+		l.Holds("in-rego")
+		becomes(l.Scene, l.foe, asks("echo", "/open"), 200)
+
+		three, module := law(m.url+"/bundle.tar.gz", `"friend", "nobody"`)
+		m.put("/bundle.tar.gz", registrytest.Archive(t, map[string]string{"law/echo.rego": module, "law/more.rego": "package more"}))
+		l.Apply(three)
+		l.Holds("in-rego")
+		becomes(l.Scene, l.foe, asks("echo", "/open"), 403)
+
+		url := download.PlainOCI + strings.TrimPrefix(m.url, "http://") + "/laws/echo:4"
+		four, module := law(url, `"friend", "foe", "nobody"`)
+		l.Apply(four)
+		l.PolicySays("in-rego", "ModuleNotFetched", "/laws/echo:4 cannot be fetched: its registry answers 404 ("+before)
+		l.answers(l.foe, asks("echo", "/open"), 403)
+		m.push(t, "laws/echo:4", registrytest.Layer{MediaType: "application/vnd.oci.image.layer.v1.tar+gzip", Content: registrytest.Archive(t, map[string]string{"law/echo.rego": module})})
 		l.Holds("in-rego")
 		becomes(l.Scene, l.foe, asks("echo", "/open"), 200)
 	})

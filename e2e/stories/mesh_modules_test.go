@@ -11,24 +11,31 @@ import (
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/load"
 	"github.com/weft-mesh/weft/e2e/stage"
+	"github.com/weft-mesh/weft/internal/download"
 	"github.com/weft-mesh/weft/internal/envoytest"
+	"github.com/weft-mesh/weft/internal/registrytest"
 )
 
-// modules is a server of modules on the machine of the node. What it has not it answers 404.
+// modules is a server of modules on the machine of the node, and a registry. What it has not it answers 404.
 type modules struct {
-	url string
-	mu  sync.Mutex
-	has map[string][]byte // by path
+	url      string
+	registry http.Handler
+	mu       sync.Mutex
+	has      map[string][]byte // by path
 }
 
 func serveModules(t *testing.T, address string) *modules {
 	t.Helper()
-	m := &modules{has: map[string][]byte{}}
+	m := &modules{has: map[string][]byte{}, registry: registrytest.Handler()}
 	m.url = "http://" + at(address, servesAt(t, address, m))
 	return m
 }
 
 func (m *modules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/v2/") {
+		m.registry.ServeHTTP(w, r)
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	text, has := m.has[r.URL.Path]
@@ -45,9 +52,22 @@ func (m *modules) put(path string, text []byte) {
 	m.has[path] = text
 }
 
+// push puts an artifact into the registry, and says where it is.
+func (m *modules) push(t *testing.T, name string, layers ...registrytest.Layer) (url string) {
+	t.Helper()
+	at := strings.TrimPrefix(m.url, "http://") + "/" + name
+	registrytest.Push(t, at, layers...)
+	return download.PlainOCI + at
+}
+
 // extension is one of a module that is served.
 func (m *modules) extension(path string, text []byte, more string) string {
-	return fmt.Sprintf("{name: tenant, wasm: {remote: {url: %s%s, sha256: %x}}%s}", m.url, path, sha256.Sum256(text), more)
+	return fetched(m.url+path, text, more)
+}
+
+// fetched is an extension of a module that is somewhere.
+func fetched(url string, text []byte, more string) string {
+	return fmt.Sprintf("{name: tenant, wasm: {remote: {url: %s, sha256: %x}}%s}", url, sha256.Sum256(text), more)
 }
 
 func configured(extension, config string) string {
@@ -102,6 +122,14 @@ func TestWasm(t *testing.T) {
 
 	wrongModules(t, s, from, origin, text, hears)
 	from.Hold(2 * rate)
+
+	from.Step("a module of a registry")
+	packed := append(text[:len(text):len(text)], "\x00\x02\x01y"...)
+	url := origin.push(t, "team/tenant:1", registrytest.Layer{MediaType: "application/wasm", Content: packed})
+	s.Apply(extended(configured(fetched(url, packed, ""), "{edition: 4}")))
+	hears(`ran{"edition":4}`)
+	s.Holds("more")
+	from.Hold(rate)
 
 	from.Step("no more")
 	s.Remove(extended(one))

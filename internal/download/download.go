@@ -1,4 +1,7 @@
-// Package download gets texts by HTTP of which the digest is known, bounded in size and time.
+// Package download gets texts of which the digest is known, bounded in size and time.
+//
+//	http://, https://        the text itself, or a file in an archive
+//	oci://, oci+http://      a layer of an artifact in a registry, or a file in one
 package download
 
 import (
@@ -97,9 +100,16 @@ type Mismatch struct{ problem string }
 
 func (m Mismatch) Error() string { return m.problem }
 
-// Get returns the text at a URL if it has that digest of SHA-256, in hexadecimal, and so many bytes at most. The
-// error's words follow the URL.
+// Get returns the text at a URL, or in what is there, that has a digest of SHA-256, in hexadecimal, and so many bytes at
+// most. The error's words follow the URL.
 func (g *Getter) Get(ctx context.Context, url, digest string, most int64) (string, error) {
+	s := search{digest: strings.ToLower(digest), most: most}
+	if reference, is := strings.CutPrefix(url, OCI); is {
+		return g.pull(ctx, reference, false, s)
+	}
+	if reference, is := strings.CutPrefix(url, PlainOCI); is {
+		return g.pull(ctx, reference, true, s)
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return "", Mismatch{"is no URL"}
@@ -112,19 +122,44 @@ func (g *Getter) Get(ctx context.Context, url, digest string, most int64) (strin
 	if response.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("cannot be fetched: its server answers %d", response.StatusCode)
 	}
-	if response.ContentLength > most {
-		return "", tooLarge(most)
+	if isArchive(request.URL.Path) {
+		return s.archive(response)
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	return s.whole(response)
+}
+
+// isArchive goes by the names that bundles have.
+func isArchive(path string) bool {
+	return strings.HasSuffix(path, ".tar.gz") || strings.HasSuffix(path, ".tgz") || strings.HasSuffix(path, ".tar")
+}
+
+// whole is what is served as it is.
+func (s search) whole(response *http.Response) (string, error) {
+	if response.ContentLength > s.most {
+		return "", tooLarge(s.most)
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, s.most+1))
 	switch sum := sha256.Sum256(body); {
 	case err != nil:
 		return "", fmt.Errorf("cannot be fetched: %w", reason(err))
-	case int64(len(body)) > most:
-		return "", tooLarge(most)
-	case hex.EncodeToString(sum[:]) != strings.ToLower(digest):
+	case int64(len(body)) > s.most:
+		return "", tooLarge(s.most)
+	case hex.EncodeToString(sum[:]) != s.digest:
 		return "", Mismatch{fmt.Sprintf("has the SHA-256 digest %x: set that one in sha256 if it is the right module, or mend the URL", sum)}
 	}
 	return string(body), nil
+}
+
+// archive is a file of what is served.
+func (s search) archive(response *http.Response) (string, error) {
+	if response.ContentLength > maxArchive {
+		return "", tooLarge(maxArchive)
+	}
+	text, found, err := s.unpack(io.LimitReader(response.Body, maxArchive))
+	if err == nil && !found {
+		err = s.nothing()
+	}
+	return text, err
 }
 
 func tooLarge(most int64) error {
