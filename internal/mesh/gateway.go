@@ -181,7 +181,10 @@ func notGiven(gw *gwv1.Gateway, given []gwv1.GatewayStatusAddress) Verdict {
 // available says whether a proxy of the Gateway is ready, which it is once it has its listeners.
 func (m *Mesh) available(q *incr.Query, gw *gwv1.Gateway) Verdict {
 	k := key(gw.Namespace, proxies.Name(gw))
-	if d, ok := m.Deployments.Get(q, k); ok && d.Status.AvailableReplicas > 0 {
+	switch d, ok := m.Deployments.Get(q, k); {
+	case !ok:
+		return wrong(gwv1.GatewayReasonPending, "Deployment %s is not there yet: if the API server refuses it, an Event of this Gateway says why.", k)
+	case d.Status.AvailableReplicas > 0:
 		return Verdict{}
 	}
 	return wrong(gwv1.GatewayReasonPending, "No proxy of Deployment %s is available yet.", k)
