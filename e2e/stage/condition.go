@@ -123,6 +123,22 @@ func (s *Scene) PolicySays(policy, reason, words string) {
 	})
 }
 
+// Overridden waits until a MeshPolicy says that another one holds in its place.
+func (s *Scene) Overridden(policy, by string) {
+	s.t.Helper()
+	s.Until(slow, "MeshPolicy "+policy+" is overridden by "+by, func(ctx context.Context) error {
+		var p v1alpha1.MeshPolicy
+		if err := s.Get(ctx, s.Key(policy), &p); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionOverridden)
+		if c == nil || c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "MeshPolicy "+by+" ") {
+			return fmt.Errorf("it says %+v", c)
+		}
+		return nil
+	})
+}
+
 // Holds waits until a MeshPolicy says that it holds as it is written now.
 func (s *Scene) Holds(policy string) {
 	s.t.Helper()

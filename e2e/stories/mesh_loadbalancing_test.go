@@ -64,7 +64,7 @@ func TestMeshLoadBalancing(t *testing.T) {
 	for _, algorithm := range []string{"RingHash", "Maglev"} {
 		balance("{algorithm: " + algorithm + ", hash: [{type: Header, name: x-user}]}")
 	}
-	keysStay(t, s, from, request)
+	keysStay(t, s, from, request, stage.Size(4, 10))
 	judge(t, s, "100 requests per second while their balancing changes", from.Stop())
 }
 
@@ -92,17 +92,18 @@ func byLoad(s *stage.Scene, from *stage.Caller, request call.Request) {
 	})
 }
 
-// keysStay has one of four pods go, and looks where keys are before and after.
-func keysStay(t *testing.T, s *stage.Scene, from *stage.Caller, request call.Request) {
+// keysStay has one of so many pods go, and looks where keys are before and after.
+func keysStay(t *testing.T, s *stage.Scene, from *stage.Caller, request call.Request, n int) {
 	t.Helper()
+	must(t, scaleTo(t.Context(), s.Stage, s.Namespace, "app", n))
+	s.Rollout("app")
+	known(s, from, request, n)
 	before := keyPods(t, from, request)
-	if err := scaleTo(t.Context(), s.Stage, s.Namespace, "app", 3); err != nil {
-		t.Fatal(err)
-	}
+	must(t, scaleTo(t.Context(), s.Stage, s.Namespace, "app", n-1))
 	there := map[string]bool{}
-	s.Until(rollout, "three pods run", func(context.Context) error {
+	s.Until(rollout, "one pod goes", func(context.Context) error {
 		pods := s.Pods("app")
-		if clear(there); len(pods) != 3 {
+		if clear(there); len(pods) != n-1 {
 			return fmt.Errorf("%d run", len(pods))
 		}
 		for _, p := range pods {
@@ -123,7 +124,7 @@ func keysStay(t *testing.T, s *stage.Scene, from *stage.Caller, request call.Req
 			}
 		}
 	}
-	s.Step("one of four pods went: of %d keys of the others %d stayed", stay, stayed)
+	s.Step("one of %d pods went: of %d keys of the others %d stayed", n, stay, stayed)
 	if stay == 0 || stayed*10 < stay*9 {
 		t.Errorf("of %d keys of pods that stay only %d stayed", stay, stayed)
 	}

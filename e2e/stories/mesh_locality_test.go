@@ -29,22 +29,31 @@ func nearbyService(more string) string {
 	return "apiVersion: v1\nkind: Service\nmetadata: {name: app}\nspec: {" + more + "ports: [{name: http, port: 80, targetPort: 8080}]}\n"
 }
 
-// farZone is one that no Node of the cluster is in: an EndpointSlice alone says that pods are there.
-const farZone = "weft-far"
+// far is the value of the labels of a Node on which nothing runs: an EndpointSlice alone says that pods are there.
+const far = "weft-far"
 
-// nearby is a Service of pods that are in the zone of who calls it, and of others that an EndpointSlice, written by
+const farNode = `
+apiVersion: v1
+kind: Node
+metadata: {name: ` + far + `, labels: {topology.kubernetes.io/zone: ` + far + `, topology.kubernetes.io/region: ` + far + `, weft.test/rack: ` + far + `}}
+`
+
+// places are the labels of Nodes that the story goes by.
+var places = []string{corev1.LabelTopologyZone, corev1.LabelTopologyRegion, "weft.test/rack"}
+
+// nearby is a Service of pods that are where its caller is, and of others that an EndpointSlice, written by
 // hand, says to be elsewhere: the local cluster has one Node.
 type nearby struct {
 	*stage.Scene
 	t    *testing.T
-	zone string // of the caller's Node
-	node string
+	node *corev1.Node // the caller's
 	from *stage.Caller
 }
 
 // TestMeshLocality: a caller is answered by the pods of its zone. When these are not ready any more the others
-// answer, within ten seconds; as they become ready again their part grows, and at last they answer alone. No
-// request fails meanwhile, nor as the policy comes, goes, and the Service says the same by itself.
+// answer, within ten seconds; as they become ready again their part grows, and at last they answer alone. By another
+// label of Nodes it is the same, and regions get the parts that a policy says. No request fails meanwhile, nor as the
+// policy comes, goes, and the Service says the same by itself.
 func TestMeshLocality(t *testing.T) {
 	s := stage.NewMeshed(t, "locality")
 	for _, name := range []string{"here", "there"} {
@@ -70,6 +79,15 @@ func TestMeshLocality(t *testing.T) {
 		n.answers("half of the zone is back, and has 70 %", 30*time.Second, 50, 90)
 		n.place(2)
 		n.answers("the zone is back", 30*time.Second, 100, 100)
+		n.says("{prefer: [weft.test/rack]}")
+		n.answers("those of the rack answer", 30*time.Second, 100, 100)
+		region := n.node.Labels[corev1.LabelTopologyRegion]
+		n.says(fmt.Sprintf("{weights: [{from: %s, to: [{region: %s, percent: 20}, {region: %s, percent: 80}]}]}", region, region, far))
+		n.answers("the own region has a fifth", 30*time.Second, 8, 35) // by chance 3 standard deviations
+		n.place(0)
+		n.answers("the own region is away", 10*time.Second, 0, 0)
+		n.place(2)
+		n.answers("the own region is back", 30*time.Second, 8, 35)
 		s.Remove(nearPolicy)
 		n.answers("without the policy all pods answer again", time.Minute, 20, 80)
 		s.Apply(nearbyService("trafficDistribution: PreferSameZone, "))
@@ -77,26 +95,39 @@ func TestMeshLocality(t *testing.T) {
 	})
 }
 
-// settle finds the zone of the caller's Node, and gives it one for as long as the story lasts if it has none.
+// settle has a Node far away, and gives that of the caller labels for as long as the story lasts if it has none.
 func (n *nearby) settle() {
 	n.t.Helper()
-	n.node = n.from.Pod.Spec.NodeName
-	node := &corev1.Node{}
-	if err := n.Get(n.t.Context(), client.ObjectKey{Name: n.node}, node); err != nil {
-		n.t.Fatal(err)
-	}
-	if n.zone = node.Labels[corev1.LabelTopologyZone]; n.zone != "" {
-		return
-	}
-	n.zone = "weft-here"
-	label := func(ctx context.Context, value string) {
-		patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%s}}}`, corev1.LabelTopologyZone, value)
-		if err := n.Patch(ctx, node, client.RawPatch(types.MergePatchType, patch)); err != nil {
+	n.Apply(farNode)
+	n.t.Cleanup(func() {
+		if err := n.Stage.Remove(context.Background(), "", farNode); err != nil {
 			n.t.Error(err)
 		}
+	})
+	n.node = &corev1.Node{}
+	must(n.t, n.Get(n.t.Context(), client.ObjectKey{Name: n.from.Pod.Spec.NodeName}, n.node))
+	label := func(ctx context.Context, name, value string) error {
+		patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%s}}}`, name, value)
+		return n.Patch(ctx, n.node, client.RawPatch(types.MergePatchType, patch))
 	}
-	label(n.t.Context(), `"`+n.zone+`"`)
-	n.t.Cleanup(func() { label(context.Background(), "null") })
+	for _, name := range places {
+		if n.node.Labels[name] != "" {
+			continue
+		}
+		must(n.t, label(n.t.Context(), name, `"weft-here"`))
+		n.t.Cleanup(func() {
+			if err := label(context.Background(), name, "null"); err != nil {
+				n.t.Error(err)
+			}
+		})
+	}
+}
+
+// says has the policy say something else.
+func (n *nearby) says(what string) {
+	n.Step("locality: %s", what)
+	n.Apply(nearPolicy[:strings.Index(nearPolicy, "locality:")] + "locality: " + what + "\n")
+	n.Holds("near")
 }
 
 // place tells that so many of the pods that are here are ready, and all that are there.
@@ -106,9 +137,9 @@ func (n *nearby) place(ready int) {
 	var endpoints []string
 	for _, name := range []string{"here", "there"} {
 		for i, pod := range n.Pods(name) {
-			where, well := fmt.Sprintf("zone: %s, nodeName: %s", n.zone, n.node), i < ready
+			where, well := fmt.Sprintf("zone: %s, nodeName: %s", n.node.Labels[corev1.LabelTopologyZone], n.node.Name), i < ready
 			if name == "there" {
-				where, well = "zone: "+farZone, true
+				where, well = fmt.Sprintf("zone: %s, nodeName: %s", far, far), true
 			}
 			endpoints = append(endpoints, fmt.Sprintf("- {addresses: [%q], %s, conditions: {ready: %v, serving: %v, terminating: false}, targetRef: {kind: Pod, namespace: %s, name: %s, uid: %s}}",
 				pod.Status.PodIP, where, well, well, n.Namespace, pod.Name, pod.UID))

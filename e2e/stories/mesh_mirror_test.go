@@ -1,8 +1,11 @@
 package stories
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/load"
@@ -40,7 +43,7 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: polite}
 spec:
-  parentRefs: [{group: "", kind: Service, name: polite, port: 80}]
+  parentRefs: [{group: "", kind: Service, name: polite, port: 80}, {name: front}]
   rules:
   - filters:
     - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-mirror, value: $NAME}]}}
@@ -48,8 +51,12 @@ spec:
     backendRefs: [{name: polite, port: 80}]
 `
 
-// TestMirror: a caller sends 100 requests per second, while copies of all of them go to one mirror after the
-// other, each no good in another way. None of its requests fails, and none is late.
+// unmirrored is a route of the Gateway as mirrorRoute, without a mirror.
+var unmirrored = mirrorRoute[:strings.Index(mirrorRoute, "  - filters:")] + "  - backendRefs: [{name: polite, port: 80}]\n"
+
+// TestMirror: a caller sends 100 requests per second to a Service, and as many through a Gateway, while copies of all
+// of them go to one mirror after the other, each no good in another way but the first. None of its requests fails, and
+// half are never late.
 func TestMirror(t *testing.T) {
 	stage.Parallel(t)
 	s := stage.NewMeshed(t, "mirrors")
@@ -58,27 +65,34 @@ func TestMirror(t *testing.T) {
 	s.Rollout("ledger")
 	meshShop(t, s, "polite", "drain", "ledger", "IPv4")
 	echo(t, s, "echo", "declared", "{}")
-	s.Apply(mirrors)
+	s.Apply(mirrors + "---" + oneProxy)
 	caller(t, s, "caller", false)
 	s.Rollout("polite", "echo")
 	from := s.Caller("caller")
 	request := call.Request{Protocol: call.HTTP, Address: "polite:80", Path: "/api/goods"}
 	from.Answered(request, nil)
-	const rate = 100
-	from.Start(load.Target{Address: at(clusterIP(t, s, "polite"), 80), Host: "polite"}, rate)
+	s.Apply(unmirrored)
+	gateway := s.Gateway("front")
+	gateway.Answers(time.Minute, "polite", "/api/goods", 200)
+	const rate = 200
+	from.Start(load.Target{Address: at(clusterIP(t, s, "polite"), 80), Host: "polite"}, rate/2)
+	from.Start(load.Target{Address: gateway.At(80), Host: "polite"}, rate/2)
 	from.Step("no mirror")
 	from.Hold(3 * rate)
 	for _, name := range []string{"echo", "slow", "dead", "empty", "missing"} {
 		from.Step("mirror: " + name)
 		s.Apply(strings.ReplaceAll(mirrorRoute, "$NAME", name))
 		from.Answered(request, func(o call.Outcome) error { return headers{"X-Mirror": name}.missing("the app", o.Answer.Headers) })
+		s.Until(time.Minute, "the Gateway has the route", func(ctx context.Context) error {
+			a, err := gateway.Get(ctx, "polite", "/api/goods")
+			return errors.Join(err, headers{"X-Mirror": name}.missing("the app", a.Headers))
+		})
 		from.Hold(5 * rate)
 	}
 	results := from.Stop()
-	for _, r := range results {
-		if r.Failed != "" {
-			t.Errorf("%s %s (%s): %s", r.Method, r.ID, r.Step, r.Failed)
-		}
+	noneFailed(t, results)
+	if n := timesAsked(t, s, s.Pod("echo"), "/api/goods"); n < rate {
+		t.Errorf("the mirror that is there was asked %d times, want %d at least", n, rate)
 	}
 	table := load.Table(results, nil)
 	t.Logf("\n%s", load.Print(table))

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/weft-mesh/weft/e2e/call"
 	"github.com/weft-mesh/weft/e2e/stage"
 	"github.com/weft-mesh/weft/internal/sidecar"
@@ -194,7 +196,7 @@ func (c *conversation) copies() {
 		}
 		had := 0
 		c.Until(time.Minute, m.path+" is copied", func(context.Context) error {
-			if had = c.asked("two", m.path); had < m.least {
+			if had = timesAsked(c.t, c.Scene, c.Pod("two"), m.path); had < m.least {
 				return fmt.Errorf("%d times of %d, want %d", had, n, m.least)
 			}
 			return nil
@@ -206,17 +208,13 @@ func (c *conversation) copies() {
 	}
 }
 
-// asked is how often an app was asked for a path.
-func (c *conversation) asked(name, path string) int {
-	c.t.Helper()
-	out, err := c.Exec(c.t.Context(), c.Pod(name), "echo", nil, "/echo", "asked", path)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+// timesAsked is how often a pod of an app was asked for a path.
+func timesAsked(t *testing.T, s *stage.Scene, pod corev1.Pod, path string) int {
+	t.Helper()
+	out, err := s.Exec(t.Context(), pod, "echo", nil, "/echo", "asked", path)
+	must(t, err)
 	times, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	must(t, err)
 	return times
 }
 

@@ -26,10 +26,12 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"golang.org/x/net/websocket"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/e2e/call"
 )
@@ -45,7 +47,8 @@ type application struct {
 	requests map[string]int // of HTTP that were answered, by path
 	failed   atomic.Int64
 	answer   atomic.Int32 // the status of those of echo; 0: 200
-	delay    atomic.Int64 // before them, in nanoseconds
+	code     atomic.Int32 // the status of those of Say; 0: OK
+	delay    atomic.Int64 // before both, and before each line of TCP, in nanoseconds
 	load     atomic.Value // what they report of the pod's CPU, by ORCA; empty: nothing
 	thirds   atomic.Int64
 }
@@ -127,10 +130,7 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.requests[r.URL.Path]++
 	a.mu.Unlock()
-	select {
-	case <-time.After(time.Duration(a.delay.Load())):
-	case <-r.Context().Done():
-	}
+	a.rest(r.Context())
 	for _, header := range r.Header.Values("Answer-With") {
 		name, value, _ := strings.Cut(header, ":")
 		w.Header().Add(name, strings.TrimSpace(value))
@@ -144,6 +144,14 @@ func (a *application) echo(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod, Protocol: r.Proto, Remote: host(r.RemoteAddr), Method: r.Method,
 		Said: string(said), Host: r.Host, Path: r.URL.RequestURI(), Headers: r.Header})
+}
+
+// rest takes the time that mood said, unless the client goes before.
+func (a *application) rest(ctx context.Context) {
+	select {
+	case <-time.After(time.Duration(a.delay.Load())):
+	case <-ctx.Done():
+	}
 }
 
 // wait answers after a minute, unless the client goes before.
@@ -184,12 +192,14 @@ func (a *application) fail(w http.ResponseWriter, _ *http.Request) {
 
 const failing = 300 * time.Millisecond
 
-// mood has echo answer by the status, after the delay and with the load of the query from now on; 200 at once,
-// and of no load, without them.
+// mood has echo answer by the status, and Say by the code of gRPC, after the delay and with the load of the query
+// from now on; well and at once, and of no load, without them.
 func (a *application) mood(w http.ResponseWriter, r *http.Request) {
 	status, _ := strconv.ParseInt(r.URL.Query().Get("status"), 10, 32)
+	code, _ := strconv.ParseInt(r.URL.Query().Get("code"), 10, 32)
 	delay, _ := time.ParseDuration(r.URL.Query().Get("delay"))
 	a.answer.Store(int32(status))
+	a.code.Store(int32(code))
 	a.delay.Store(int64(delay))
 	a.load.Store(r.URL.Query().Get("load"))
 	_ = json.NewEncoder(w).Encode(call.Answer{Pod: a.pod}) // the client has gone
@@ -259,6 +269,10 @@ func (a *application) Say(ctx context.Context, text string) (string, error) {
 	if !known {
 		return "", errors.New("the call comes from nowhere")
 	}
+	a.rest(ctx)
+	if code := a.code.Load(); code != 0 {
+		return "", status.Error(codes.Code(code), "it is in the mood")
+	}
 	with, _ := metadata.FromIncomingContext(ctx)
 	answer, err := json.Marshal(call.Answer{Pod: a.pod, Protocol: "gRPC", Remote: host(from.Addr.String()), Said: text, Headers: http.Header(with)})
 	return string(answer), err
@@ -282,6 +296,7 @@ func (a *application) talk(conn net.Conn, protocol, greeting string) {
 	}
 	said := bufio.NewScanner(conn)
 	for said.Scan() {
+		a.rest(context.Background())
 		answer := call.Answer{Pod: a.pod, Protocol: protocol, Remote: host(conn.RemoteAddr().String()), Said: said.Text()}
 		if err := json.NewEncoder(conn).Encode(answer); err != nil {
 			return
