@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weft-mesh/weft/api/v1alpha1"
+	"github.com/weft-mesh/weft/internal/cluster"
+	"github.com/weft-mesh/weft/internal/incr"
 	"github.com/weft-mesh/weft/internal/mesh"
 	"github.com/weft-mesh/weft/internal/xds"
 )
@@ -20,16 +22,17 @@ const teams = 10
 func lawTown(n int) town {
 	c := town{&city{Core: New(xds.NewStore(mesh.BasesOf), xds.NewFacts())}}
 	c.weigh()
-	t := c.Tables()
-	t.Graph.Commit(func() {
-		for i := range n {
-			t.Services.Set(shopKey(i), c.meshed("shop", i))
-			t.Pods.Set(shopKey(i), c.member(i))
-			t.MeshPolicies.Set(shopKey(i), c.law(i, 0))
-		}
-	})
+	c.Tables().Graph.Commit(func() { c.settle(c.Tables(), n) })
 	c.Commit()
 	return c
+}
+
+func (c town) settle(t *cluster.Tables, n int) {
+	for i := range n {
+		t.Services.Set(shopKey(i), c.meshed("shop", i))
+		t.Pods.Set(shopKey(i), c.member(i))
+		t.MeshPolicies.Set(shopKey(i), c.law(i, 0))
+	}
 }
 
 func (c town) member(i int) *corev1.Pod {
@@ -69,4 +72,51 @@ func BenchmarkLaw(b *testing.B) {
 		c.Commit()
 	}
 	b.ReportMetric(float64(c.bytes), "wire-B/op")
+}
+
+// court is a lawTown of which no proxy is told: it is known of each workload what policies come to there.
+type court struct {
+	town
+	tables   *cluster.Tables
+	policies int // of the pairs of the last commit
+}
+
+func newCourt(n int) *court {
+	c := &court{town: town{&city{}}, tables: cluster.NewTables()}
+	m, scopes := mesh.New(c.tables), incr.NewSet[string](c.tables.Graph)
+	compiled := incr.NewMemo(c.tables.Graph, "compiled", func(_, _ mesh.InboundGuards) bool { return false }, m.InboundGuards)
+	incr.Keep(compiled, func(_ string, g mesh.InboundGuards, _ bool) { c.policies += len(g.Policies()) }, scopes)
+	c.tables.Graph.Commit(func() { c.settle(c.tables, n) })
+	c.tables.Graph.Commit(func() {
+		for i := range n {
+			scopes.Add(m.PodIdentity(nil, shopKey(i)).Scope)
+		}
+	})
+	return c
+}
+
+func (c *court) edit(i, version int) {
+	c.policies = 0
+	c.tables.Graph.Commit(func() { c.tables.MeshPolicies.Set(shopKey(i), c.law(i, version)) })
+}
+
+// BenchmarkLawsCompiled: as BenchmarkLawsFromScratch, without what proxies are told.
+func BenchmarkLawsCompiled(b *testing.B) {
+	for b.Loop() {
+		if c := newCourt(1000); c.policies != 100_000 {
+			b.Fatalf("%d pairs", c.policies)
+		}
+	}
+}
+
+// BenchmarkLawCompiled: as BenchmarkLaw, without what proxies are told.
+func BenchmarkLawCompiled(b *testing.B) {
+	c, n := newCourt(1000), 0
+	for b.Loop() {
+		n++
+		c.edit(n%1000, n)
+		if c.policies != 10_000 {
+			b.Fatalf("%d pairs", c.policies)
+		}
+	}
 }
