@@ -1,8 +1,10 @@
 package stories
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +23,7 @@ type setting struct {
 	says  string
 	port  int // that it is about; 0: all
 	shows func(f *five) error
+	front bool // it shows to who calls by a Gateway too
 }
 
 // ill are the moods of all five.
@@ -32,11 +35,11 @@ func ill(mood string) map[int]string {
 var settings = []setting{
 	{says: "loadBalancing: {algorithm: Maglev, hash: [{type: Cookie, name: user}]}", shows: func(f *five) error {
 		return f.keyed(func(key string) call.Request { return f.web("/", "Cookie", "user="+key) })
-	}},
+	}, front: true},
 	{says: "loadBalancing: {algorithm: RingHash, hash: [{type: QueryParameter, name: user}]}", shows: func(f *five) error {
 		return f.keyed(func(key string) call.Request { return f.web("/?user=" + key) })
-	}},
-	{says: "loadBalancing: {algorithm: Maglev, hash: [{type: Cookie, name: made, ttl: 1h}]}", shows: (*five).cookieIsMade},
+	}, front: true},
+	{says: "loadBalancing: {algorithm: Maglev, hash: [{type: Cookie, name: made, ttl: 1h}]}", shows: (*five).cookieIsMade, front: true},
 	{says: "loadBalancing: {algorithm: RingHash, hash: [{type: SourceIP}]}", shows: func(f *five) error { return f.onePod(f.web("/")) }},
 	{says: "loadBalancing: {algorithm: Maglev, hash: [{type: SourceIP}]}", port: 9000, shows: func(f *five) error { return f.onePod(f.bytes()) }},
 	{moods: map[int]string{0: "delay=1s"}, says: "loadBalancing: {algorithm: LeastRequest}", shows: func(f *five) error {
@@ -44,49 +47,61 @@ var settings = []setting{
 	}},
 	{moods: ill("status=500"), says: "loadBalancing: {panicThreshold: 0}\n  healthCheck: {http: {path: /well}, interval: 500ms}", shows: func(f *five) error {
 		return all(f.from.Calls(20, f.web("/")), func(o call.Outcome) bool { return o.Status == 503 && pod(o) == "" })
-	}},
+	}, front: true},
 	{moods: ill("status=500"), says: "loadBalancing: {panicThreshold: 50}\n  healthCheck: {http: {path: /well}, interval: 500ms}", shows: func(f *five) error {
 		return all(f.from.Calls(20, f.web("/")), func(o call.Outcome) bool { return o.Status == 500 && pod(o) != "" })
-	}},
+	}, front: true},
 	{moods: map[int]string{0: "status=500", 1: "status=503"}, says: "outlierDetection: {consecutive5xx: 0, consecutiveGatewayErrors: 3, " + soon + "}", shows: func(f *five) error {
 		return f.without(1, 0)
-	}},
+	}, front: true},
 	{moods: map[int]string{0: "status=500"}, says: "outlierDetection: {consecutive5xx: 0, failurePercentage: {threshold: 50, minimumRequests: 5}, " + soon + "}", shows: func(f *five) error {
 		return f.without(0)
-	}},
+	}, front: true},
 	{moods: map[int]string{0: "status=500"}, says: "outlierDetection: {consecutive5xx: 0, successRate: {deviations: 1000, minimumRequests: 5}, " + soon + "}", shows: func(f *five) error {
 		return f.without(0)
 	}},
 	{moods: ill("status=500"), says: "outlierDetection: {maxEjectionPercent: 40, " + soon + "}", shows: func(f *five) error {
 		return between("pods that are sent to, of five that are ill,", len(f.shares(f.from.Calls(100, f.web("/")))), 3, 3)
-	}},
+	}, front: true},
 	{moods: map[int]string{0: "code=14"}, says: "outlierDetection: {consecutive5xx: 3, " + soon + "}", shows: func(f *five) error { return well(f.from.Calls(60, f.grpc())) }},
 	{moods: map[int]string{0: "code=8"}, says: "retry: {attempts: 2, grpcCodes: [RESOURCE_EXHAUSTED], backoff: {base: 5ms}}", shows: func(f *five) error {
 		return well(f.from.Calls(60, f.grpc()))
 	}},
 	{moods: map[int]string{0: "status=500"}, says: "retry: {attempts: 2, codes: [500], backoff: {base: 5ms}}", shows: func(f *five) error {
 		return well(f.from.Calls(60, f.web("/")))
-	}},
+	}, front: true},
 	{says: "retry: {attempts: 2, headers: [{name: x-again}], backoff: {base: 5ms}}", shows: func(f *five) error {
 		return f.asked(3, "Answer-With", "x-again: yes")
-	}},
+	}, front: true},
 	{says: "retry: {attempts: 2, perTryTimeout: 200ms, backoff: {base: 5ms}}", shows: func(f *five) error {
 		return all(f.from.Calls(40, f.web("/lame/"+f.pods[0].Name)), func(o call.Outcome) bool { return o.Err() == nil && o.Took < time.Second })
-	}},
+	}, front: true},
+	{moods: ill("delay=5s"), says: "timeout: {request: 500ms, idle: 1h}", shows: func(f *five) error {
+		return all(f.from.Calls(2, f.web("/")), func(o call.Outcome) bool { return o.Status == 504 && o.Took < 3*time.Second })
+	}, front: true},
 	{moods: ill("delay=5s"), says: "timeout: {request: 500ms}", shows: func(f *five) error {
 		return all(f.from.Calls(2, f.grpc()), func(o call.Outcome) bool { return o.Failed != "" && o.Took < 3*time.Second })
 	}},
 	{moods: ill("delay=3s"), says: "circuitBreaker: {maxConnections: 2}", port: 9000, shows: func(f *five) error {
 		return between("connections that fail, of three at once,", failedOf(f.atOnce(3, 1, f.bytes())), 1, 1)
 	}},
+	{moods: ill("delay=3s"), says: "circuitBreaker: {maxRequests: 2, maxPendingRequests: 9}", shows: func(f *five) error {
+		return between("calls that fail, of three at once,", failedOf(f.atOnce(3, 1, f.web("/"))), 1, 1)
+	}, front: true},
 	{moods: ill("delay=3s"), says: "circuitBreaker: {maxRequests: 2}", port: 90, shows: func(f *five) error {
 		return between("gRPC calls that fail, of three at once,", failedOf(f.atOnce(3, 1, f.grpc())), 1, 1)
 	}},
 	{says: "rateLimit: {local: {limits: [{requests: 3, per: 1h, by: [{type: Path}]}]}}", shows: (*five).limited},
+	{says: "rateLimit: {local: {limits: [{requests: 3, per: 1h, by: [{type: Method}, {type: Path}]}]}}", shows: func(f *five) error {
+		return between("calls that fail, of five,", failedOf(f.from.Calls(5, f.web("/"+word("limited")))), 2, 2)
+	}, front: true},
 	{says: "rateLimit: {global: {limits: [{requests: 3, per: 1h, by: [{type: Caller}, {type: Path}]}]}}", shows: func(f *five) error {
 		path := "/" + word("limited")
 		return between("calls that fail, of four by each of two callers,", failedOf(slices.Concat(f.from.Calls(4, f.web(path)), f.other.Calls(4, f.web(path)))), 2, 2)
 	}},
+	{says: `fault: {until: "2090-01-01T00:00:00Z", abort: {httpStatus: 418}}`, shows: func(f *five) error {
+		return all(f.from.Calls(5, f.web("/")), func(o call.Outcome) bool { return o.Status == 418 })
+	}, front: true},
 	{says: `fault: {until: "2090-01-01T00:00:00Z", abort: {grpcStatus: 14}}`, shows: func(f *five) error {
 		return all(f.from.Calls(5, f.grpc()), func(o call.Outcome) bool { return strings.Contains(o.Failed, "Unavailable") })
 	}},
@@ -101,21 +116,42 @@ type five struct {
 	t           *testing.T
 	from, other *stage.Caller
 	pods        []corev1.Pod
+	front       string // the address of the Gateway by which it is called; empty: by none
 }
 
-// TestSettings: what a caller sees of each setting of a policy that no other story tells of, and of the level on
-// which a policy says it; what means nothing to a port of bytes is said to mean nothing.
+// frontOfFive is that Gateway, beside one.
+const frontOfFive = oneProxy + `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: front}
+spec:
+  parentRefs: [{name: front}]
+  rules: [{backendRefs: [{name: app, port: 80}]}]
+`
+
+// TestSettings: what a caller sees of each setting of a policy that no other story tells of, from a pod and by a
+// Gateway, and of the level on which a policy says it; what means nothing to a port of bytes is said to mean nothing.
 func TestSettings(t *testing.T) {
 	stage.Parallel(t)
 	s, from, request := fleet(t, "settings")
 	caller(t, s, "other", false)
-	f := &five{s, t, from, s.Caller("other"), s.Pods("app")}
+	s.Apply(frontOfFive)
+	f := &five{Scene: s, t: t, from: from, other: s.Caller("other"), pods: s.Pods("app")}
 	known(s, f.other, request, 5)
 	for _, c := range settings {
 		f.plays(c)
 	}
 	f.meaningless()
 	f.levels()
+	byFront := *f
+	byFront.front = s.Gateway("front").At(80)
+	known(s, from, byFront.web("/"), 5)
+	for _, c := range settings {
+		if c.front {
+			byFront.plays(c)
+		}
+	}
+	f.newcomer()
 }
 
 // plays has pods be in their moods while a policy says something, and waits until it shows.
@@ -127,21 +163,26 @@ func (f *five) plays(c setting) {
 	f.says("setting", c.port, c.says)
 	f.Holds("setting")
 	f.Until(40*time.Second, c.says, func(context.Context) error { return c.shows(f) })
-	f.Step("%s", c.says)
+	f.Step("%s%s", c.says, map[bool]string{true: ", by a Gateway"}[f.front != ""])
 	for i := range c.moods {
 		f.mood(i, "")
 	}
 	f.Remove("{apiVersion: mesh.weft.dev/v1alpha1, kind: MeshPolicy, metadata: {name: setting}}")
 }
 
-// says applies a policy about the Service, or one of its ports.
+// says applies a policy about the Service, or one of its ports; where it is called by a Gateway, what is said of requests
+// is of that.
 func (f *five) says(name string, port int, says string) {
-	of := ""
-	if port != 0 {
-		of = fmt.Sprintf(", port: %d", port)
+	section, _, _ := strings.Cut(says, ":")
+	target := "kind: Service, name: app"
+	switch {
+	case f.front != "" && slices.Contains([]string{"retry", "timeout", "rateLimit", "fault"}, section):
+		target = "kind: Gateway, name: front"
+	case port != 0:
+		target += fmt.Sprintf(", port: %d", port)
 	}
 	f.Apply("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: " + name + "}\n" +
-		"spec:\n  targetRefs: [{kind: Service, name: app" + of + "}]\n  " + says + "\n")
+		"spec:\n  targetRefs: [{" + target + "}]\n  " + says + "\n")
 }
 
 func (f *five) mood(i int, mood string) {
@@ -149,7 +190,7 @@ func (f *five) mood(i int, mood string) {
 }
 
 func (f *five) web(path string, header ...string) call.Request {
-	r := call.Request{Protocol: call.HTTP, Address: at("app", 80), Path: path}
+	r := call.Request{Protocol: call.HTTP, Address: cmp.Or(f.front, at("app", 80)), Path: path}
 	if len(header) == 2 {
 		r.Headers = map[string]string{header[0]: header[1]}
 	}
@@ -330,4 +371,33 @@ func (f *five) levels() {
 	ends(2)
 	f.Remove(policy("own", "", "2s"))
 	ends(1)
+	f.Remove(policy("all", "", "1s"))
+}
+
+// newcomer has a sixth pod begin with a small share, which grows.
+func (f *five) newcomer() {
+	const says = "loadBalancing: {algorithm: RoundRobin, slowStart: {window: 20s, minimumShare: 5}}"
+	f.says("setting", 0, says)
+	f.Holds("setting")
+	must(f.t, scaleTo(f.t.Context(), f.Stage, f.Namespace, "app", 6))
+	share := func() (n int) {
+		for name, of := range f.shares(f.from.Calls(100, f.web("/"))) {
+			if !slices.ContainsFunc(f.pods, func(p corev1.Pod) bool { return p.Name == name }) {
+				n += of
+			}
+		}
+		return n
+	}
+	first := 0
+	f.Until(rollout, "a sixth pod gets something", func(context.Context) error {
+		if first = share(); first == 0 {
+			return errors.New("it gets nothing")
+		}
+		return nil
+	})
+	if first > 10 {
+		f.t.Errorf("a pod that is new got %d of 100 requests at first, want less than its whole share of 17", first)
+	}
+	f.Until(time.Minute, "it gets its whole share", func(context.Context) error { return between("of 100 requests its", share(), 14, 20) })
+	f.Step("%s: a pod that is new got %d of 100 requests at first, and its whole share in the end", says, first)
 }
