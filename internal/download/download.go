@@ -47,7 +47,6 @@ func New(may func(netip.Addr) error) *Getter {
 		return may(at.Addr().Unmap())
 	}}
 	return &Getter{&http.Client{
-		Timeout: patience,
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
 			TLSHandshakeTimeout: connect, ResponseHeaderTimeout: patience, MaxResponseHeaderBytes: headers,
@@ -103,7 +102,9 @@ func (m Mismatch) Error() string { return m.problem }
 // Get returns the text at a URL, or in what is there, that has a digest of SHA-256, in hexadecimal, and so many bytes at
 // most. The error's words follow the URL.
 func (g *Getter) Get(ctx context.Context, url, digest string, most int64) (string, error) {
-	s := search{digest: strings.ToLower(digest), most: most}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	s := &search{digest: strings.ToLower(digest), most: most}
 	if reference, is := strings.CutPrefix(url, OCI); is {
 		return g.pull(ctx, reference, false, s)
 	}
@@ -134,7 +135,7 @@ func isArchive(path string) bool {
 }
 
 // whole is what is served as it is.
-func (s search) whole(response *http.Response) (string, error) {
+func (s *search) whole(response *http.Response) (string, error) {
 	if response.ContentLength > s.most {
 		return "", tooLarge(s.most)
 	}
@@ -151,7 +152,7 @@ func (s search) whole(response *http.Response) (string, error) {
 }
 
 // archive is a file of what is served.
-func (s search) archive(response *http.Response) (string, error) {
+func (s *search) archive(response *http.Response) (string, error) {
 	if response.ContentLength > maxArchive {
 		return "", tooLarge(maxArchive)
 	}

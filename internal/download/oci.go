@@ -31,7 +31,7 @@ const (
 
 // pull gets what has a digest from an artifact: a layer as it is, as of Wasm and of policies that are pushed file by file,
 // or a file in a layer, as of images and of OPA's bundles. What the manifest says of its kind does not matter.
-func (g *Getter) pull(ctx context.Context, reference string, plain bool, s search) (string, error) {
+func (g *Getter) pull(ctx context.Context, reference string, plain bool, s *search) (string, error) {
 	at, err := remote.NewRepository(reference)
 	if err != nil || at.Reference.Reference == "" {
 		return "", Mismatch{"names no artifact: write " + OCI + "<registry>/<repository>:<tag>, or @sha256:<digest> in the place of the tag"}
