@@ -23,6 +23,7 @@ const (
 type search struct {
 	digest string // of SHA-256, in hexadecimal
 	most   int64  // bytes of what it may find
+	left   int    // bytes that archives may have yet, unpacked
 	seen   []string
 }
 
@@ -44,7 +45,7 @@ func (s *search) unpack(r io.Reader) (text string, found bool, err error) {
 		defer zipped.Close()
 		r = zipped
 	}
-	return s.files(tar.NewReader(&bounded{r, maxUnpacked}))
+	return s.files(tar.NewReader(&bounded{r, &s.left}))
 }
 
 func (s *search) files(from *tar.Reader) (text string, found bool, err error) {
@@ -71,18 +72,18 @@ func (s *search) files(from *tar.Reader) (text string, found bool, err error) {
 	return "", false, Mismatch{fmt.Sprintf("has more than %d files", maxFiles)}
 }
 
-// bounded reads no more than so many bytes.
+// bounded reads no more bytes than are left.
 type bounded struct {
 	io.Reader
-	left int
+	left *int
 }
 
 func (b *bounded) Read(into []byte) (int, error) {
-	if b.left == 0 {
+	if *b.left == 0 {
 		return 0, Mismatch{fmt.Sprintf("has more than %d bytes, unpacked", maxUnpacked)}
 	}
-	n, err := b.Reader.Read(into[:min(len(into), b.left)])
-	b.left -= n
+	n, err := b.Reader.Read(into[:min(len(into), *b.left)])
+	*b.left -= n
 	return n, err
 }
 

@@ -104,7 +104,7 @@ func (m Mismatch) Error() string { return m.problem }
 func (g *Getter) Get(ctx context.Context, url, digest string, most int64) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	s := &search{digest: strings.ToLower(digest), most: most}
+	s := &search{digest: strings.ToLower(digest), most: most, left: maxUnpacked}
 	if reference, is := strings.CutPrefix(url, OCI); is {
 		return g.pull(ctx, reference, false, s)
 	}
