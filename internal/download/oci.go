@@ -37,7 +37,7 @@ func (g *Getter) pull(ctx context.Context, reference string, plain bool, s *sear
 		return "", Mismatch{"names no artifact: write " + OCI + "<registry>/<repository>:<tag>, or @sha256:<digest> in the place of the tag"}
 	}
 	at.Client, at.PlainHTTP, at.MaxMetadataBytes = &auth.Client{Client: g.client, Cache: auth.NewCache()}, plain, maxManifest
-	layers, err := layersOf(ctx, at, at.Reference.Reference)
+	layers, err := layersOf(ctx, at, at.Reference.Reference, maxIndex)
 	if err != nil {
 		return "", ofRegistry(err)
 	}
@@ -54,8 +54,8 @@ func (g *Getter) pull(ctx context.Context, reference string, plain bool, s *sear
 	return "", s.nothing()
 }
 
-// layersOf are those of a manifest, or of the manifests of an index.
-func layersOf(ctx context.Context, at *remote.Repository, reference string) (out []ocispec.Descriptor, err error) {
+// layersOf are those of a manifest or, of an index, of as many as most of its manifests: an index in an index has none.
+func layersOf(ctx context.Context, at *remote.Repository, reference string, most int) (out []ocispec.Descriptor, err error) {
 	is, body, err := at.Manifests().FetchReference(ctx, reference)
 	if err != nil {
 		return nil, err
@@ -73,11 +73,8 @@ func layersOf(ctx context.Context, at *remote.Repository, reference string) (out
 		return nil, Mismatch{"has a manifest that cannot be read: " + err.Error()}
 	}
 	out = manifest.Layers
-	for _, m := range manifest.Manifests[:min(len(manifest.Manifests), maxIndex)] {
-		if m.MediaType == is.MediaType { // an index in an index
-			continue
-		}
-		of, err := layersOf(ctx, at, m.Digest.String())
+	for _, m := range manifest.Manifests[:min(len(manifest.Manifests), most)] {
+		of, err := layersOf(ctx, at, m.Digest.String(), 0)
 		if err != nil {
 			return nil, err
 		}
