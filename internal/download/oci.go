@@ -61,6 +61,9 @@ func layersOf(ctx context.Context, at *remote.Repository, reference string, most
 		return nil, err
 	}
 	defer body.Close()
+	if is.Size > maxManifest { // as the registry says
+		return nil, Mismatch{fmt.Sprintf("has a manifest of more than %d bytes", maxManifest)}
+	}
 	text, err := content.ReadAll(body, is)
 	if err != nil {
 		return nil, err
@@ -107,7 +110,7 @@ func (s *search) layer(ctx context.Context, at *remote.Repository, layer ocispec
 		if name == "" {
 			name = layer.MediaType
 		}
-		s.note(name, layer.Digest.Encoded())
+		s.note(name, strings.TrimPrefix(layer.Digest.String(), "sha256:")) // which may be anything
 		return "", false, nil
 	}
 	if layer.Size > maxArchive {

@@ -86,6 +86,32 @@ func manifestOf(t *testing.T, url, tag string) (digest string, size int64) {
 	return response.Header.Get("Docker-Content-Digest"), response.ContentLength
 }
 
+// TestHostileRegistry: whatever a registry says of an artifact is an error at most.
+func TestHostileRegistry(t *testing.T) {
+	answer := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := answer
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		if text == "endless" {
+			w.Header().Set("Docker-Content-Digest", "sha256:"+digest(text))
+			w.Header().Set("Content-Length", "1000000000000000")
+		}
+		_, _ = w.Write([]byte(text))
+	}))
+	t.Cleanup(s.Close)
+	at := strings.TrimPrefix(s.URL, "http://") + "/team/modules:one"
+	for _, answer = range []string{
+		"endless", "", "{", "[]", `{"layers": [{}]}`, `{"layers": [{"digest": "x"}]}`, `{"layers": [{"digest": "x", "mediaType": "tar"}]}`,
+		`{"layers": [{"digest": "sha256:` + digest("good") + `", "size": -1}]}`, `{"layers": [{"digest": "sha256:` + digest("good") + `", "size": 8}]}`,
+		`{"layers": [{"digest": "sha256:` + digest("else") + `", "size": -1, "mediaType": "tar"}]}`,
+		`{"manifests": [{"digest": "x"}]}`, `{"manifests": [{"digest": "one"}]}`, `{"manifests": [{}]}`,
+	} {
+		if text, err := New(anywhere).Get(t.Context(), PlainOCI+at, digest("good"), 8); err == nil || text != "" {
+			t.Errorf("%s: %q, %v", answer, text, err)
+		}
+	}
+}
+
 // TestRegistries: what a registry says to nobody in particular, and names of artifacts that are none.
 func TestRegistries(t *testing.T) {
 	closed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "who are you?", http.StatusUnauthorized) }))
