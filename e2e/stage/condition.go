@@ -110,29 +110,24 @@ func showsAll(wanted []Condition, shown []metav1.Condition) error {
 // PolicySays waits until a MeshPolicy says of being ready, for a reason, something that has some words in it.
 func (s *Scene) PolicySays(policy, reason, words string) {
 	s.t.Helper()
-	s.Until(slow, "MeshPolicy "+policy+" says "+reason, func(ctx context.Context) error {
-		var p v1alpha1.MeshPolicy
-		if err := s.Get(ctx, s.Key(policy), &p); err != nil {
-			return err
-		}
-		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
-		if ready == nil || ready.Reason != reason || !strings.Contains(ready.Message, words) {
-			return fmt.Errorf("it says %+v", ready)
-		}
-		return nil
-	})
+	s.policyTells(policy, v1alpha1.ConditionReady, reason, words)
 }
 
 // Overridden waits until a MeshPolicy says that another one holds in its place.
 func (s *Scene) Overridden(policy, by string) {
 	s.t.Helper()
-	s.Until(slow, "MeshPolicy "+policy+" is overridden by "+by, func(ctx context.Context) error {
+	s.policyTells(policy, v1alpha1.ConditionOverridden, "Overridden", "MeshPolicy "+by+" ")
+}
+
+func (s *Scene) policyTells(policy, condition, reason, words string) {
+	s.t.Helper()
+	s.Until(slow, "MeshPolicy "+policy+" says "+reason, func(ctx context.Context) error {
 		var p v1alpha1.MeshPolicy
 		if err := s.Get(ctx, s.Key(policy), &p); err != nil {
 			return err
 		}
-		c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionOverridden)
-		if c == nil || c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "MeshPolicy "+by+" ") {
+		c := meta.FindStatusCondition(p.Status.Conditions, condition)
+		if c == nil || c.Reason != reason || !strings.Contains(c.Message, words) {
 			return fmt.Errorf("it says %+v", c)
 		}
 		return nil

@@ -41,6 +41,12 @@ spec:
   listeners: [{name: http, port: 80, protocol: HTTP}]
 `
 
+// routeTo has that Gateway send all to a Service.
+func routeTo(service string) string {
+	return "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: front}\n" +
+		"spec:\n  parentRefs: [{name: front}]\n  rules: [{backendRefs: [{name: " + service + ", port: 80}]}]\n"
+}
+
 // gatewayLimit is of a Gateway with one proxy: each counts for itself.
 const gatewayLimit = oneProxy + `---
 apiVersion: gateway.networking.k8s.io/v1

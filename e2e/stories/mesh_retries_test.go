@@ -12,16 +12,16 @@ import (
 
 // section is a MeshPolicy about a Service, named $NAME.
 func section(s *stage.Scene, name, service, says string) {
-	s.Apply(fmt.Sprintf(`
-apiVersion: mesh.weft.dev/v1alpha1
-kind: MeshPolicy
-metadata:
-  name: %s
-spec:
-  targetRefs: [{kind: Service, name: %s}]
-  %s
-`, name, service, says))
+	s.Apply(policy(name, "kind: Service, name: "+service, says))
 	s.Holds(name)
+}
+
+// policy is a MeshPolicy about a target or, without one, about its namespace.
+func policy(name, target, says string) string {
+	if target != "" {
+		says = "targetRefs: [{" + target + "}]\n  " + says
+	}
+	return "apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: " + name + "}\nspec:\n  " + says + "\n"
 }
 
 // unfelt applies a section while its Service is called, and wants no call to fail because of that.

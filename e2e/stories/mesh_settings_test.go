@@ -43,7 +43,7 @@ var settings = []setting{
 	{says: "loadBalancing: {algorithm: RingHash, hash: [{type: SourceIP}]}", shows: func(f *five) error { return f.onePod(f.web("/")) }},
 	{says: "loadBalancing: {algorithm: Maglev, hash: [{type: SourceIP}]}", port: 9000, shows: func(f *five) error { return f.onePod(f.bytes()) }},
 	{moods: map[int]string{0: "delay=1s"}, says: "loadBalancing: {algorithm: LeastRequest}", shows: func(f *five) error {
-		return between("of 100 calls, five at once, the slow pod's", f.shares(f.atOnce(5, 20, f.web("/")))[f.pods[0].Name], 0, 10)
+		return between("of 100 calls, five at once, the slow pod's", shares(f.atOnce(5, 20, f.web("/")))[f.pods[0].Name], 0, 10)
 	}},
 	{moods: ill("status=500"), says: "loadBalancing: {panicThreshold: 0}\n  healthCheck: {http: {path: /well}, interval: 500ms}", shows: func(f *five) error {
 		return all(f.from.Calls(20, f.web("/")), func(o call.Outcome) bool { return o.Status == 503 && pod(o) == "" })
@@ -61,7 +61,7 @@ var settings = []setting{
 		return f.without(0)
 	}},
 	{moods: ill("status=500"), says: "outlierDetection: {maxEjectionPercent: 40, " + soon + "}", shows: func(f *five) error {
-		return between("pods that are sent to, of five that are ill,", len(f.shares(f.from.Calls(100, f.web("/")))), 3, 3)
+		return between("pods that are sent to, of five that are ill,", len(shares(f.from.Calls(100, f.web("/")))), 3, 3)
 	}, front: true},
 	{moods: map[int]string{0: "code=14"}, says: "outlierDetection: {consecutive5xx: 3, " + soon + "}", shows: func(f *five) error { return well(f.from.Calls(60, f.grpc())) }},
 	{moods: map[int]string{0: "code=8"}, says: "retry: {attempts: 2, grpcCodes: [RESOURCE_EXHAUSTED], backoff: {base: 5ms}}", shows: func(f *five) error {
@@ -119,23 +119,13 @@ type five struct {
 	front       string // the address of the Gateway by which it is called; empty: by none
 }
 
-// frontOfFive is that Gateway, beside one.
-const frontOfFive = oneProxy + `---
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: front}
-spec:
-  parentRefs: [{name: front}]
-  rules: [{backendRefs: [{name: app, port: 80}]}]
-`
-
 // TestSettings: what a caller sees of each setting of a policy that no other story tells of, from a pod and by a
 // Gateway, and of the level on which a policy says it; what means nothing to a port of bytes is said to mean nothing.
 func TestSettings(t *testing.T) {
 	stage.Parallel(t)
 	s, from, request := fleet(t, "settings")
 	caller(t, s, "other", false)
-	s.Apply(frontOfFive)
+	s.Apply(oneProxy + routeTo("app"))
 	f := &five{Scene: s, t: t, from: from, other: s.Caller("other"), pods: s.Pods("app")}
 	known(s, f.other, request, 5)
 	for _, c := range settings {
@@ -167,7 +157,7 @@ func (f *five) plays(c setting) {
 	for i := range c.moods {
 		f.mood(i, "")
 	}
-	f.Remove("{apiVersion: mesh.weft.dev/v1alpha1, kind: MeshPolicy, metadata: {name: setting}}")
+	f.Remove(policy("setting", "", ""))
 }
 
 // says applies a policy about the Service, or one of its ports; where it is called by a Gateway, what is said of requests
@@ -181,8 +171,7 @@ func (f *five) says(name string, port int, says string) {
 	case port != 0:
 		target += fmt.Sprintf(", port: %d", port)
 	}
-	f.Apply("apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: " + name + "}\n" +
-		"spec:\n  targetRefs: [{" + target + "}]\n  " + says + "\n")
+	f.Apply(policy(name, target, says))
 }
 
 func (f *five) mood(i int, mood string) {
@@ -226,7 +215,7 @@ func pod(o call.Outcome) string {
 }
 
 // shares are how many calls each pod answered, however.
-func (f *five) shares(all []call.Outcome) map[string]int {
+func shares(all []call.Outcome) map[string]int {
 	out := map[string]int{}
 	for _, o := range all {
 		if name := pod(o); name != "" {
@@ -259,7 +248,7 @@ func between(what string, n, least, most int) error {
 // onePod wants all calls to be answered by one.
 func (f *five) onePod(r call.Request) error {
 	outcomes := f.from.Calls(20, r)
-	if by := f.shares(outcomes); len(by) != 1 {
+	if by := shares(outcomes); len(by) != 1 {
 		return fmt.Errorf("answered by %v", by)
 	}
 	return well(outcomes)
@@ -285,7 +274,7 @@ func (f *five) cookieIsMade() error {
 	if !strings.HasPrefix(cookie, "made=") {
 		return fmt.Errorf("status %d with cookie %q", first.Status, cookie)
 	}
-	if by := f.shares(f.from.Calls(20, f.web("/", "Cookie", cookie))); by[first.Answer.Pod] != 20 {
+	if by := shares(f.from.Calls(20, f.web("/", "Cookie", cookie))); by[first.Answer.Pod] != 20 {
 		return fmt.Errorf("%s gave the cookie; with it answered %v", first.Answer.Pod, by)
 	}
 	return nil
@@ -293,7 +282,7 @@ func (f *five) cookieIsMade() error {
 
 // without wants a pod not to be sent to, while another one is, whatever it answers.
 func (f *five) without(out int, with ...int) error {
-	by := f.shares(f.from.Calls(100, f.web("/")))
+	by := shares(f.from.Calls(100, f.web("/")))
 	if by[f.pods[out].Name] > 0 {
 		return fmt.Errorf("it answered %d of %v", by[f.pods[out].Name], by)
 	}
@@ -341,15 +330,12 @@ func (f *five) meaningless() {
 		f.PolicySays("bytes", "UnsupportedProtocol", "spec."+says[:strings.Index(says, ":")])
 		f.Step("%s means nothing to a port of bytes", says)
 	}
-	f.Remove("{apiVersion: mesh.weft.dev/v1alpha1, kind: MeshPolicy, metadata: {name: bytes}}")
+	f.Remove(policy("bytes", "", ""))
 }
 
 // levels has a namespace, the Service and a rule say how long a request may take: the nearest holds, and who is
 // overridden says by whom.
 func (f *five) levels() {
-	policy := func(name, targets, bound string) string {
-		return "apiVersion: mesh.weft.dev/v1alpha1\nkind: MeshPolicy\nmetadata: {name: " + name + "}\nspec: {" + targets + "timeout: {request: " + bound + "}}\n"
-	}
 	ends := func(seconds int) {
 		f.t.Helper()
 		f.Until(30*time.Second, fmt.Sprintf("requests end after %d s", seconds), func(context.Context) error {
@@ -357,21 +343,21 @@ func (f *five) levels() {
 			return between(fmt.Sprintf("with status %d the tenths of a second", o.Status), int(o.Took/(100*time.Millisecond)), 10*seconds-1, 10*seconds+8)
 		})
 	}
-	f.Apply(policy("all", "", "1s"))
+	f.Apply(policy("all", "", "timeout: {request: 1s}"))
 	ends(1)
-	f.Apply(policy("own", "targetRefs: [{kind: Service, name: app}], ", "2s"))
+	f.Apply(policy("own", "kind: Service, name: app", "timeout: {request: 2s}"))
 	ends(2)
 	f.Overridden("all", f.Namespace+"/own")
 	f.Apply("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: app}\nspec:\n  parentRefs: [{group: \"\", kind: Service, name: app, port: 80}]\n" +
 		"  rules: [{name: waits, backendRefs: [{name: app, port: 80}]}]\n")
-	f.Apply(policy("nearest", "targetRefs: [{kind: HTTPRoute, name: app, sectionName: waits}], ", "3s"))
+	f.Apply(policy("nearest", "kind: HTTPRoute, name: app, sectionName: waits", "timeout: {request: 3s}"))
 	ends(3)
 	f.Overridden("own", f.Namespace+"/nearest")
-	f.Remove(policy("nearest", "", "3s"))
+	f.Remove(policy("nearest", "", ""))
 	ends(2)
-	f.Remove(policy("own", "", "2s"))
+	f.Remove(policy("own", "", ""))
 	ends(1)
-	f.Remove(policy("all", "", "1s"))
+	f.Remove(policy("all", "", ""))
 }
 
 // newcomer has a sixth pod begin with a small share, which grows.
@@ -381,7 +367,7 @@ func (f *five) newcomer() {
 	f.Holds("setting")
 	must(f.t, scaleTo(f.t.Context(), f.Stage, f.Namespace, "app", 6))
 	share := func() (n int) {
-		for name, of := range f.shares(f.from.Calls(100, f.web("/"))) {
+		for name, of := range shares(f.from.Calls(100, f.web("/"))) {
 			if !slices.ContainsFunc(f.pods, func(p corev1.Pod) bool { return p.Name == name }) {
 				n += of
 			}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,32 +19,8 @@ import (
 	weftgateway "github.com/weft-mesh/weft/internal/gateway"
 )
 
-// smallGateway has one proxy, with so little memory that it takes 1,536 connections.
-const smallGateway = `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: small}
-data:
-  deployment: |
-    spec:
-      replicas: 1
-      template: {spec: {containers: [{name: envoy, resources: {requests: {memory: 64Mi}, limits: {memory: 96Mi}}}]}}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: front}
-spec:
-  gatewayClassName: weft
-  infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: small}}
-  listeners: [{name: http, port: 80, protocol: HTTP}]
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: blue}
-spec:
-  parentRefs: [{name: front}]
-  rules: [{backendRefs: [{name: blue, port: 80}]}]
-`
+// small has so little memory that it takes 1,536 connections.
+const small = "template: {spec: {containers: [{name: envoy, resources: {requests: {memory: 64Mi}, limits: {memory: 96Mi}}}]}}"
 
 const mostConnections = 96 << 20 / (64 << 10)
 
@@ -54,7 +31,7 @@ func TestOverload(t *testing.T) {
 	s := stage.New(t, "overload")
 	s.OnThisMachine()
 	backend(t, s, "blue", "drain", "", 1)
-	s.Apply(smallGateway)
+	s.Apply(strings.Replace(oneProxy, "{replicas: 1}", "{replicas: 1, "+small+"}", 1) + routeTo("blue"))
 	s.Rollout("blue")
 	gateway := s.Gateway("front")
 	gateway.Answers(time.Minute, "shop.test", "/api", 200)
